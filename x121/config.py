@@ -1,0 +1,398 @@
+"""The configuration: every variable, declared once, and the only reader of the environment.
+
+:func:`load` reads the environment over a ``.env`` file and returns a frozen
+:class:`AppConfig`, or raises one :class:`ConfigError` that lists everything wrong.  A
+variable is one field below: its name, default, parser and meaning stand side by side, and
+``x121 check``, the messages and the test of ``.env.example`` are made from them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import io
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from dotenv.parser import parse_stream
+
+from x121.logs import LogLevels
+
+__all__ = [
+    "AppConfig",
+    "ConfigError",
+    "DbConfig",
+    "IpNetwork",
+    "Loaded",
+    "ServerConfig",
+    "Setting",
+    "WsConfig",
+    "load",
+    "variables",
+]
+
+T = TypeVar("T")
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+Source = Literal["environment", ".env", "default"]
+
+ENV_FILE = ".env"
+_MAX_ENV_FILE_BYTES = 1 << 20
+_DAY = 86_400.0
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; the text names every wrong variable, one a line."""
+
+
+# --- parsers: text to value, or ValueError with what is allowed ---------------------------
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _boolean(raw: str) -> bool:
+    known = {"true": True, "1": True, "false": False, "0": False}
+    try:
+        return known[raw.lower()]
+    except KeyError:
+        raise ValueError("true or false") from None
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        # int() would also take '1_000', ' 7' and other scripts' digits.
+        if not re.fullmatch(r"[0-9]{1,18}", raw) or not low <= int(raw) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(raw)
+
+    return parse
+
+
+def _seconds(raw: str) -> float:
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", raw):
+        value = float(raw)
+        if 0 < value <= _DAY:
+            return value
+    raise ValueError("seconds above 0 and up to 86400, such as 30 or 0.5")
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw.lower() not in allowed:
+            raise ValueError("one of " + ", ".join(allowed))
+        return raw.lower()
+
+    return parse
+
+
+def _path(raw: str) -> Path:
+    if "\0" in raw:
+        raise ValueError("a path without a NUL character")
+    return Path(raw)
+
+
+def _host(raw: str) -> str:
+    try:
+        return str(ipaddress.ip_address(raw))
+    except ValueError:
+        labels = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+        all_numeric = raw.replace(".", "").isdigit()
+        if len(raw) <= 253 and re.fullmatch(rf"{labels}(\.{labels})*", raw) and not all_numeric:
+            return raw
+    raise ValueError("an IP address or a host name, without a port")
+
+
+def _db_host(raw: str) -> str:
+    if not raw or raw.startswith("/"):
+        return raw  # the embedded server, or as libpq has it a folder with a UNIX socket
+    return _host(raw)
+
+
+def _comma_separated(raw: str) -> list[str]:
+    return [item.strip() for item in raw.split(",") if item.strip()]
+
+
+def _origins(raw: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_origin(item) for item in _comma_separated(raw)))
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def _origin(raw: str) -> str:
+    """Return ``raw`` as a browser would send it: lower case, no default port (RFC 6454)."""
+    allowed = "exact origins such as https://app.example.com:8443, separated by commas"
+    try:
+        parts = urlsplit(raw)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{allowed}; {raw!r} is no URL") from None
+    if raw == "*":
+        raise ValueError(f"{allowed}; '*' would let every site in with its users' cookies")
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ValueError(f"{allowed}; {raw!r} does not begin with http:// or https:// and a host")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    origin = f"{parts.scheme}://{host}"
+    if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
+        origin += f":{port}"
+    spellings = (origin, f"{parts.scheme}://{host}:{port}")
+    if raw.lower() not in spellings or not re.fullmatch(r"[a-z0-9.:/_\[\]-]+", origin):
+        raise ValueError(f"{allowed}; {raw!r} has more than scheme, host and port")
+    return origin
+
+
+def _networks(raw: str) -> tuple[IpNetwork, ...]:
+    networks = []
+    for item in _comma_separated(raw):
+        try:
+            networks.append(ipaddress.ip_network(item))
+        except ValueError as error:
+            raise ValueError(
+                f"addresses or CIDR ranges such as 10.0.0.0/8, separated by commas; {error}"
+            ) from None
+    return tuple(networks)
+
+
+# --- the variables ------------------------------------------------------------------------
+
+
+def _variable(
+    name: str, default: str, parse: Callable[[str], T], meaning: str, *, secret: bool = False
+) -> T:
+    """Declare a field as the environment variable ``name``.
+
+    ``default`` is text, as it would stand in ``.env``, and goes through ``parse`` like any
+    other value.  The declared return type is what the field holds; the value is the field's
+    declaration, as with :func:`dataclasses.field`.
+    """
+    metadata = {"variable": Variable(name, default, parse, meaning, secret)}
+    return field(metadata=metadata, repr=not secret)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: ``parse`` turns its text into the field's value."""
+
+    name: str
+    default: str
+    parse: Callable[[str], Any]
+    meaning: str
+    secret: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DbConfig:
+    """Which PostgreSQL to use and how.  An empty ``host`` means the embedded one."""
+
+    host: str = _variable("DB_HOST", "", _db_host, "empty: run the embedded PostgreSQL")
+    port: int = _variable("DB_PORT", "5432", _integer(1, 65535), "TCP port")
+    name: str = _variable("DB_NAME", "trulience_x121", _text, "database")
+    user: str = _variable("DB_USER", "x121", _text, "role")
+    password: str = _variable("DB_PASSWORD", "", _text, "its password", secret=True)
+    ssl: bool = _variable("DB_SSL", "false", _boolean, "true: sslmode=require")
+    data_dir: Path = _variable(
+        "DB_DATA_DIR", "var/postgres", _path, "folder of the embedded PostgreSQL"
+    )
+    pool_min: int = _variable("DB_POOL_MIN", "2", _integer(0, 1000), "connections kept open")
+    pool_max: int = _variable("DB_POOL_MAX", "10", _integer(1, 1000), "connections at most")
+    connect_timeout_secs: float = _variable(
+        "DB_CONNECT_TIMEOUT_SECS", "10", _seconds, "how long start waits for the database"
+    )
+    acquire_timeout_secs: float = _variable(
+        "DB_ACQUIRE_TIMEOUT_SECS", "5", _seconds, "how long a request waits for a connection"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """How HTTP is served, and what is logged."""
+
+    host: str = _variable("SERVER_HOST", "0.0.0.0", _host, "address to listen on")
+    port: int = _variable("SERVER_PORT", "3000", _integer(0, 65535), "TCP port; 0: any free one")
+    cors_origins: tuple[str, ...] = _variable(
+        "CORS_ORIGINS", "http://localhost:5173", _origins, "pages that may call from a browser"
+    )
+    request_timeout_secs: float = _variable(
+        "REQUEST_TIMEOUT_SECS", "30", _seconds, "how long a request may take"
+    )
+    shutdown_timeout_secs: float = _variable(
+        "SHUTDOWN_TIMEOUT_SECS", "30", _seconds, "how long a stop may take"
+    )
+    max_body_bytes: int = _variable(
+        "MAX_BODY_BYTES", "2097152", _integer(0, 1 << 40), "size of a request body"
+    )
+    header_timeout_secs: float = _variable(
+        "HEADER_TIMEOUT_SECS", "10", _seconds, "how long a request's head may take to arrive"
+    )
+    keepalive_timeout_secs: float = _variable(
+        "KEEPALIVE_TIMEOUT_SECS", "75", _seconds, "how long an idle connection is kept"
+    )
+    trusted_proxies: tuple[IpNetwork, ...] = _variable(
+        "TRUSTED_PROXIES", "", _networks, "proxies whose X-Forwarded-* are believed"
+    )
+    log_level: LogLevels = _variable(
+        "LOG_LEVEL", "info", LogLevels.parse, "debug, info, warn or error, also per part"
+    )
+    log_format: str = _variable(
+        "LOG_FORMAT", "auto", _one_of("auto", "json", "console"), "form of the log's lines"
+    )
+    diagnostics: bool = _variable("DIAGNOSTICS", "false", _boolean, "true: mount /ws/echo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WsConfig:
+    """How WebSockets are served."""
+
+    heartbeat_interval_secs: float = _variable(
+        "WS_HEARTBEAT_INTERVAL_SECS", "30", _seconds, "time between pings"
+    )
+    pong_timeout_secs: float = _variable(
+        "WS_PONG_TIMEOUT_SECS", "10", _seconds, "how long an answer to a ping may take"
+    )
+    max_message_bytes: int = _variable(
+        "WS_MAX_MESSAGE_BYTES", "1048576", _integer(1, 1 << 31), "size of a message"
+    )
+    send_buffer_bytes: int = _variable(
+        "WS_SEND_BUFFER_BYTES", "1048576", _integer(1, 1 << 31), "waiting per connection"
+    )
+    allowed_origins: tuple[str, ...] = _variable(
+        "WS_ALLOWED_ORIGINS", "", _origins, "pages that may connect; empty: as CORS_ORIGINS"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppConfig:
+    """Everything that is configured."""
+
+    db: DbConfig
+    server: ServerConfig
+    ws: WsConfig
+
+
+_SECTIONS: dict[str, type[Any]] = {"db": DbConfig, "server": ServerConfig, "ws": WsConfig}
+
+
+def variables() -> list[Variable]:
+    """Return every variable, in the order of the declarations."""
+    return [f.metadata["variable"] for kind in _SECTIONS.values() for f in dataclasses.fields(kind)]
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A variable in force: its text, hidden where it is secret, and where it came from."""
+
+    name: str
+    shown: str
+    source: Source
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What :func:`load` found: the configuration, each setting's source, and warnings."""
+
+    config: AppConfig
+    settings: tuple[Setting, ...]
+    warnings: tuple[str, ...]
+
+
+def load(environ: Mapping[str, str], env_file: str | None = None) -> Loaded:
+    """Return the configuration that ``environ`` over the ``.env`` file gives.
+
+    ``env_file`` names another file, which must then exist; without it ``.env`` in the
+    working directory is read if it is there.  An empty value means the default.  Raises
+    :class:`ConfigError`, whose text lists everything that is wrong and never a secret.
+    """
+    file_values, problems = _read_env_file(env_file)
+    settings: list[Setting] = []
+    sections: dict[str, Any] = {}
+    for section, kind in _SECTIONS.items():
+        values: dict[str, Any] = {}
+        for member in dataclasses.fields(kind):
+            variable: Variable = member.metadata["variable"]
+            raw, source = _look_up(variable, environ, file_values)
+            shown = "(hidden)" if variable.secret and raw else raw
+            settings.append(Setting(variable.name, shown, source))
+            try:
+                values[member.name] = variable.parse(raw)
+            except ValueError as error:
+                problems.append(f"{variable.name}={_printable(shown)} ({source}): expected {error}")
+        if len(values) == len(dataclasses.fields(kind)):
+            sections[section] = kind(**values)
+    problems += _contradictions(sections)
+    if problems:
+        raise ConfigError("wrong configuration:\n" + "\n".join(f"  {line}" for line in problems))
+    config = AppConfig(**sections)
+    if not config.ws.allowed_origins:
+        same = dataclasses.replace(config.ws, allowed_origins=config.server.cors_origins)
+        config = dataclasses.replace(config, ws=same)
+    return Loaded(config, tuple(settings), tuple(_unknown_names(file_values)))
+
+
+def _look_up(
+    variable: Variable, environ: Mapping[str, str], file_values: Mapping[str, str]
+) -> tuple[str, Source]:
+    if environ.get(variable.name):
+        return environ[variable.name], "environment"
+    if file_values.get(variable.name):
+        return file_values[variable.name], ".env"
+    return variable.default, "default"
+
+
+def _contradictions(sections: Mapping[str, Any]) -> Iterable[str]:
+    db = sections.get("db")
+    if db is not None and db.pool_min > db.pool_max:
+        yield f"DB_POOL_MIN={db.pool_min}: expected at most DB_POOL_MAX, which is {db.pool_max}"
+
+
+def _read_env_file(env_file: str | None) -> tuple[dict[str, str], list[str]]:
+    """Return the file's values, and what is wrong with the file."""
+    path = Path(env_file or ENV_FILE)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_ENV_FILE_BYTES + 1)
+        if len(data) > _MAX_ENV_FILE_BYTES:
+            return {}, [f"{path}: expected at most {_MAX_ENV_FILE_BYTES} bytes"]
+        text = data.decode("utf-8-sig")
+    except FileNotFoundError:
+        return {}, [f"{path}: there is no such file"] if env_file else []
+    except OSError as error:
+        return {}, [f"{path}: cannot be read: {error.strerror}"]
+    except UnicodeDecodeError:
+        return {}, [f"{path}: expected UTF-8 text"]
+    values: dict[str, str] = {}
+    problems = []
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            # The line's text may hold a secret: its number has to do.
+            problems.append(f"{path}, line {binding.original.line}: expected NAME=value")
+        elif binding.key is not None:
+            values[binding.key] = binding.value or ""
+    return values, problems
+
+
+def _unknown_names(file_values: Mapping[str, str]) -> Iterable[str]:
+    """Yield a warning for each name that looks like one of ours and is none."""
+    known = [variable.name for variable in variables()]
+    families = {name.split("_")[0] for name in known}
+    for name in file_values:
+        if name in known:
+            continue
+        nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
+        if nearest or name.split("_")[0] in families:
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            yield f"{_printable(name)} in .env is not a variable of x121{hint}"
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` fit for one line of a message: no control characters, not too long."""
+    safe = "".join(char if char.isprintable() else "?" for char in text)
+    return safe if len(safe) <= 100 else safe[:100] + "..."

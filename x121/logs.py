@@ -1,0 +1,297 @@
+"""The log: one line an event, JSON or for people, with the request's id on every line.
+
+Everything reaches it through ``twisted.logger``: our own ``Logger`` calls, Python's
+``logging`` and ``warnings``, and whatever is printed (twistd redirects that).  An event is
+filtered by the level of its part, formatted at once, and written with the others of the same
+reactor turn in one call, so that a line costs no flush of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import math
+import os
+import re
+import select
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    Logger,
+    LogLevel,
+    formatEvent,
+)
+from twisted.python.failure import Failure
+from twisted.python.threadable import isInIOThread
+from zope.interface import implementer
+
+__all__ = [
+    "REQUEST_ID",
+    "Format",
+    "LineWriter",
+    "LogLevels",
+    "LogObserver",
+    "bridge_standard_logging",
+    "format_console",
+    "format_json",
+]
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request that is being handled.  Coroutines keep it across ``await``."""
+
+_LEVELS = {
+    "debug": LogLevel.debug,
+    "info": LogLevel.info,
+    "warn": LogLevel.warn,
+    "error": LogLevel.error,
+}
+# Every connection and port that opens or closes is news to Twisted's own loggers, and
+# log_legacy is where its older modules speak.  Naming such a part in LOG_LEVEL overrules this.
+_QUIET_PARTS = {"twisted": LogLevel.warn, "log_legacy": LogLevel.warn}
+
+
+@dataclass(frozen=True)
+class LogLevels:
+    """The least level that is logged, in general and for single parts.
+
+    A part is a logger's namespace and all below it: ``x121.db`` also means ``x121.db.pool``.
+    """
+
+    default: Any
+    parts: Mapping[str, Any]
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> LogLevels:
+        """Return the levels that ``text`` such as ``info,x121.ws=debug`` asks for.
+
+        Raises :class:`ValueError`, saying what is allowed.
+        """
+        default = LogLevel.info
+        parts = {}
+        for index, item in enumerate(text.split(",")):
+            part, named, level = item.strip().rpartition("=")
+            if level.lower() not in _LEVELS or (named and not part) or (index and not named):
+                raise ValueError(
+                    "debug, info, warn or error, and after it levels of single parts,"
+                    f" such as info,x121.ws=debug; {item.strip()!r} is neither"
+                )
+            if named:
+                parts[part] = _LEVELS[level.lower()]
+            else:
+                default = _LEVELS[level.lower()]
+        return cls(default, {**_QUIET_PARTS, **parts}, text)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def least_for(self, namespace: str) -> Any:
+        """Return the least level that is logged for ``namespace``."""
+        part = namespace
+        while part:
+            if part in self.parts:
+                return self.parts[part]
+            part = part.rpartition(".")[0]
+        return self.default
+
+
+# --- formats ------------------------------------------------------------------------------
+
+_MAX_TEXT = 8192
+_MAX_TRACEBACK = 65_536
+# Keys that Twisted's legacy logging adds to an event; they repeat what we log anyway.
+_LEGACY_KEYS = frozenset(("time", "isError", "why", "failure", "message", "system", "format"))
+_OWN_KEYS = frozenset(("timestamp", "level", "logger", "request_id", "traceback"))
+
+
+def _timestamp(event: LogEvent) -> str:
+    moment = datetime.fromtimestamp(event["log_time"], UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _message(event: LogEvent) -> str:
+    text = formatEvent(event)
+    if not text and "log_failure" in event:
+        text = event["log_failure"].getErrorMessage()
+    return _short(text)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}... ({len(text)} characters)"
+
+
+def _traceback(event: LogEvent) -> str | None:
+    failure = event.get("log_failure")
+    return None if failure is None else failure.getTraceback()[-_MAX_TRACEBACK:]
+
+
+def _fields(event: LogEvent) -> dict[str, Any]:
+    """Return what the caller of the logger gave: plain values only, so none is a secret's repr."""
+    return {
+        key: _plain(value)
+        for key, value in event.items()
+        if (value is None or isinstance(value, (str, int, float)))
+        and not key.startswith("log_")
+        and key not in _LEGACY_KEYS
+        and key not in _OWN_KEYS
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return _short(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)  # JSON has no NaN and no infinity (RFC 8259 section 6)
+    return value
+
+
+def format_json(event: LogEvent) -> str:
+    """Return ``event`` as one JSON object on one line.
+
+    An event whose format is empty, such as the access log's, is its fields and no message.
+    """
+    line: dict[str, Any] = {
+        "timestamp": _timestamp(event),
+        "level": event["log_level"].name,
+        "logger": event.get("log_namespace", "-"),
+    }
+    if message := _message(event):
+        line["message"] = message
+    line.update(_fields(event))
+    if request_id := event.get("request_id") or REQUEST_ID.get():
+        line["request_id"] = request_id
+    if traceback := _traceback(event):
+        line["traceback"] = traceback
+    return json.dumps(line) + "\n"
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _one_line(text: str) -> str:
+    """Return ``text`` with control characters written out: a line stays one, a terminal safe."""
+    return _CONTROL.sub(lambda found: repr(found.group())[1:-1], text)
+
+
+def format_console(event: LogEvent) -> str:
+    """Return ``event`` as a line for people, and a traceback below it where there is one."""
+    message = _message(event)
+    if not message:
+        message = " ".join(f"{key}={value}" for key, value in _fields(event).items())
+    namespace = event.get("log_namespace", "-")
+    head = f"{_timestamp(event)} {event['log_level'].name:5} {namespace}: {_one_line(message)}"
+    if request_id := event.get("request_id") or REQUEST_ID.get():
+        head += f" [{request_id}]"
+    lines = [head, *map(_one_line, (_traceback(event) or "").splitlines())]
+    return "\n    ".join(lines) + "\n"
+
+
+class Format(Protocol):
+    """An event to its text, which ends with a line feed."""
+
+    def __call__(self, event: LogEvent) -> str: ...
+
+
+# --- writing ------------------------------------------------------------------------------
+
+
+class _Reactor(Protocol):
+    running: bool
+
+    def callLater(self, delay: float, call: Any, *args: Any) -> Any: ...
+    def callFromThread(self, call: Any, *args: Any) -> Any: ...
+
+
+class LineWriter:
+    """Writes lines to a file descriptor, once a turn of ``reactor`` while that runs.
+
+    Lines come from any thread.  Before the reactor runs and after it stopped they are
+    written at once; what is left when the process ends is written by ``atexit``.
+    """
+
+    def __init__(self, descriptor: int, reactor: _Reactor) -> None:
+        self._descriptor = descriptor
+        self._reactor = reactor
+        self._lines: list[str] = []
+        self._scheduled = False
+        atexit.register(self.flush)
+
+    def write(self, line: str) -> None:
+        """Write ``line`` by the end of this turn."""
+        self._lines.append(line)
+        if not self._reactor.running:
+            self.flush()
+        elif not self._scheduled:
+            self._scheduled = True
+            if isInIOThread():
+                self._reactor.callLater(0, self.flush)
+            else:
+                self._reactor.callFromThread(self.flush)
+
+    def flush(self) -> None:
+        """Write every line that waits.  A log that can't be written is nobody's request's fault."""
+        self._scheduled = False
+        lines, self._lines = self._lines, []
+        data = memoryview("".join(lines).encode("utf-8", "backslashreplace"))
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:
+                # Whoever gave us this descriptor made it non-blocking: let the reader catch up.
+                if not select.select([], [self._descriptor], [], 1.0)[1]:
+                    return
+            except OSError:
+                return
+
+
+@implementer(ILogObserver)
+class LogObserver:
+    """Filters events by ``levels``, formats them and hands their lines to ``writer``."""
+
+    def __init__(self, levels: LogLevels, to_line: Format, writer: LineWriter) -> None:
+        self._levels = levels
+        self._to_line = to_line
+        self._writer = writer
+        self._least: dict[str, Any] = {}
+
+    def __call__(self, event: LogEvent) -> None:
+        namespace = event.get("log_namespace") or "-"
+        least = self._least.get(namespace)
+        if least is None:
+            least = self._least[namespace] = self._levels.least_for(namespace)
+        if event["log_level"] >= least:
+            self._writer.write(self._to_line(event))
+
+
+# --- Python's own logging -----------------------------------------------------------------
+
+
+class _Bridge(logging.Handler):
+    """Hands records of Python's ``logging`` to ``twisted.logger`` under their logger's name."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        name = "warn" if record.levelname == "WARNING" else record.levelname.lower()
+        level = _LEVELS.get(name, LogLevel.critical if record.levelno >= 50 else LogLevel.info)
+        failure = {}
+        if record.exc_info and record.exc_info[0] is not None:
+            kind, value, traceback = record.exc_info
+            failure = {"log_failure": Failure(value, kind, traceback)}
+        try:
+            text = record.getMessage()
+        except Exception:
+            text = f"{record.msg!r} with arguments that don't fit it"
+        Logger(namespace=record.name).emit(level, "{log_text}", log_text=text, **failure)
+
+
+def bridge_standard_logging() -> None:
+    """Send what libraries log with Python's ``logging`` to our log, from info level up."""
+    root = logging.getLogger()
+    root.handlers[:] = [_Bridge()]
+    root.setLevel(logging.INFO)

@@ -46,7 +46,14 @@ _DAY = 86_400.0
 
 
 class ConfigError(Exception):
-    """The configuration is wrong; the text names every wrong variable, one a line."""
+    """The configuration is wrong; the text names every wrong variable, one a line.
+
+    ``log_format`` is the one asked for, as far as that is known.
+    """
+
+    def __init__(self, problems: Iterable[str], log_format: str) -> None:
+        super().__init__("wrong configuration:\n" + "\n".join(f"  {line}" for line in problems))
+        self.log_format = log_format
 
 
 # --- parsers: text to value, or ValueError with what is allowed ---------------------------
@@ -163,7 +170,13 @@ def _networks(raw: str) -> tuple[IpNetwork, ...]:
 
 
 def _variable(
-    name: str, default: str, parse: Callable[[str], T], meaning: str, *, secret: bool = False
+    name: str,
+    default: str,
+    parse: Callable[[str], T],
+    meaning: str,
+    *,
+    secret: bool = False,
+    falls_back_to: str = "",
 ) -> T:
     """Declare a field as the environment variable ``name``.
 
@@ -171,19 +184,23 @@ def _variable(
     other value.  The declared return type is what the field holds; the value is the field's
     declaration, as with :func:`dataclasses.field`.
     """
-    metadata = {"variable": Variable(name, default, parse, meaning, secret)}
+    metadata = {"variable": Variable(name, default, parse, meaning, secret, falls_back_to)}
     return field(metadata=metadata, repr=not secret)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One environment variable: ``parse`` turns its text into the field's value."""
+    """One environment variable: ``parse`` turns its text into the field's value.
+
+    One that isn't set has its ``default``, or the value of the variable it falls back to.
+    """
 
     name: str
     default: str
     parse: Callable[[str], Any]
     meaning: str
     secret: bool
+    falls_back_to: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +279,7 @@ class WsConfig:
         "WS_SEND_BUFFER_BYTES", "1048576", _integer(1, 1 << 31), "waiting per connection"
     )
     allowed_origins: tuple[str, ...] = _variable(
-        "WS_ALLOWED_ORIGINS", "", _origins, "pages that may connect; empty: as CORS_ORIGINS"
+        "WS_ALLOWED_ORIGINS", "", _origins, "pages that may connect", falls_back_to="CORS_ORIGINS"
     )
 
 
@@ -329,12 +346,9 @@ def load(environ: Mapping[str, str], env_file: str | None = None) -> Loaded:
             sections[section] = kind(**values)
     problems += _contradictions(sections)
     if problems:
-        raise ConfigError("wrong configuration:\n" + "\n".join(f"  {line}" for line in problems))
-    config = AppConfig(**sections)
-    if not config.ws.allowed_origins:
-        same = dataclasses.replace(config.ws, allowed_origins=config.server.cors_origins)
-        config = dataclasses.replace(config, ws=same)
-    return Loaded(config, tuple(settings), tuple(_unknown_names(file_values)))
+        log_format = {s.name: s.shown for s in settings}["LOG_FORMAT"].lower()
+        raise ConfigError(problems, log_format)
+    return Loaded(AppConfig(**sections), tuple(settings), tuple(_unknown_names(file_values)))
 
 
 def _look_up(
@@ -344,6 +358,9 @@ def _look_up(
         return environ[variable.name], "environment"
     if file_values.get(variable.name):
         return file_values[variable.name], ".env"
+    if variable.falls_back_to:
+        other = next(v for v in variables() if v.name == variable.falls_back_to)
+        return _look_up(other, environ, file_values)
     return variable.default, "default"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypedDict
 
 import psycopg2
@@ -35,6 +36,8 @@ __all__ = [
     "UnsupportedMediaType",
     "UriTooLong",
     "as_app_error",
+    "error_for_status",
+    "reason_phrase",
     "translate_db_error",
 ]
 
@@ -258,3 +261,43 @@ def as_app_error(error: BaseException) -> AppError:
     panic = Panic()
     panic.__cause__ = error
     return panic
+
+
+_CODES = {
+    kind.status: kind.code
+    for kind in (
+        BadRequest,
+        Unauthorized,
+        Forbidden,
+        NotFound,
+        MethodNotAllowed,
+        RequestTimeout,
+        Conflict,
+        PayloadTooLarge,
+        UriTooLong,
+        UnsupportedMediaType,
+        HeadersTooLarge,
+        InternalError,
+        ServiceUnavailable,
+    )
+}
+
+
+def reason_phrase(status: int) -> str:
+    """Return what RFC 9110 calls ``status``, or ``Error`` if nobody gave it a name."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def error_for_status(status: int) -> AppError:
+    """Return an error for a bare HTTP status, as other libraries' errors give it.
+
+    A status that the contract has no code for gets its phrase as the code, such as ``GONE``.
+    """
+    phrase = reason_phrase(status)
+    error = AppError(_INTERNAL_MESSAGE if status == 500 else phrase)
+    error.status = status
+    error.code = _CODES.get(status) or phrase.upper().replace(" ", "_").replace("-", "_")
+    return error

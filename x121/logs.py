@@ -9,13 +9,13 @@ reactor turn in one call, so that a line costs no flush of its own.
 from __future__ import annotations
 
 import atexit
-import json
 import logging
-import math
 import os
 import re
 import select
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,8 @@ from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
+from x121 import jsons
+
 __all__ = [
     "REQUEST_ID",
     "Format",
@@ -39,8 +41,11 @@ __all__ = [
     "LogLevels",
     "LogObserver",
     "bridge_standard_logging",
+    "choose_format",
     "format_console",
     "format_json",
+    "last_line",
+    "open_log",
 ]
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -135,7 +140,7 @@ def _traceback(event: LogEvent) -> str | None:
 def _fields(event: LogEvent) -> dict[str, Any]:
     """Return what the caller of the logger gave: plain values only, so none is a secret's repr."""
     return {
-        key: _plain(value)
+        key: _short(value) if isinstance(value, str) else value
         for key, value in event.items()
         if (value is None or isinstance(value, (str, int, float)))
         and not key.startswith("log_")
@@ -144,15 +149,7 @@ def _fields(event: LogEvent) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return _short(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)  # JSON has no NaN and no infinity (RFC 8259 section 6)
-    return value
-
-
-def format_json(event: LogEvent) -> str:
+def format_json(event: LogEvent) -> bytes:
     """Return ``event`` as one JSON object on one line.
 
     An event whose format is empty, such as the access log's, is its fields and no message.
@@ -169,7 +166,7 @@ def format_json(event: LogEvent) -> str:
         line["request_id"] = request_id
     if traceback := _traceback(event):
         line["traceback"] = traceback
-    return json.dumps(line) + "\n"
+    return jsons.encode(line) + b"\n"
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -180,7 +177,7 @@ def _one_line(text: str) -> str:
     return _CONTROL.sub(lambda found: repr(found.group())[1:-1], text)
 
 
-def format_console(event: LogEvent) -> str:
+def format_console(event: LogEvent) -> bytes:
     """Return ``event`` as a line for people, and a traceback below it where there is one."""
     message = _message(event)
     if not message:
@@ -190,16 +187,41 @@ def format_console(event: LogEvent) -> str:
     if request_id := event.get("request_id") or REQUEST_ID.get():
         head += f" [{request_id}]"
     lines = [head, *map(_one_line, (_traceback(event) or "").splitlines())]
-    return "\n    ".join(lines) + "\n"
+    return ("\n    ".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
 
-class Format(Protocol):
-    """An event to its text, which ends with a line feed."""
+Format = Callable[[LogEvent], bytes]
+"""An event to its UTF-8 text, which ends with a line feed."""
 
-    def __call__(self, event: LogEvent) -> str: ...
+
+def choose_format(name: str, descriptor: int) -> Format:
+    """Return the format ``json`` or ``console``, or for ``auto`` the one that fits the output."""
+    for_people = name == "console" or (name == "auto" and os.isatty(descriptor))
+    return format_console if for_people else format_json
+
+
+def last_line(message: str, name: str) -> str:
+    """Return ``message`` as what a process says when it ends before it has a log."""
+    if name != "json":
+        return message
+    event: LogEvent = {
+        "log_time": time.time(),
+        "log_level": LogLevel.error,
+        "log_namespace": "x121",
+        "log_format": "{log_text}",
+        "log_text": message,
+    }
+    return format_json(event).decode().rstrip()
 
 
 # --- writing ------------------------------------------------------------------------------
+
+
+def open_log(path: str) -> int:
+    """Return a file descriptor to append to ``path``; ``-`` is standard output."""
+    if path == "-":
+        return sys.stdout.fileno()
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
 
 
 class _Reactor(Protocol):
@@ -219,11 +241,11 @@ class LineWriter:
     def __init__(self, descriptor: int, reactor: _Reactor) -> None:
         self._descriptor = descriptor
         self._reactor = reactor
-        self._lines: list[str] = []
+        self._lines: list[bytes] = []
         self._scheduled = False
         atexit.register(self.flush)
 
-    def write(self, line: str) -> None:
+    def write(self, line: bytes) -> None:
         """Write ``line`` by the end of this turn."""
         self._lines.append(line)
         if not self._reactor.running:
@@ -239,7 +261,7 @@ class LineWriter:
         """Write every line that waits.  A log that can't be written is nobody's request's fault."""
         self._scheduled = False
         lines, self._lines = self._lines, []
-        data = memoryview("".join(lines).encode("utf-8", "backslashreplace"))
+        data = memoryview(b"".join(lines))
         while data:
             try:
                 data = data[os.write(self._descriptor, data) :]

@@ -1,0 +1,5 @@
+"""HTTP/1.1 as x121 serves it: Twisted's, made strict, bounded and drainable.
+
+``site.py`` knows the open connections, ``channel.py`` reads one of them, ``head.py`` judges
+what was read, ``request.py`` is what wrappers and handlers hold.
+"""

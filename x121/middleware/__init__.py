@@ -1,0 +1,36 @@
+"""What happens around every request, and in which order.
+
+From the outside in:
+
+1. ``request_id``: everything below, and every log line, has the id.
+2. ``access_log``: sees every answer, those of the wrappers below too.
+3. ``cors``: outside of errors and time-outs, so that their answers carry its headers.
+4. ``errors``: whatever goes wrong further in is answered in one form.
+5. ``body_limit``: a body that is too large is an error like any other.
+6. ``timeout``: closest to the handler, whose time it measures.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource
+
+from x121.config import ServerConfig
+from x121.middleware.access_log import AccessLog
+from x121.middleware.body_limit import BodyLimit
+from x121.middleware.cors import Cors
+from x121.middleware.errors import Errors
+from x121.middleware.request_id import RequestId
+from x121.middleware.timeout import Timeout
+
+__all__ = ["wrap"]
+
+
+def wrap(resource: IResource, config: ServerConfig, *, clock: IReactorTime) -> IResource:
+    """Return ``resource`` inside all wrappers; this reads from the inside out."""
+    resource = Timeout(resource, seconds=config.request_timeout_secs, clock=clock)
+    resource = BodyLimit(resource, max_bytes=config.max_body_bytes)
+    resource = Errors(resource)
+    resource = Cors(resource, origins=config.cors_origins)
+    resource = AccessLog(resource, clock=clock)
+    return RequestId(resource)

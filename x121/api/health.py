@@ -1,0 +1,54 @@
+"""Is the server there, and can it work?  For load balancers and for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.web.iweb import IRequest
+
+from x121.api.responses import json_response
+from x121.api.router import Router
+from x121.app_state import AppState, Stage
+from x121.errors import ServiceUnavailable
+
+__all__ = ["Health"]
+
+
+class NotReady(ServiceUnavailable):
+    """The server can't serve now; ``status`` says which way it is going."""
+
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message)
+        self.stage = status
+
+    def body(self) -> dict[str, Any]:
+        """Return the form of every error, and ``status`` as the answers with 200 have it."""
+        return {**super().body(), "status": self.stage}
+
+
+class Health:
+    """``/health``, ``/health/live`` and ``/health/ready``."""
+
+    router = Router()
+
+    def __init__(self, state: AppState) -> None:
+        self._state = state
+
+    @router.route("/")
+    def health(self, request: IRequest) -> bytes:
+        """The server answers; the database isn't asked."""
+        return json_response(request, {"status": "ok"})
+
+    @router.route("/live")
+    def live(self, request: IRequest) -> bytes:
+        """The reactor turns."""
+        return json_response(request, {"status": "ok"})
+
+    @router.route("/ready")
+    async def ready(self, request: IRequest) -> bytes:
+        """The database answers, its migrations are applied, and nobody asked us to stop."""
+        stage = self._state.lifecycle.stage
+        if stage is not Stage.SERVING:
+            raise NotReady(f"The server is {stage.value}", stage.value)
+        await self._state.pool.fetch_one("SELECT 1")
+        return json_response(request, {"status": "ok"})

@@ -1,0 +1,275 @@
+"""One connection: Twisted's HTTP/1.1 channel, made strict, bounded in time and drainable.
+
+A connection is always in one :class:`Phase`, and each phase has a deadline of its own, so
+that no client holds one open for longer by sending a byte now and then.  A head that isn't
+valid becomes a request with a ``refusal``: it goes through the same wrappers as any other,
+and so is logged and answered like any other.
+"""
+
+from __future__ import annotations
+
+import enum
+import io
+import re
+import socket
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from twisted.web import http
+
+from x121.errors import (
+    AppError,
+    BadRequest,
+    HeadersTooLarge,
+    RequestTimeout,
+    UriTooLong,
+)
+from x121.http.head import MAX_TARGET_BYTES, check_head, serve_as_1_1
+from x121.http.request import Request
+
+if TYPE_CHECKING:
+    from x121.http.site import Site
+
+__all__ = ["Channel", "Phase"]
+
+MAX_HEAD_BYTES = 32_768
+MAX_HEAD_FIELDS = 100
+# After an early answer this much more is read and thrown away, so that the client gets to
+# read the answer before the connection is reset (RFC 9112 section 9.6).
+MAX_LINGER_BYTES = 8 << 20
+
+_LENGTH = re.compile(rb"(?i:content-length)[ \t]*:[ \t]*(.*?)[ \t]*")
+_MAX_LENGTH_DIGITS = 18
+
+
+# A client that takes none of its answer for this long is gone: the kernel drops it.  One that
+# is merely slow may take as long as it likes.
+STUCK_CLIENT_SECS = 60
+
+
+class Phase(enum.Enum):
+    """What a connection waits for."""
+
+    IDLE = "the first byte of a request"
+    HEAD = "the rest of the head"
+    BODY = "the rest of the body"
+    ANSWER = "our own answer"
+    CLOSING = "the client to close"
+
+
+class Channel(http.HTTPChannel):
+    """Reads requests from one connection, one at a time.
+
+    ``site`` gives the limits and deadlines and is told of every change of phase.
+    """
+
+    site: Site
+    requestFactory: type[Request] = Request
+    requests: list[Request]
+    MAX_LENGTH = MAX_HEAD_BYTES
+    totalHeadersSize = MAX_HEAD_BYTES
+    maxHeaders = MAX_HEAD_FIELDS
+    timeOut = None  # Twisted's own timer starts anew with every byte; see Phase
+    phase = Phase.IDLE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._head_bytes = 0
+        self._head_lines = 0
+        self._lingered_bytes = 0
+
+    # --- the connection ---
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        _drop_when_stuck(self.transport)
+        self.site.opened(self)
+        # Whoever connects has as long for a first head as a head may take.
+        self.site.head_deadlines.start(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.site.closed(self)
+        super().connectionLost(reason)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take ``data`` in; after an early answer only count it."""
+        if self.phase is Phase.CLOSING:
+            self._linger(len(data))
+            return
+        LineReceiver.dataReceived(self, data)
+        if self.phase is Phase.IDLE and (self._buffer or self._head_lines):
+            # Most heads arrive whole, and need no deadline of their own.
+            self._enter(Phase.HEAD)
+
+    def close(self) -> None:
+        """Close once what is written is on the wire, and drop the client if it won't."""
+        self._enter(Phase.CLOSING)
+        self.loseConnection()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.transport.abortConnection()  # type: ignore[union-attr]  # TCP and UNIX have it
+
+    def expired(self) -> None:
+        """Act on the end of this phase's deadline."""
+        if self.phase is Phase.IDLE and not self._waitingForTransport:
+            self.close()
+        elif self.phase is Phase.IDLE:
+            # The last answer is still on its way to a slow reader.
+            self.site.idle_deadlines.start(self)
+        elif self.phase is Phase.HEAD:
+            self.refuse(RequestTimeout("The request's head did not arrive in time"))
+        elif self.phase is Phase.BODY:
+            self.refuse(RequestTimeout("The request's body did not arrive in time"))
+        else:
+            self.abort()
+
+    def _enter(self, phase: Phase) -> None:
+        self.site.moved(self, self.phase, phase)
+        self.phase = phase
+
+    # --- the head ---
+
+    def lineReceived(self, line: bytes) -> None:
+        """Check a line of the head for what is lost later, then let Twisted parse it."""
+        if self.phase is Phase.CLOSING:
+            return
+        self._head_lines += 1
+        self._head_bytes += len(line) + 2
+        if self._head_lines == 1:
+            if not line:
+                self._head_lines = 0  # RFC 9112 section 2.2: a stray CRLF between requests
+            line = serve_as_1_1(line)
+        elif line[:1] in (b" ", b"\t"):
+            self.refuse(BadRequest("A header field is folded over several lines"))
+            return
+        elif self._length_is_absurd(line):
+            self.refuse(BadRequest("Content-Length is not a number of bytes"))
+            return
+        if self._head_bytes > MAX_HEAD_BYTES or self._head_lines > MAX_HEAD_FIELDS + 2:
+            self._refuse_large_head()
+            return
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is longer than a whole head may be."""
+        if self.phase is not Phase.CLOSING:
+            self._head_lines += 1
+            self._refuse_large_head()
+
+    def _refuse_large_head(self) -> None:
+        if self._head_lines <= 1:
+            limit = f"The request target is longer than {MAX_TARGET_BYTES} bytes"
+            self.refuse(UriTooLong(limit))
+        else:
+            limit = f"{MAX_HEAD_BYTES} bytes or {MAX_HEAD_FIELDS} fields"
+            self.refuse(HeadersTooLarge(f"The request's head is larger than {limit}"))
+
+    @staticmethod
+    def _length_is_absurd(line: bytes) -> bool:
+        """Whether a Content-Length is one that Python's own int() would choke on."""
+        match = _LENGTH.fullmatch(line)
+        return match is not None and len(match[1]) > _MAX_LENGTH_DIGITS
+
+    def allHeadersReceived(self) -> None:
+        """Judge the whole head, before a body is asked for or read."""
+        request = self.requests[-1]
+        try:
+            self._path = check_head(
+                self._command, self._path, self._version, request.requestHeaders
+            )
+        except AppError as error:
+            self.refuse(error)
+            return
+        if self.length is not None and self.length > self.site.max_body_bytes:
+            self.overflow()
+            return
+        super().allHeadersReceived()
+        if self.length != 0:
+            self._enter(Phase.BODY)
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Return whether the connection outlives this request (RFC 9112 section 9.3)."""
+        values = request.requestHeaders.getRawHeaders(b"Connection") or []
+        options = {option.strip().lower() for option in b",".join(values).split(b",")}
+        if version == b"HTTP/1.1" and b"close" not in options:
+            return True
+        request.setHeader(b"Connection", b"close")
+        return False
+
+    def allContentReceived(self) -> None:
+        """The request is whole: serve it, unless it was answered already."""
+        if self.phase is Phase.CLOSING:
+            return
+        self._head_bytes = self._head_lines = 0
+        self._enter(Phase.ANSWER)
+        super().allContentReceived()
+
+    # --- answering early ---
+
+    def refuse(self, error: AppError) -> None:
+        """Answer ``error`` to what has arrived so far, read no more, and close."""
+        self._answer_early(refusal=error)
+
+    def overflow(self) -> None:
+        """Answer a request whose body is too large, without reading it, and close."""
+        self._answer_early(refusal=None)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # Twisted calls this wherever its own parser finds a fault.
+        if self.phase is not Phase.CLOSING:
+            self.refuse(BadRequest("The request is malformed"))
+
+    def _answer_early(self, refusal: AppError | None) -> None:
+        self._enter(Phase.CLOSING)
+        if not self.requests:
+            self.requests.append(self.requestFactory(self))
+        request = self.requests[-1]
+        request.refusal = refusal
+        request.overflowed = refusal is None
+        # As much of the request line as could be read, for the log.
+        request.method = getattr(self, "_command", b"-")
+        request.uri = getattr(self, "_path", b"-")
+        request.path = request.uri.partition(b"?")[0]
+        request.clientproto = b"HTTP/1.1"
+        request.args = {}
+        if request.content is None:
+            request.content = io.BytesIO()
+        request.setHeader(b"Connection", b"close")
+        self.persistent = False
+        self._handlingRequest = True
+        request.process()
+
+    def requestDone(self, request: Request) -> None:
+        """Go on to the next request, or close: gently, where the client may still be sending."""
+        self.site.answered()
+        if self.phase is not Phase.CLOSING:
+            if self.persistent:
+                self._enter(Phase.IDLE)
+            super().requestDone(request)
+            return
+        del self.requests[0]
+        transport: Any = self.transport
+        if ITCPTransport.providedBy(transport):
+            transport.unregisterProducer()
+            transport.resumeProducing()
+            transport.loseWriteConnection()
+        else:
+            self.loseConnection()
+
+    def _linger(self, received: int) -> None:
+        self._lingered_bytes += received
+        if self._lingered_bytes > MAX_LINGER_BYTES:
+            self.abort()
+
+
+def _drop_when_stuck(transport: Any) -> None:
+    """Let the kernel end a connection whose peer takes no data (tcp(7), TCP_USER_TIMEOUT)."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux only
+    if option is not None and ITCPTransport.providedBy(transport):
+        handle = getattr(transport, "getHandle", lambda: None)()
+        if handle is not None:
+            handle.setsockopt(socket.IPPROTO_TCP, option, STUCK_CLIENT_SECS * 1000)

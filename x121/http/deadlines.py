@@ -1,0 +1,65 @@
+"""Many deadlines of one length under one timer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+__all__ = ["Deadlines"]
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Deadlines(Generic[K]):
+    """Calls ``expired(key)`` for every key that isn't stopped ``seconds`` after its start.
+
+    All wait equally long, so they expire in the order of their starts, and one timer for the
+    oldest does for all: while others wait, starting and stopping one cost a dict entry.
+    """
+
+    def __init__(
+        self, seconds: float, expired: Callable[[K], object], *, clock: IReactorTime
+    ) -> None:
+        self._seconds = seconds
+        self._expired = expired
+        self._clock = clock
+        self._ends: dict[K, float] = {}
+        self._timer: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def start(self, key: K) -> None:
+        """Let ``key`` expire ``seconds`` from now, whatever was running for it before."""
+        self._ends.pop(key, None)
+        self._ends[key] = self._clock.seconds() + self._seconds
+        if self._timer is None:
+            self._timer = self._clock.callLater(self._seconds, self._sweep)
+
+    def stop(self, key: K) -> None:
+        """Let ``key`` not expire; nothing happens if it isn't running.
+
+        When no key is left no timer is either.
+        """
+        self._ends.pop(key, None)
+        if not self._ends and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        due = []
+        for key, end in self._ends.items():
+            if end > now:
+                break
+            due.append(key)
+        for key in due:
+            # One that expires may stop others that were due in the same sweep.
+            if self._ends.pop(key, None) is not None:
+                self._expired(key)
+        if self._ends and self._timer is None:
+            first = next(iter(self._ends.values()))
+            self._timer = self._clock.callLater(max(0.0, first - now), self._sweep)

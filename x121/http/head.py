@@ -1,0 +1,117 @@
+"""Is this the head of a valid request?  Pure functions on bytes, after RFC 9112.
+
+Each raises :class:`~x121.errors.AppError`, with a message that says what is wrong and never
+repeats what the client sent.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from twisted.web.http_headers import Headers
+
+from x121.errors import BadRequest, MethodNotAllowed, UriTooLong
+
+__all__ = ["MAX_TARGET_BYTES", "METHODS", "check_head", "serve_as_1_1"]
+
+MAX_TARGET_BYTES = 8000
+"""RFC 9112 section 3: a server ought to support request lines of at least 8000 octets."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+# RFC 3986 section 3.2.2, less the characters that no host name in use has: what stands in
+# Host may be echoed in a Location.  A comma would be a list, "@" user information.
+_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{0,5}))?")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^#]*)")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NEWER_1_X = re.compile(rb" HTTP/1\.[2-9]$")
+
+
+def serve_as_1_1(request_line: bytes) -> bytes:
+    """Return the line with a minor version above 1 as 1.1 (RFC 9110 section 2.5)."""
+    return _NEWER_1_X.sub(b" HTTP/1.1", request_line)
+
+
+def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -> bytes:
+    """Return the target in origin form, or ``*``, of a head that is valid.
+
+    Raises :class:`BadRequest`, :class:`UriTooLong`, or for CONNECT :class:`MethodNotAllowed`.
+    """
+    _check_fields(headers)
+    _check_length(version, headers)
+    host = _host(version, headers)
+    if method == b"CONNECT":
+        raise MethodNotAllowed("CONNECT is for proxies, and this is none", allow=METHODS)
+    if len(target) > MAX_TARGET_BYTES:
+        raise UriTooLong(f"The request target is longer than {MAX_TARGET_BYTES} bytes")
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise BadRequest("The target * is for OPTIONS only")
+        return target
+    if not target.startswith(b"/"):
+        target = _from_absolute(target, host)
+    _check_path(target.partition(b"?")[0])
+    return target
+
+
+def _check_fields(headers: Headers) -> None:
+    for _, values in headers.getAllRawHeaders():
+        for value in values:
+            if _CONTROL.search(value):
+                raise BadRequest("A header field holds a control character")
+
+
+def _check_length(version: bytes, headers: Headers) -> None:
+    """RFC 9112 section 6: one length at most, and the only transfer coding read is chunked."""
+    codings = headers.getRawHeaders(b"Transfer-Encoding")
+    if codings is None:
+        return
+    if version != b"HTTP/1.1":
+        raise BadRequest("Transfer-Encoding needs HTTP/1.1")
+    if len(codings) != 1 or codings[0].lower() != b"chunked":
+        raise BadRequest("The only Transfer-Encoding understood is chunked, once")
+    if headers.hasHeader(b"Content-Length"):
+        raise BadRequest("Content-Length and Transfer-Encoding exclude each other")
+
+
+def _host(version: bytes, headers: Headers) -> bytes | None:
+    """RFC 9112 section 3.2: exactly one valid Host; HTTP/1.0 may leave it out."""
+    hosts = headers.getRawHeaders(b"Host")
+    if hosts is None:
+        if version == b"HTTP/1.0":
+            return None
+        raise BadRequest("A Host header is required")
+    if len(hosts) != 1:
+        raise BadRequest("There is more than one Host header")
+    if not _is_authority(hosts[0]):
+        raise BadRequest("The Host header is not a host name or address with an optional port")
+    return hosts[0]
+
+
+def _is_authority(text: bytes) -> bool:
+    match = _AUTHORITY.fullmatch(text)
+    return match is not None and int(match[1] or 0) <= 65535
+
+
+def _from_absolute(target: bytes, host: bytes | None) -> bytes:
+    """RFC 9112 section 3.2.2: a server accepts the absolute form, too."""
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or not _is_authority(match[1]):
+        raise BadRequest("The request target is neither a path nor an http URL")
+    if host is not None and match[1].lower() != host.lower():
+        raise BadRequest("The request target and the Host header name different hosts")
+    rest = match[2]
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _check_path(path: bytes) -> None:
+    if _BAD_ESCAPE.search(path):
+        raise BadRequest("The path holds a % that is not followed by two hexadecimal digits")
+    try:
+        text = unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise BadRequest("The path is not UTF-8") from None
+    if "\0" in text:
+        raise BadRequest("The path holds a NUL character")

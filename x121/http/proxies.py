@@ -1,0 +1,54 @@
+"""Who the client is when trusted proxies stand between."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+
+__all__ = ["forwarded_for", "make_trust"]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def make_trust(networks: Sequence[Network]) -> Callable[[str], bool]:
+    """Return a function that tells whether an address, as text, is in one of ``networks``.
+
+    An IPv4 address that came over an IPv6 socket (``::ffff:10.0.0.1``) counts as IPv4.
+    """
+
+    def trusts(text: str) -> bool:
+        if not networks:
+            return False
+        address = _address(text)
+        return address is not None and any(address in network for network in networks)
+
+    return trusts
+
+
+def forwarded_for(chain: Sequence[bytes], peer: str, trusts: Callable[[str], bool]) -> str:
+    """Return the client's address from the ``X-Forwarded-For`` values of a trusted ``peer``.
+
+    Every proxy appends the address it was called from, so only what trusted proxies wrote
+    can be believed: read from the right, the first address that is no trusted proxy is the
+    client.  What isn't an address ends the search.
+    """
+    client = peer
+    for entry in reversed(b",".join(chain).split(b",")):
+        text = entry.strip().decode("latin-1")
+        address = _address(text)
+        if address is None:
+            break
+        client = str(address)
+        if not trusts(text):
+            break
+    return client
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

@@ -1,0 +1,198 @@
+"""A request as wrappers and handlers hold it: a true ``twisted.web.server.Request``.
+
+What it adds: the facts that wrappers find out (``request_id``, ``remote``), a place to act
+just before the head of the answer is written, one way to fail, and one way to be ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.http_headers import Headers
+
+from x121 import jsons
+from x121.errors import AppError, Panic, reason_phrase
+from x121.http.proxies import forwarded_for
+
+if TYPE_CHECKING:
+    from x121.http.channel import Channel
+    from x121.http.site import Site
+
+__all__ = ["BeforeHead", "Request"]
+
+BeforeHead = Callable[["Request"], bytes | None]
+"""Called before the head of an answer is written; may return a body that replaces it."""
+
+
+class Request(server.Request):
+    """One request and its answer.
+
+    ``request_id`` is the id that every log line and the answer carry.  ``refusal`` is set
+    where the request can't be served at all, ``overflowed`` where its body is larger than
+    the channel reads.  ``running`` is what the handler waits for, to be cancelled with it.
+    ``received_at`` is when the request was complete, in the clock's seconds.
+    """
+
+    channel: Channel
+    site: Site
+    # A handler's text with no type of its own is never taken for HTML.
+    defaultContentType = b"text/plain; charset=utf-8"
+
+    def __init__(self, channel: Channel, queued: bool = False) -> None:
+        # Bodies are the handlers' to parse, within their deadline and their errors.
+        super().__init__(channel, queued, parsePOSTFormSubmission=False)
+        self.site = channel.site
+        self.request_id = "-"
+        self.received_at = 0.0
+        self.refusal: AppError | None = None
+        self.overflowed = False
+        self.running: Deferred[Any] | None = None
+        self.failed_late: AppError | None = None
+        self.on_failure: Callable[[Request, Failure], None] = _last_resort
+        self._before_head: list[BeforeHead] = []
+        self._body_bytes = 0
+
+    # --- facts ---
+
+    @property
+    def remote(self) -> str:
+        """The client's address: the peer's, or what a trusted proxy says."""
+        peer = str(getattr(self.client, "host", "") or "unix")
+        if not self._through_trusted_proxy:
+            return peer
+        chain = self.requestHeaders.getRawHeaders(b"X-Forwarded-For") or []
+        return forwarded_for(chain, peer, self.site.trusts)
+
+    @property
+    def given_request_id(self) -> bytes | None:
+        """The ``X-Request-Id`` that came with the request, if a trusted proxy sent it."""
+        return self.getHeader(b"X-Request-Id") if self._through_trusted_proxy else None
+
+    @property
+    def is_over(self) -> bool:
+        """True once the answer is finished or the client is gone: nothing can be written."""
+        return bool(self.finished or self._disconnected)
+
+    def isSecure(self) -> bool:
+        """Whether the client speaks TLS, to us or to a trusted proxy."""
+        if self._through_trusted_proxy:
+            scheme = self.getHeader(b"X-Forwarded-Proto")
+            if scheme is not None:
+                return scheme.strip().lower() == b"https"
+        return bool(super().isSecure())
+
+    @property
+    def _through_trusted_proxy(self) -> bool:
+        return self.site.trusts(getattr(self.client, "host", ""))
+
+    # --- the body, as it arrives ---
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep ``data`` unless the body grows past the limit: then nothing more is read."""
+        if self.overflowed:
+            return
+        self._body_bytes += len(data)
+        if self._body_bytes > self.site.max_body_bytes:
+            self.channel.overflow()
+        else:
+            super().handleContentChunk(data)
+
+    # --- serving ---
+
+    def process(self) -> None:
+        """Hand the request to the site's resource."""
+        self.received_at = self.site.clock.seconds()
+        self.setHeader(b"Date", self.site.date())
+        self.prepath = []
+        self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
+        try:
+            self.render(self.site.resource)
+        except BaseException:
+            self.processingFailed(Failure())
+
+    def processingFailed(self, reason: Failure) -> None:
+        """Answer a failure.  Twisted and Klein bring here whatever nobody handled."""
+        self.on_failure(self, reason)
+
+    # --- answering ---
+
+    def before_head(self, prepare: BeforeHead) -> None:
+        """Call ``prepare(self)`` before the head is written, to set headers on any answer."""
+        self._before_head.append(prepare)
+
+    def write(self, data: bytes) -> None:
+        """Write a part of the answer's body, and before the first part its head."""
+        if self.startedWriting or self.is_over:
+            super().write(data)
+            return
+        replacement = None
+        for prepare in self._before_head:
+            replacement = prepare(self) or replacement
+        if self.site.draining:
+            self.setHeader(b"Connection", b"close")
+            self.channel.persistent = False
+        if replacement is None:
+            super().write(data)
+            return
+        self.setHeader(b"Content-Length", b"%d" % len(replacement))
+        super().write(replacement)
+        self.write = _drop  # type: ignore[method-assign]  # as Twisted does for HEAD
+
+    def fail(self, error: AppError) -> None:
+        """Answer with ``error`` in the contract's form.
+
+        Whatever a handler had prepared is thrown away.  If a part of its answer is already
+        on the wire, the connection is dropped, so that nobody takes that part for the whole.
+        """
+        if self.is_over:
+            return
+        if self.startedWriting:
+            self.failed_late = error
+            self.channel.abort()
+            return
+        if self.producer is not None:
+            self.unregisterProducer()
+        self.write(self.prepare_error(error))
+        self.finish()
+
+    def prepare_error(self, error: AppError) -> bytes:
+        """Return the body that answers ``error``, and set its status and headers.
+
+        For whoever finishes the request himself; everybody else calls :meth:`fail`.
+        """
+        body = jsons.encode(error.body())
+        kept = [
+            (name, values)
+            for name in (b"Date", b"Connection")
+            if (values := self.responseHeaders.getRawHeaders(name)) is not None
+        ]
+        self.responseHeaders = Headers(dict(kept))
+        self.cookies = []
+        self.etag = self.lastModified = None
+        self.setResponseCode(error.status, reason_phrase(error.status).encode())
+        self.setHeader(b"Content-Type", b"application/json")
+        self.setHeader(b"Content-Length", b"%d" % len(body))
+        for name, value in error.headers.items():
+            self.setHeader(name, value)
+        return body
+
+    def cancel(self) -> None:
+        """Cancel what the handler waits for, if it waits."""
+        running, self.running = self.running, None
+        if running is not None:
+            running.cancel()
+
+
+def _drop(data: bytes) -> None:
+    pass
+
+
+def _last_resort(request: Request, failure: Failure) -> None:
+    """Answer a failure that happened outside the wrapper whose business failures are."""
+    request._log.failure("Failed outside the errors wrapper", failure)
+    request.fail(Panic())

@@ -1,0 +1,159 @@
+"""The site: every open connection, its deadlines, and how they are drained at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.web import server
+from twisted.web.http import datetimeToString
+from twisted.web.resource import IResource
+
+from x121.http.channel import Channel, Phase
+from x121.http.deadlines import Deadlines
+from x121.http.proxies import Network, make_trust
+from x121.http.request import Request
+
+__all__ = ["Site"]
+
+# How long a client may take to close after it was told to.
+CLOSING_TIMEOUT_SECS = 5.0
+
+
+class Site(server.Site):
+    """Serves ``resource`` to every connection, within limits.
+
+    ``max_body_bytes`` bounds a request's body, ``head_timeout_secs`` the time for its head
+    to arrive, ``body_timeout_secs`` that for its body, ``idle_timeout_secs`` the time
+    between two requests.  ``trusted_proxies`` are networks whose forwarding headers are
+    believed.
+    """
+
+    noisy = False
+    protocol = Channel  # type: ignore[assignment]  # Twisted's own can also be HTTP/2
+    requestFactory = Request  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        resource: IResource,
+        *,
+        clock: IReactorTime,
+        max_body_bytes: int,
+        head_timeout_secs: float,
+        body_timeout_secs: float,
+        idle_timeout_secs: float,
+        trusted_proxies: Sequence[Network] = (),
+    ) -> None:
+        super().__init__(resource, reactor=clock)
+        self.clock = clock
+        self.max_body_bytes = max_body_bytes
+        self.trusts = lru_cache(maxsize=1024)(make_trust(trusted_proxies))
+        self.draining = False
+        self.requests_drained = 0
+        self.head_deadlines = Deadlines(head_timeout_secs, Channel.expired, clock=clock)
+        self.idle_deadlines = Deadlines(idle_timeout_secs, Channel.expired, clock=clock)
+        self._deadlines = {
+            Phase.HEAD: self.head_deadlines,
+            Phase.BODY: Deadlines(body_timeout_secs, Channel.expired, clock=clock),
+            Phase.IDLE: self.idle_deadlines,
+            Phase.CLOSING: Deadlines(CLOSING_TIMEOUT_SECS, Channel.expired, clock=clock),
+        }
+        self._channels: set[Channel] = set()
+        self._drained: Deferred[None] | None = None
+        self._date = (-1, b"")
+
+    # --- what Twisted asks of a factory ---
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel:  # type: ignore[override]
+        """Return a channel for a new connection."""
+        channel = Channel()
+        channel.factory = self
+        channel.site = self
+        return channel
+
+    def startFactory(self) -> None:
+        """Start nothing: Twisted's log file and its clock aren't used."""
+
+    def stopFactory(self) -> None:
+        """Stop nothing: connections outlive the port; see :meth:`drain`."""
+
+    def log(self, request: object) -> None:
+        """Log nothing: the access log is a wrapper's."""
+
+    # --- what channels and requests ask ---
+
+    def opened(self, channel: Channel) -> None:
+        """Note a new connection."""
+        self._channels.add(channel)
+
+    def moved(self, channel: Channel, old: Phase, new: Phase) -> None:
+        """Note that ``channel`` waits for something else now."""
+        for phase in (old, new):
+            if (deadlines := self._deadlines.get(phase)) is not None:
+                deadlines.stop(channel)
+        self.head_deadlines.stop(channel)
+        if new is not Phase.ANSWER:
+            self._deadlines[new].start(channel)
+
+    def answered(self) -> None:
+        """Note that an answer is complete."""
+        if self.draining:
+            self.requests_drained += 1
+
+    def closed(self, channel: Channel) -> None:
+        """Note that a connection is gone."""
+        for deadlines in self._deadlines.values():
+            deadlines.stop(channel)
+        self._channels.discard(channel)
+        if not self._channels and self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    def date(self) -> bytes:
+        """Return the time as HTTP has it, made once a second (RFC 9110 section 5.6.7)."""
+        second = int(self.clock.seconds())
+        if second != self._date[0]:
+            self._date = (second, datetimeToString(second))
+        return self._date[1]
+
+    # --- the end ---
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._channels)
+
+    def drain(self) -> Deferred[None]:
+        """Close what is idle, let requests in flight finish, then close their connections.
+
+        Returns a Deferred that fires when no connection is left.
+        """
+        self.draining = True
+        for channel in list(self._channels):
+            if channel.phase is Phase.IDLE:
+                channel.close()
+        drained: Deferred[None] = Deferred(self._stop_waiting)
+        if self._channels:
+            self._drained = drained
+        else:
+            drained.callback(None)
+        return drained
+
+    def _stop_waiting(self, drained: Deferred[Any]) -> None:
+        self._drained = None
+
+    def drop(self) -> int:
+        """Cancel every handler and drop every connection that is left.
+
+        Returns how many of them had a request that was begun and not wholly answered.
+        """
+        dropped = 0
+        for channel in list(self._channels):
+            dropped += channel.phase in (Phase.HEAD, Phase.BODY, Phase.ANSWER)
+            for request in list(channel.requests):
+                request.cancel()
+            channel.abort()
+        return dropped

@@ -1,0 +1,59 @@
+"""Logs one line for every request, when it is over.
+
+Stands outside of everything that can answer, so that every answer is logged, and inside of
+``request_id``, whose id the line carries.  The path is logged without the query string,
+which may hold what a user typed, and no header is logged at all.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+
+from x121.http.request import Request
+from x121.middleware._wrapper import Rendered, Wrapper
+
+__all__ = ["CLIENT_CLOSED_REQUEST", "AccessLog"]
+
+CLIENT_CLOSED_REQUEST = 499
+"""Logged, never sent: the client left before its answer was complete (nginx's number)."""
+
+_log = Logger(namespace="x121.access")
+
+
+class AccessLog(Wrapper):
+    """Logs method, path, status, duration, size and the client's address."""
+
+    def __init__(self, inner: IResource, *, clock: IReactorTime) -> None:
+        super().__init__(inner)
+        self._clock = clock
+
+    def render(self, request: Request) -> Rendered:
+        """Handle the request and log it when it is over."""
+        request.notifyFinish().addCallbacks(
+            self._answered, self._left, callbackArgs=(request,), errbackArgs=(request,)
+        )
+        return super().render(request)
+
+    def _answered(self, _: None, request: Request) -> None:
+        self._write(request, request.code)
+
+    def _left(self, _: Failure, request: Request) -> None:
+        # We may have hung up ourselves, on an answer that failed half-way.
+        error = request.failed_late
+        self._write(request, CLIENT_CLOSED_REQUEST if error is None else error.status)
+
+    def _write(self, request: Request, status: int) -> None:
+        duration = self._clock.seconds() - request.received_at
+        _log.info(
+            "",
+            method=request.method.decode("latin-1"),
+            path=request.path.decode("latin-1"),
+            status=status,
+            duration_ms=round(duration * 1000, 3),
+            bytes=request.sentLength,
+            remote=request.remote,
+            request_id=request.request_id,
+        )

@@ -1,0 +1,110 @@
+"""Lets pages of the allowed origins call from a browser, with credentials.
+
+Follows the CORS protocol of the Fetch standard (https://fetch.spec.whatwg.org/#http-cors-protocol).
+Stands outside of errors and time-outs, so that a page can read those answers, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
+
+from x121.errors import Forbidden
+from x121.http.request import Request
+from x121.middleware._wrapper import Rendered, Wrapper
+
+__all__ = ["ALLOWED_HEADERS", "ALLOWED_METHODS", "MAX_AGE_SECS", "Cors"]
+
+ALLOWED_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
+ALLOWED_HEADERS = ("Content-Type", "Authorization")
+MAX_AGE_SECS = 3600
+
+# Every page may send these; they need no leave (Fetch, "CORS-safelisted request-header").
+_SAFELISTED = frozenset((b"accept", b"accept-language", b"content-language"))
+_KNOWN_METHODS = frozenset(method.encode() for method in ALLOWED_METHODS) | {b"HEAD"}
+_KNOWN_HEADERS = frozenset(name.lower().encode() for name in ALLOWED_HEADERS) | _SAFELISTED
+_PREFLIGHT_VARY = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+
+
+class Cors(Wrapper):
+    """Answers preflights, and puts the CORS headers on every other answer.
+
+    ``origins`` are the exact origins allowed, as a browser writes them.
+    """
+
+    def __init__(self, inner: IResource, *, origins: Sequence[str]) -> None:
+        super().__init__(inner)
+        self._origins = frozenset(origin.encode() for origin in origins)
+
+    def render(self, request: Request) -> Rendered:
+        """Answer a preflight; handle any other request."""
+        if _is_preflight(request):
+            self._answer_preflight(request)
+            return NOT_DONE_YET
+        request.before_head(self._put_on_answer)
+        return super().render(request)
+
+    def _put_on_answer(self, request: Request) -> None:
+        _add_vary(request, b"Origin")
+        origin = request.getHeader(b"Origin")
+        if origin in self._origins:
+            request.setHeader(b"Access-Control-Allow-Origin", origin)
+            request.setHeader(b"Access-Control-Allow-Credentials", b"true")
+            request.setHeader(b"Access-Control-Expose-Headers", b"X-Request-Id")
+
+    def _answer_preflight(self, request: Request) -> None:
+        request.before_head(_vary_on_preflight)
+        refused = self._refusal(request)
+        if refused is not None:
+            request.fail(Forbidden(refused))
+            return
+        request.setResponseCode(204)
+        origin = request.getHeader(b"Origin")
+        request.setHeader(b"Access-Control-Allow-Origin", origin)
+        request.setHeader(b"Access-Control-Allow-Credentials", b"true")
+        request.setHeader(b"Access-Control-Allow-Methods", ", ".join(ALLOWED_METHODS))
+        request.setHeader(b"Access-Control-Allow-Headers", ", ".join(ALLOWED_HEADERS))
+        request.setHeader(b"Access-Control-Max-Age", b"%d" % MAX_AGE_SECS)
+        request.finish()
+
+    def _refusal(self, request: Request) -> str | None:
+        """Return what a preflight asks for and doesn't get, or None."""
+        origin = request.getHeader(b"Origin") or b""
+        if origin not in self._origins:
+            return f"Origin {_quoted(origin)} is not allowed"
+        method = request.getHeader(b"Access-Control-Request-Method") or b""
+        if method not in _KNOWN_METHODS:
+            return f"Method {_quoted(method)} is not allowed from another origin"
+        values = request.requestHeaders.getRawHeaders(b"Access-Control-Request-Headers", [])
+        for name in b",".join(values).split(b","):
+            if name.strip() and name.strip().lower() not in _KNOWN_HEADERS:
+                return f"Header {_quoted(name.strip())} is not allowed from another origin"
+        return None
+
+
+def _is_preflight(request: Request) -> bool:
+    headers = request.requestHeaders
+    return (
+        request.method == b"OPTIONS"
+        and request.refusal is None
+        and headers.hasHeader(b"Origin")
+        and headers.hasHeader(b"Access-Control-Request-Method")
+    )
+
+
+def _vary_on_preflight(request: Request) -> None:
+    _add_vary(request, _PREFLIGHT_VARY)
+
+
+def _add_vary(request: Request, names: bytes) -> None:
+    """Add to a handler's own Vary, which may be there."""
+    present = request.responseHeaders.getRawHeaders(b"Vary") or []
+    request.responseHeaders.setRawHeaders(b"Vary", [b", ".join([*present, names])])
+
+
+def _quoted(value: bytes) -> str:
+    """Return what the client sent, short enough for a message; JSON escapes the rest."""
+    text = value.decode("latin-1")
+    return repr(text if len(text) <= 100 else text[:100] + "...")

@@ -1,0 +1,78 @@
+"""Answers whatever goes wrong in one form, and logs what is our own fault.
+
+Stands inside of ``cors``, whose headers its answers carry, and outside of all that may fail.
+Failures come here in three ways: raised by an inner resource, handed to
+``request.processingFailed`` by Klein and Twisted, or already rendered as a page by a
+resource that isn't ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+from twisted.web.error import UnsupportedMethod
+from twisted.web.server import NOT_DONE_YET
+
+from x121 import jsons
+from x121.errors import AppError, MethodNotAllowed, as_app_error, error_for_status
+from x121.http.request import Request
+from x121.middleware._wrapper import Rendered, Wrapper
+
+__all__ = ["Errors"]
+
+_log = Logger(namespace="x121.errors")
+
+
+class Errors(Wrapper):
+    """Turns failures into the contract's ``{"error", "code", "details"?}``."""
+
+    def render(self, request: Request) -> Rendered:
+        """Handle the request, or refuse one that can't be served."""
+        request.on_failure = self.answer
+        request.before_head(_replace_foreign_page)
+        if request.refusal is not None:
+            request.fail(request.refusal)
+            return NOT_DONE_YET
+        try:
+            return super().render(request)
+        except Exception:
+            self.answer(request, Failure())
+            return NOT_DONE_YET
+
+    def answer(self, request: Request, failure: Failure) -> None:
+        """Log ``failure`` if it is our fault, and answer it if the client still listens."""
+        if request.is_over and failure.check(CancelledError):
+            return  # the handler ended because its request did
+        error = _as_app_error(failure.value)
+        if error.ours:
+            _log.failure(
+                "{method} {path}: {log_error}",
+                failure,
+                LogLevel.error,
+                method=request.method.decode("latin-1"),
+                path=request.path.decode("latin-1"),
+                log_error=error.detail or type(failure.value).__name__,
+                request_id=request.request_id,
+            )
+        request.fail(error)
+
+
+def _as_app_error(error: BaseException | None) -> AppError:
+    if isinstance(error, UnsupportedMethod):
+        methods: Sequence[bytes] = error.allowedMethods
+        allowed = [method.decode("latin-1") for method in methods]
+        return MethodNotAllowed("This path has no such method", allow=allowed)
+    return as_app_error(error or Exception("a failure without an exception"))
+
+
+def _replace_foreign_page(request: Request) -> bytes | None:
+    """Return the body that replaces an error page in another form, such as Twisted's HTML."""
+    if request.code < 400 or request.responseHeaders.getRawHeaders(b"Content-Type") == [
+        b"application/json"
+    ]:
+        return None
+    request.setHeader(b"Content-Type", b"application/json")
+    return jsons.encode(error_for_status(request.code).body())

@@ -1,0 +1,43 @@
+"""Ends a request that takes too long: 408, and nothing of it runs on.
+
+Stands closest to the handler, whose time it measures, and inside of ``errors`` and ``cors``,
+so that its answer is like any other.  The answer goes out first and the handler is cancelled
+after: the other way round, the handler's last words would be the answer.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
+
+from x121.errors import RequestTimeout
+from x121.http.deadlines import Deadlines
+from x121.http.request import Request
+from x121.middleware._wrapper import Rendered, Wrapper
+
+__all__ = ["Timeout"]
+
+
+class Timeout(Wrapper):
+    """Gives every request ``seconds`` from its last byte to the end of its answer."""
+
+    def __init__(self, inner: IResource, *, seconds: float, clock: IReactorTime) -> None:
+        super().__init__(inner)
+        self._seconds = seconds
+        self._deadlines = Deadlines(seconds, self._expired, clock=clock)
+
+    def render(self, request: Request) -> Rendered:
+        """Handle the request, under its deadline if it isn't answered at once."""
+        rendered = super().render(request)
+        if rendered is NOT_DONE_YET and not request.is_over:
+            self._deadlines.start(request)
+            request.notifyFinish().addBoth(self._over, request)
+        return rendered
+
+    def _over(self, _: object, request: Request) -> None:
+        self._deadlines.stop(request)
+
+    def _expired(self, request: Request) -> None:
+        request.fail(RequestTimeout(f"The request took longer than {self._seconds:g} s"))
+        request.cancel()

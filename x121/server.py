@@ -1,0 +1,178 @@
+"""Builds every object once, in order, and hands them on."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+
+from x121.api.router import Router, root
+from x121.api.routes import routes
+from x121.app_state import AppState, Lifecycle, Stage
+from x121.config import AppConfig
+from x121.db import prepare_database
+from x121.db.embedded import EmbeddedPostgres
+from x121.db.pool import make_pool
+from x121.http.site import Site
+from x121.middleware import wrap
+from x121.shutdown import Report, Running, Shutdown
+from x121.systemd import Notifier
+
+__all__ = ["Server", "make_resource", "make_site"]
+
+_log = Logger(namespace="x121.server")
+
+MakeRoutes = Callable[[AppState], Router]
+
+
+def make_resource(state: AppState, make_routes: MakeRoutes, *, clock: Any) -> IResource:
+    """Return the tree of resources: every wrapper around the one Klein application."""
+    application = root(make_routes(state))
+    return wrap(application.resource(), state.config.server, clock=clock)
+
+
+def make_site(resource: IResource, config: AppConfig, *, clock: Any) -> Site:
+    """Return the site that serves ``resource`` within the configured limits."""
+    server = config.server
+    return Site(
+        resource,
+        clock=clock,
+        max_body_bytes=server.max_body_bytes,
+        head_timeout_secs=server.header_timeout_secs,
+        body_timeout_secs=server.request_timeout_secs,
+        idle_timeout_secs=server.keepalive_timeout_secs,
+        trusted_proxies=server.trusted_proxies,
+    )
+
+
+class Server(Service):
+    """The server as a service: boots when it is started, drains when it is stopped.
+
+    ``ended`` is called with the exit code when a boot failed or a shutdown is complete.
+    """
+
+    name = "x121"
+
+    def __init__(
+        self,
+        config: AppConfig,
+        *,
+        reactor: Any,
+        notifier: Notifier,
+        ended: Callable[[int], object],
+        make_routes: MakeRoutes = routes,
+    ) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._notifier = notifier
+        self._ended = ended
+        self._make_routes = make_routes
+        self._booting: Deferred[None] | None = None
+        self._exit_code = 0
+        self._running = Running(Lifecycle())
+
+    # --- start ---
+
+    def startService(self) -> None:
+        """Begin to boot.  A boot that fails is logged in one line and stops the reactor."""
+        super().startService()
+        self._booting = ensureDeferred(self._boot())
+        self._booting.addErrback(self._boot_failed)
+
+    async def _boot(self) -> None:
+        config = await self._start_database(self._config)
+        self._running.pool = pool = make_pool(
+            config.db,
+            reactor=self._reactor,
+            statement_timeout_secs=config.server.request_timeout_secs,
+        )
+        await pool.start()
+        _log.info("Database pool started with {min} connections", min=config.db.pool_min)
+        await self._listen(AppState(pool, config, self._running.lifecycle))
+        self._running.lifecycle.stage = Stage.SERVING
+        self._notifier.ready()
+
+    async def _start_database(self, config: AppConfig) -> AppConfig:
+        """Return the configuration with the database that runs, which is migrated."""
+        if not config.db.host:
+            self._running.embedded = EmbeddedPostgres(config.db, reactor=self._reactor)
+            _log.info("Starting the embedded PostgreSQL in {path}", path=config.db.data_dir)
+            config = dataclasses.replace(config, db=await self._running.embedded.start())
+        await prepare_database(config.db, reactor=self._reactor)
+        return config
+
+    async def _listen(self, state: AppState) -> None:
+        server = state.config.server
+        resource = make_resource(state, self._make_routes, clock=self._reactor)
+        self._running.site = site = make_site(resource, state.config, clock=self._reactor)
+        address = await self._address(server.host)
+        interface = address.replace(":", r"\:")
+        endpoint = serverFromString(
+            self._reactor, f"tcp:{server.port}:interface={interface}:backlog=1024"
+        )
+        self._running.port = port = await endpoint.listen(site)
+        host = f"[{address}]" if ":" in address else address
+        _log.info("Server listening on http://{host}:{port}", host=host, port=port.getHost().port)
+
+    async def _address(self, host: str) -> str:
+        """Return ``host`` as an address; a name is looked up in the reactor's threads."""
+        try:
+            return str(ipaddress.ip_address(host))
+        except ValueError:
+            address: str = await self._reactor.resolve(host)
+            return address
+
+    def _boot_failed(self, failure: Failure) -> None:
+        self._booting = None
+        if failure.check(CancelledError):
+            return  # stopped while it booted
+        self._exit_code = 1
+        _log.error("Start failed: {reason}", reason=_one_line(failure))
+        _log.debug("{log_failure}", log_failure=failure)
+        self._reactor.callWhenRunning(self._reactor.stop)
+
+    # --- stop ---
+
+    def stopService(self) -> Deferred[None]:
+        """Return a Deferred that fires when everything is stopped, in its order."""
+        super().stopService()
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        self._notifier.stopping()
+        if self._booting is not None:
+            self._booting.cancel()
+        shutdown = Shutdown(
+            self._running,
+            budget_secs=self._config.server.shutdown_timeout_secs,
+            clock=self._reactor,
+        )
+        report = await shutdown.run()
+        self._notifier.close()
+        self._report(report)
+        self._ended(self._exit_code or report.exit_code)
+
+    def _report(self, report: Report) -> None:
+        _log.info(
+            "Stopped in {seconds} s: {requests_drained} requests drained,"
+            " {requests_dropped} dropped; {websockets_closed} WebSockets closed,"
+            " {websockets_dropped} dropped",
+            **dataclasses.asdict(report),
+        )
+
+    def interrupt(self) -> None:
+        """Do what can be done before the process ends at once."""
+        if self._running.embedded is not None:
+            self._running.embedded.interrupt()
+
+
+def _one_line(failure: Failure) -> str:
+    return " ".join(failure.getErrorMessage().split())

@@ -1,0 +1,91 @@
+"""``twistd x121``: START HERE.
+
+1. :class:`Options` reads the command line and the configuration; a wrong one ends it here.
+2. :func:`makeService` makes the log and the server, and ties both to twistd.
+3. :mod:`x121.server` builds everything else, in order, once the reactor runs.
+4. :mod:`x121.shutdown` takes it down again, in order.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.logger import ILogObserver, Logger
+from twisted.python import usage
+
+from x121 import logs
+from x121.config import ConfigError, Loaded, load
+from x121.server import Server
+from x121.shutdown import Signals, exit_with
+from x121.systemd import Notifier
+
+__all__ = ["Options", "makeService"]
+
+_log = Logger(namespace="x121.tap")
+
+
+class Options(usage.Options):
+    """Options of ``twistd x121``; everything else is configured in the environment."""
+
+    optParameters = [  # noqa: RUF012  # Twisted's way to declare options
+        ["env-file", None, None, "Read the configuration from this file instead of .env"],
+    ]
+
+    def postOptions(self) -> None:
+        """Load the configuration into ``self["loaded"]``, or exit with 1 and say what is wrong."""
+        try:
+            self["loaded"] = load(os.environ, self["env-file"])
+        except ConfigError as error:
+            # Not UsageError, which would print every option of twistd before it.
+            raise SystemExit(logs.last_line(f"x121: {error}", error.log_format)) from None
+
+    @property
+    def log_file(self) -> str:
+        """Where twistd was told to log; ``-`` is standard output."""
+        twistd = self.parent or {}
+        in_background = not (twistd.get("nodaemon") or twistd.get("debug"))
+        return twistd.get("logfile") or ("twistd.log" if in_background else "-")
+
+
+def makeService(options: Options) -> MultiService:
+    """Return the server as a service that logs in its own way once it has an application."""
+    from twisted.internet import reactor
+
+    loaded: Loaded = options["loaded"]
+    config = loaded.config
+    log_file = logs.open_log(options.log_file)
+    writer = logs.LineWriter(log_file, reactor)
+    to_line = logs.choose_format(config.server.log_format, log_file)
+    service = _LoggedService(logs.LogObserver(config.server.log_level, to_line, writer))
+
+    server = Server(
+        config,
+        reactor=reactor,
+        notifier=Notifier(os.environ, clock=reactor),
+        ended=lambda code: exit_with(code, last_words=writer.flush),
+    )
+    server.setServiceParent(service)
+
+    def last_words() -> None:
+        server.interrupt()
+        writer.flush()
+
+    reactor.callWhenRunning(Signals(reactor, last_words=last_words).install)
+    for warning in loaded.warnings:
+        _log.warn("{warning}", warning=warning)
+    return service
+
+
+class _LoggedService(MultiService):
+    """Makes its application log through ``observer``: twistd asks the application for one."""
+
+    def __init__(self, observer: ILogObserver) -> None:
+        super().__init__()
+        self._observer = observer
+
+    def setServiceParent(self, parent: Any) -> None:
+        super().setServiceParent(parent)
+        parent.setComponent(ILogObserver, self._observer)
+        logs.bridge_standard_logging()

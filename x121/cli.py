@@ -6,9 +6,14 @@ import os
 import sys
 from typing import Any
 
+from twisted.internet.task import react
+from twisted.logger import globalLogBeginner
 from twisted.python import usage
 
-from x121.config import ConfigError, Loaded, load
+from x121 import logs
+from x121.config import ConfigError, DbConfig, Loaded, ServerConfig, load
+from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from x121.db.migrations import MigrationError, migrate, read_migrations, status
 
 __all__ = ["main"]
 
@@ -44,11 +49,55 @@ class Check(_Command):
         return 0
 
 
+class Migrate(_Command):
+    """``x121 migrate``: apply migrations, or tell which are."""
+
+    longdesc = "Applies the pending migrations, as the server does when it starts."
+    optFlags = [  # noqa: RUF012
+        ["status", None, "Print the state of every migration and change nothing"],
+        ["dry-run", None, "Print what would be applied and change nothing"],
+    ]
+
+    def run(self) -> int:
+        """Do it on a reactor of its own; exit code 1 when a migration is wrong or fails."""
+        config = self.load().config
+        _log_to_standard_error(config.server)
+        react(self._work, (config.db,))
+
+    async def _work(self, reactor: Any, db: DbConfig) -> None:
+        embedded = None
+        try:
+            if not db.host:
+                embedded = EmbeddedPostgres(db, reactor=reactor)
+                db = await embedded.start()
+            await self._migrate(reactor, db)
+        except (MigrationError, EmbeddedPostgresError) as error:
+            raise SystemExit(f"x121: {error}") from None
+        finally:
+            if embedded is not None:
+                await embedded.stop()
+
+    async def _migrate(self, reactor: Any, db: DbConfig) -> None:
+        migrations = read_migrations()
+        if not (self["status"] or self["dry-run"]):
+            await migrate(db, migrations, reactor=reactor)
+            return
+        states = await status(db, migrations, reactor=reactor)
+        if self["dry-run"]:
+            states = [state for state in states if state.state == "pending"]
+        for state in states:
+            when = f"{state.applied_at:%Y-%m-%d %H:%M:%S %Z}" if state.applied_at else ""
+            _say(f"{state.file_name:40}{state.state:10}{when}".rstrip())
+        if any(state.state in ("edited", "missing") for state in states):
+            raise SystemExit("x121: the server will not start on this database")
+
+
 class Options(usage.Options):
     """``x121``: the commands."""
 
     subCommands = [  # noqa: RUF012
         ["check", None, Check, "Print the configuration and where each value came from"],
+        ["migrate", None, Migrate, "Apply the pending migrations, or print their state"],
     ]
 
     def postOptions(self) -> None:
@@ -67,6 +116,17 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(f"x121: {error}\n\n{options}")
     except ConfigError as error:
         sys.exit(f"x121: {error}")
+
+
+def _log_to_standard_error(config: ServerConfig) -> None:
+    from twisted.internet import reactor
+
+    descriptor = sys.stderr.fileno()
+    to_line = logs.choose_format(config.log_format, descriptor)
+    writer = logs.LineWriter(descriptor, reactor)
+    observer = logs.LogObserver(config.log_level, to_line, writer)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    logs.bridge_standard_logging()
 
 
 def _say(text: str) -> None:

@@ -111,9 +111,13 @@ class LogLevels:
 
 _MAX_TEXT = 8192
 _MAX_TRACEBACK = 65_536
-# Keys that Twisted's legacy logging adds to an event; they repeat what we log anyway.
-_LEGACY_KEYS = frozenset(("time", "isError", "why", "failure", "message", "system", "format"))
-_OWN_KEYS = frozenset(("timestamp", "level", "logger", "request_id", "traceback"))
+# Keys that Twisted's legacy logging adds to an event, which repeat what we log anyway, and
+# those that are ours.
+_RESERVED_KEYS = frozenset(
+    "time isError why failure message system format"
+    " timestamp level logger request_id traceback".split()
+)
+_PLAIN_TYPES = frozenset((str, int, float, bool, type(None)))
 
 
 def _timestamp(event: LogEvent) -> str:
@@ -122,6 +126,8 @@ def _timestamp(event: LogEvent) -> str:
 
 
 def _message(event: LogEvent) -> str:
+    if event.get("log_format") == "":
+        return ""  # an event that is all fields
     text = formatEvent(event)
     if not text and "log_failure" in event:
         text = event["log_failure"].getErrorMessage()
@@ -140,12 +146,9 @@ def _traceback(event: LogEvent) -> str | None:
 def _fields(event: LogEvent) -> dict[str, Any]:
     """Return what the caller of the logger gave: plain values only, so none is a secret's repr."""
     return {
-        key: _short(value) if isinstance(value, str) else value
+        key: _short(value) if type(value) is str else value
         for key, value in event.items()
-        if (value is None or isinstance(value, (str, int, float)))
-        and not key.startswith("log_")
-        and key not in _LEGACY_KEYS
-        and key not in _OWN_KEYS
+        if type(value) in _PLAIN_TYPES and key[:4] != "log_" and key not in _RESERVED_KEYS
     }
 
 

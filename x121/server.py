@@ -18,8 +18,8 @@ from x121.api.router import Router, root
 from x121.api.routes import routes
 from x121.app_state import AppState, Lifecycle, Stage
 from x121.config import AppConfig
-from x121.db import prepare_database
 from x121.db.embedded import EmbeddedPostgres
+from x121.db.migrations import migrate, read_migrations
 from x121.db.pool import make_pool
 from x121.http.site import Site
 from x121.middleware import wrap
@@ -104,9 +104,9 @@ class Server(Service):
         """Return the configuration with the database that runs, which is migrated."""
         if not config.db.host:
             self._running.embedded = EmbeddedPostgres(config.db, reactor=self._reactor)
-            _log.info("Starting the embedded PostgreSQL in {path}", path=config.db.data_dir)
+            _log.info("Starting the embedded PostgreSQL in {path}", path=str(config.db.data_dir))
             config = dataclasses.replace(config, db=await self._running.embedded.start())
-        await prepare_database(config.db, reactor=self._reactor)
+        await migrate(config.db, read_migrations(), reactor=self._reactor)
         return config
 
     async def _listen(self, state: AppState) -> None:

@@ -19,6 +19,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
+from twisted.web.http_headers import Headers
 
 from x121.errors import (
     AppError,
@@ -27,6 +28,7 @@ from x121.errors import (
     RequestTimeout,
     UriTooLong,
 )
+from x121.http.deadlines import Deadlines
 from x121.http.head import MAX_TARGET_BYTES, check_head, serve_as_1_1
 from x121.http.request import Request
 
@@ -50,14 +52,26 @@ _MAX_LENGTH_DIGITS = 18
 STUCK_CLIENT_SECS = 60
 
 
-class Phase(enum.Enum):
+class Phase(enum.IntEnum):
     """What a connection waits for."""
 
-    IDLE = "the first byte of a request"
-    HEAD = "the rest of the head"
-    BODY = "the rest of the body"
-    ANSWER = "our own answer"
-    CLOSING = "the client to close"
+    NEW = 0
+    """the first byte ever"""
+    IDLE = 1
+    """the first byte of another request"""
+    HEAD = 2
+    """the rest of the head"""
+    BODY = 3
+    """the rest of the body"""
+    ANSWER = 4
+    """our own answer"""
+    CLOSING = 5
+    """the client to close"""
+
+    @property
+    def between_requests(self) -> bool:
+        """Whether nothing of a request has arrived."""
+        return self <= Phase.IDLE
 
 
 class Channel(http.HTTPChannel):
@@ -73,7 +87,8 @@ class Channel(http.HTTPChannel):
     totalHeadersSize = MAX_HEAD_BYTES
     maxHeaders = MAX_HEAD_FIELDS
     timeOut = None  # Twisted's own timer starts anew with every byte; see Phase
-    phase = Phase.IDLE
+    phase = Phase.NEW
+    _deadlines: Deadlines[Channel] | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,10 +102,11 @@ class Channel(http.HTTPChannel):
         super().connectionMade()
         _drop_when_stuck(self.transport)
         self.site.opened(self)
-        # Whoever connects has as long for a first head as a head may take.
-        self.site.head_deadlines.start(self)
+        self._enter(Phase.NEW)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._deadlines is not None:
+            self._deadlines.stop(self)
         self.site.closed(self)
         super().connectionLost(reason)
 
@@ -100,7 +116,7 @@ class Channel(http.HTTPChannel):
             self._linger(len(data))
             return
         LineReceiver.dataReceived(self, data)
-        if self.phase is Phase.IDLE and (self._buffer or self._head_lines):
+        if self.phase.between_requests and (self._buffer or self._head_lines):
             # Most heads arrive whole, and need no deadline of their own.
             self._enter(Phase.HEAD)
 
@@ -115,11 +131,11 @@ class Channel(http.HTTPChannel):
 
     def expired(self) -> None:
         """Act on the end of this phase's deadline."""
-        if self.phase is Phase.IDLE and not self._waitingForTransport:
-            self.close()
-        elif self.phase is Phase.IDLE:
+        if self.phase.between_requests and self._waitingForTransport:
             # The last answer is still on its way to a slow reader.
-            self.site.idle_deadlines.start(self)
+            self._enter(self.phase)
+        elif self.phase.between_requests:
+            self.close()
         elif self.phase is Phase.HEAD:
             self.refuse(RequestTimeout("The request's head did not arrive in time"))
         elif self.phase is Phase.BODY:
@@ -128,8 +144,12 @@ class Channel(http.HTTPChannel):
             self.abort()
 
     def _enter(self, phase: Phase) -> None:
-        self.site.moved(self, self.phase, phase)
         self.phase = phase
+        if self._deadlines is not None:
+            self._deadlines.stop(self)
+        self._deadlines = self.site.deadlines[phase]
+        if self._deadlines is not None:
+            self._deadlines.start(self)
 
     # --- the head ---
 
@@ -207,6 +227,16 @@ class Channel(http.HTTPChannel):
         self._head_bytes = self._head_lines = 0
         self._enter(Phase.ANSWER)
         super().allContentReceived()
+
+    # --- the answer ---
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Write the head of an answer as one piece: Twisted checks every piece it is given."""
+        pieces = [b"%s %s %s\r\n" % (version, code, reason)]
+        for name, values in headers.getAllRawHeaders():
+            pieces += [b"%s: %s\r\n" % (name, value) for value in values]
+        pieces.append(b"\r\n")
+        self.write(b"".join(pieces))
 
     # --- answering early ---
 

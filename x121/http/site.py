@@ -53,14 +53,18 @@ class Site(server.Site):
         self.trusts = lru_cache(maxsize=1024)(make_trust(trusted_proxies))
         self.draining = False
         self.requests_drained = 0
-        self.head_deadlines = Deadlines(head_timeout_secs, Channel.expired, clock=clock)
-        self.idle_deadlines = Deadlines(idle_timeout_secs, Channel.expired, clock=clock)
-        self._deadlines = {
-            Phase.HEAD: self.head_deadlines,
-            Phase.BODY: Deadlines(body_timeout_secs, Channel.expired, clock=clock),
-            Phase.IDLE: self.idle_deadlines,
-            Phase.CLOSING: Deadlines(CLOSING_TIMEOUT_SECS, Channel.expired, clock=clock),
+        # Whoever connects has as long for a first byte as for a head.  How long an answer may
+        # take is a wrapper's business.
+        seconds = {
+            Phase.NEW: head_timeout_secs,
+            Phase.IDLE: idle_timeout_secs,
+            Phase.HEAD: head_timeout_secs,
+            Phase.BODY: body_timeout_secs,
+            Phase.CLOSING: CLOSING_TIMEOUT_SECS,
         }
+        self.deadlines: dict[Phase, Deadlines[Channel] | None] = {Phase.ANSWER: None}
+        for phase, limit in seconds.items():
+            self.deadlines[phase] = Deadlines(limit, Channel.expired, clock=clock)
         self._channels: set[Channel] = set()
         self._drained: Deferred[None] | None = None
         self._date = (-1, b"")
@@ -89,15 +93,6 @@ class Site(server.Site):
         """Note a new connection."""
         self._channels.add(channel)
 
-    def moved(self, channel: Channel, old: Phase, new: Phase) -> None:
-        """Note that ``channel`` waits for something else now."""
-        for phase in (old, new):
-            if (deadlines := self._deadlines.get(phase)) is not None:
-                deadlines.stop(channel)
-        self.head_deadlines.stop(channel)
-        if new is not Phase.ANSWER:
-            self._deadlines[new].start(channel)
-
     def answered(self) -> None:
         """Note that an answer is complete."""
         if self.draining:
@@ -105,8 +100,6 @@ class Site(server.Site):
 
     def closed(self, channel: Channel) -> None:
         """Note that a connection is gone."""
-        for deadlines in self._deadlines.values():
-            deadlines.stop(channel)
         self._channels.discard(channel)
         if not self._channels and self._drained is not None:
             drained, self._drained = self._drained, None
@@ -133,7 +126,7 @@ class Site(server.Site):
         """
         self.draining = True
         for channel in list(self._channels):
-            if channel.phase is Phase.IDLE:
+            if channel.phase.between_requests:
                 channel.close()
         drained: Deferred[None] = Deferred(self._stop_waiting)
         if self._channels:

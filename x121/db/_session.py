@@ -1,0 +1,184 @@
+"""What a borrower of a connection holds, and the blocks in which he holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+import psycopg2.errors
+from twisted.internet.defer import CancelledError, Deferred
+
+from x121.db.connection import Params, Query, Result, Row
+from x121.errors import RowNotFound
+
+__all__ = ["Lease", "Member", "PooledConnection", "Session", "Transaction"]
+
+
+class PooledConnection(Protocol):
+    """What the pool asks of a connection; :class:`x121.db.connection.Connection` is one."""
+
+    busy: bool
+    on_lost: Callable[[BaseException], None] | None
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def in_transaction(self) -> bool: ...
+    @property
+    def transaction_failed(self) -> bool: ...
+    def execute(self, query: Query, params: Params = ()) -> Deferred[Result]: ...
+    async def reset(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A connection of the pool, with its times in seconds of the pool's clock."""
+
+    connection: PooledConnection
+    opened_at: float
+    expires_at: float
+    idle_since: float
+
+
+class Lender(Protocol):
+    """Where connections come from: the pool."""
+
+    async def take(self) -> Member: ...
+    def give_back(self, member: Member) -> None: ...
+
+
+class Session:
+    """A borrowed connection, good inside its ``async with`` block and for one query at a time.
+
+    Queries fail with :class:`psycopg2.Error`; ``RuntimeError`` means that the caller broke one
+    of the two rules.  Values go into ``params``, never into the text: ``%s`` or ``%(name)s``
+    stands for one.  Without params a ``%`` is just that.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: PooledConnection) -> None:
+        self._connection: PooledConnection | None = connection
+
+    async def fetch_all(self, query: Query, params: Params = ()) -> list[Row]:
+        """Return every row."""
+        return (await self._run(query, params)).rows
+
+    async def fetch_optional(self, query: Query, params: Params = ()) -> Row | None:
+        """Return the first row, or None when there is none."""
+        rows = (await self._run(query, params)).rows
+        return rows[0] if rows else None
+
+    async def fetch_one(self, query: Query, params: Params = ()) -> Row:
+        """Return the first row; raise :class:`x121.errors.RowNotFound` when there is none."""
+        row = await self.fetch_optional(query, params)
+        if row is None:
+            raise RowNotFound("a query that had to give a row gave none")
+        return row
+
+    async def execute(self, query: Query, params: Params = ()) -> int:
+        """Return how many rows the statement touched; -1 where PostgreSQL counts none."""
+        return (await self._run(query, params)).rowcount
+
+    def _run(self, query: Query, params: Params) -> Deferred[Result]:
+        connection = self._connection
+        if connection is None:
+            raise RuntimeError("this database session ended with its 'async with' block")
+        if connection.busy:
+            raise RuntimeError(
+                "this database session still runs a query: await one before the next, and"
+                " leave the block when one was cancelled"
+            )
+        return connection.execute(query, params)
+
+    def _end(self) -> None:
+        self._connection = None
+
+
+class Lease(AbstractAsyncContextManager[Session]):
+    """``async with`` this to borrow a connection; once."""
+
+    __slots__ = ("_entered", "_lender", "_member", "_session")
+    _member: Member
+    _session: Session
+
+    def __init__(self, lender: Lender) -> None:
+        self._lender = lender
+        self._entered = False
+
+    async def __aenter__(self) -> Session:
+        if self._entered:
+            raise RuntimeError("acquire() and transaction() serve one 'async with' block each")
+        self._entered = True
+        self._member = await self._lender.take()
+        self._session = Session(self._member.connection)
+        return self._session
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._session._end()
+        self._lender.give_back(self._member)
+
+
+class Transaction(Lease):
+    """A lease around BEGIN and COMMIT, or ROLLBACK when the block raises."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> Session:
+        session = await super().__aenter__()
+        try:
+            await session.execute("BEGIN")
+        except BaseException:
+            self._end()
+            raise
+        return session
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                await self._commit()
+            elif isinstance(error, Exception) and not isinstance(error, CancelledError):
+                await self._roll_back()
+            # Who was cancelled must not wait: the pool rolls back.
+        finally:
+            self._end()
+
+    async def _commit(self) -> None:
+        connection = self._member.connection
+        if not connection.closed and not connection.busy:
+            if connection.transaction_failed:
+                # The server would answer this COMMIT with a ROLLBACK, and no error.
+                await self._roll_back()
+                raise psycopg2.errors.InFailedSqlTransaction(
+                    "nothing was committed: a query of the transaction had failed"
+                )
+            if not connection.in_transaction:
+                raise RuntimeError("the transaction was ended by a query inside its block")
+        await self._session.execute("COMMIT")
+
+    async def _roll_back(self) -> None:
+        connection = self._member.connection
+        if connection.closed or connection.busy or not connection.in_transaction:
+            return
+        try:
+            await connection.execute("ROLLBACK")
+        except psycopg2.Error:
+            # The error that brought us here says more.  The pool finds the connection unclean.
+            return

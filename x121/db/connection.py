@@ -1,0 +1,379 @@
+"""One connection to PostgreSQL: made, used, cancelled and lost without blocking the reactor.
+
+:func:`connect` returns a :class:`Connection`.  It is txpostgres' with another way of waiting,
+because there
+
+- cancelling a query blocks the process until the server has answered, for ever if it is frozen;
+- a connection that is lost while idle raises out of the reactor's call;
+- every query takes the socket out of the reactor and puts it back.
+
+Here the socket is watched from beginning to end, through a descriptor of our own: libpq closes
+its own whenever it likes, which the kernel would then take out of the reactor's set behind its
+back, and the next socket would get the same number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import psycopg2
+from psycopg2 import extensions
+from psycopg2.sql import Composable
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Cooperator
+from twisted.python.failure import Failure
+from txpostgres import txpostgres
+
+from x121.config import DbConfig
+from x121.db._libpq import keywords, resolve
+
+__all__ = ["Connection", "Params", "Query", "Reactor", "Result", "Row", "connect"]
+
+T = TypeVar("T")
+Query: TypeAlias = str | Composable
+Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
+Row: TypeAlias = tuple[Any, ...]
+Reactor: TypeAlias = Any  # IReactorTime, IReactorFDSet and IReactorThreads: no type says all
+
+_CANCEL_GRACE_SECS = 0.05
+_CANCEL_SECS = 2.0
+_CLIENT_CHECK_MS = 2_000
+_CLIENT_CHECK_SINCE = 140_000
+
+
+class Result(NamedTuple):
+    """What a statement gave: its rows (none for an INSERT) and the number it touched."""
+
+    rows: list[Row]
+    rowcount: int
+
+
+class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
+    """Lets txpostgres' own methods (``runQuery``, ``runInteraction``) wait as ours do."""
+
+    def _doit(self, name: str, *args: Any) -> Deferred[_Cursor]:
+        sent = self._connection._send(getattr(self._cursor, name), *args)
+        return sent.addCallback(lambda _: self)  # type: ignore[no-any-return]
+
+
+class Connection(txpostgres.Connection):  # type: ignore[misc]
+    """An open connection in autocommit mode; :func:`connect` makes them.
+
+    ``busy`` is true while a query runs, also after its caller has cancelled it.  ``on_lost`` is
+    called once with the reason when the connection ends without :meth:`close`.
+    """
+
+    cursorFactory = _Cursor
+    _connection: Any
+    _pollingD: Deferred[None] | None
+
+    def __init__(self, config: DbConfig, *, reactor: Reactor) -> None:
+        scheduler = Cooperator(scheduler=lambda call: reactor.callLater(0, call))
+        super().__init__(reactor, scheduler)
+        self.busy = False
+        self.on_lost: Callable[[BaseException], None] | None = None
+        self._config = config
+        self._descriptor = -1
+        self._established = False
+        self._writing = False
+        self._running: object = None
+        self._when_ended: Deferred[None] | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended, by whatever cause."""
+        return self._connection is None or self._connection.closed != 0
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether anything but silence stands between this connection and its next user."""
+        status = self._connection.get_transaction_status()
+        return bool(status != extensions.TRANSACTION_STATUS_IDLE)
+
+    @property
+    def transaction_failed(self) -> bool:
+        """Whether an error in the open transaction lets it do nothing but roll back."""
+        status = self._connection.get_transaction_status()
+        return bool(status == extensions.TRANSACTION_STATUS_INERROR)
+
+    # --- queries --------------------------------------------------------------------------
+
+    def execute(self, query: Query, params: Params = ()) -> Deferred[Result]:
+        """Return what ``query`` gives; without ``params`` a ``%`` in it is just that.
+
+        Fails with a :class:`psycopg2.Error`.  When the Deferred is cancelled it fails with
+        ``CancelledError`` at once and the server goes on with the query: the connection stays
+        ``busy`` and is of no use before :meth:`reset`.
+        """
+        try:
+            cursor = self._connection.cursor()
+        except psycopg2.Error:
+            return defer.fail()
+        # psycopg2 reads placeholders in a query as soon as there are parameters, if only ().
+        sent = self._send(cursor.execute, query, params or None)
+        return sent.addCallback(lambda _: _fetch(cursor))
+
+    async def reset(self) -> None:
+        """Make the connection as good as new: no query runs and no transaction is open.
+
+        Takes a few seconds at most.  Raises, and leaves a connection that must be closed, when
+        the server does not answer in that time or the connection is lost.
+        """
+        if self.busy:
+            await self._cancel_query()
+        if self.in_transaction:
+            await self._within(_CANCEL_SECS, self.execute("ROLLBACK"))
+
+    async def _cancel_query(self) -> None:
+        """Wait until the query has ended, and make it end."""
+        # Most end by themselves before a second connection is even open.
+        ended = Deferred.fromCoroutine(self._ended())
+        if await _true_within(_CANCEL_GRACE_SECS, ended, self.reactor):
+            return
+        # A cancel is aimed at a process, not at a query.  It reaches that process before the
+        # answer reaches us, so after both answers none is left that could hit the next query.
+        await self._within(_CANCEL_SECS, Deferred.fromCoroutine(self._ask_to_cancel()))
+        await self._within(_CANCEL_SECS, Deferred.fromCoroutine(self._ended()))
+
+    async def _ask_to_cancel(self) -> None:
+        # psycopg2's own cancel() blocks, even in a thread: it keeps the interpreter's lock.
+        helper = await connect(
+            self._config,
+            reactor=self.reactor,
+            statement_timeout_secs=_CANCEL_SECS,
+            timeout_secs=_CANCEL_SECS,
+        )
+        try:
+            if self.busy:
+                pid = self._connection.info.backend_pid
+                await helper.execute("SELECT pg_cancel_backend(%s)", (pid,))
+        finally:
+            helper.close()
+
+    async def _ended(self) -> bool:
+        if self.busy:
+            self._when_ended = Deferred()
+            await self._when_ended
+        return True
+
+    def _within(self, seconds: float, waiting: Deferred[T]) -> Deferred[T]:
+        return waiting.addTimeout(seconds, self.reactor)
+
+    # --- waiting for the server -------------------------------------------------------------
+
+    def _send(self, method: Callable[..., object], *args: Any) -> Deferred[None]:
+        """Call a method of a psycopg2 cursor that begins a query, and wait for its end."""
+        try:
+            method(*args)
+        except Exception as error:
+            if not self.busy and _ends_connection(error):
+                self._lose(error)
+            return defer.fail(error)
+        # psycopg2 holds the cursor weakly, and who waits may cancel and forget it.
+        self._running = method
+        self.busy = True
+        return self.poll()
+
+    def poll(self) -> Deferred[None]:
+        """Return a Deferred that fires when psycopg2 has what it now waits for."""
+        waiting: Deferred[None] = Deferred(self._cancel)
+        self._pollingD = waiting
+        self.continuePolling()
+        return waiting
+
+    def continuePolling(self, swallowErrors: bool = False) -> None:  # noqa: N803
+        """Read and write what can be, and tell who waits when all has come."""
+        try:
+            state = self._connection.poll()
+            if not self._established:
+                self._watch(state)
+            elif self._writing or state == extensions.POLL_WRITE:
+                self._write_when_possible(state == extensions.POLL_WRITE)
+        except Exception as error:
+            self._finish(error)
+            return
+        if state == extensions.POLL_OK:
+            self._finish(None)
+
+    def _finish(self, error: Exception | None) -> None:
+        waiting, self._pollingD = self._pollingD, None
+        idle = not self.busy and self._established
+        self.busy = False
+        self._running = None
+        if error is not None and (idle or self.closed or _ends_connection(error)):
+            self._lose(error)
+        elif self._connection.notifies:
+            self.checkForNotifies()
+        # Last, because who waits may well begin the next query.
+        if waiting is not None:
+            if error is None:
+                waiting.callback(None)
+            else:
+                waiting.errback(Failure(error))
+        self._tell_ended()
+
+    def _cancel(self, waiting: Deferred[Any]) -> None:
+        """Let go of a caller who cancelled.  The query goes on; an attempt to connect ends."""
+        self._pollingD = None
+        if not self._established:
+            self.close()
+
+    def _tell_ended(self) -> None:
+        if not self.busy and self._when_ended is not None:
+            ended, self._when_ended = self._when_ended, None
+            ended.callback(None)
+
+    # --- the socket -------------------------------------------------------------------------
+
+    def _watch(self, state: int) -> None:
+        """Follow libpq while it connects: at any step it may have gone on to a new socket."""
+        self._unwatch()
+        self._descriptor = os.dup(self._connection.fileno())
+        self._established = state == extensions.POLL_OK
+        if state == extensions.POLL_WRITE:
+            self.reactor.addWriter(self)
+            self._writing = True
+        else:
+            self.reactor.addReader(self)
+
+    def _unwatch(self) -> None:
+        if self._descriptor >= 0:
+            self.reactor.removeReader(self)
+            self.reactor.removeWriter(self)
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._writing = False
+
+    def _write_when_possible(self, wanted: bool) -> None:
+        if wanted and not self._writing:
+            self.reactor.addWriter(self)
+        elif not wanted:
+            self.reactor.removeWriter(self)
+        self._writing = wanted
+
+    def fileno(self) -> int:
+        """Return the descriptor that the reactor watches; -1 when there is none."""
+        return self._descriptor
+
+    def doRead(self) -> None:
+        """Something came: called by the reactor."""
+        if self._descriptor >= 0:
+            self.continuePolling()
+
+    doWrite = doRead
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor saw the socket fail, or is about to end."""
+        self.doRead()  # libpq may know more
+        if self._descriptor >= 0:
+            self._finish(psycopg2.OperationalError(f"connection lost: {reason.value}"))
+
+    def close(self) -> None:
+        """End the connection, now; a query that runs fails.  Safe to call twice."""
+        self._shut()
+        waiting, self._pollingD = self._pollingD, None
+        self.busy = False
+        if waiting is not None:
+            waiting.errback(Failure(psycopg2.OperationalError("the connection was closed")))
+        self._tell_ended()
+
+    def _lose(self, error: Exception) -> None:
+        self._shut()
+        if self._established and self.on_lost is not None:
+            told, self.on_lost = self.on_lost, None
+            told(error)
+
+    def _shut(self) -> None:
+        self._unwatch()
+        if self._connection is not None and self._connection.closed != 1:
+            self._connection.close()  # 2 is psycopg2's for broken, and still to be closed
+
+
+def _fetch(cursor: extensions.cursor) -> Result:
+    rows = cursor.fetchall() if cursor.description is not None else []
+    return Result(rows, cursor.rowcount)
+
+
+def _ends_connection(error: Exception) -> bool:
+    """Whether nothing can follow ``error``: libpq lost the server, or the server gave up."""
+    if not isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+        return False
+    return error.pgcode is None or error.diag.severity_nonlocalized in ("FATAL", "PANIC")
+
+
+# --- connecting -----------------------------------------------------------------------------
+
+
+async def connect(
+    config: DbConfig,
+    *,
+    reactor: Reactor,
+    statement_timeout_secs: float | None,
+    timeout_secs: float,
+) -> Connection:
+    """Return a new connection to ``config.host``, at the first of its addresses that answers.
+
+    ``statement_timeout_secs`` is the server's limit for each statement; None: no limit.  Raises
+    :class:`psycopg2.OperationalError`, which names host, port and reason, when ``timeout_secs``
+    are over or nobody answers.  Nothing half open is left behind, also if this is cancelled.
+    """
+    end = reactor.seconds() + timeout_secs
+    reasons: list[str] = []
+    try:
+        addresses = await resolve(config, reactor).addTimeout(timeout_secs, reactor)
+    except (OSError, UnicodeError, defer.TimeoutError) as error:
+        addresses = []
+        reasons.append(f"the name can't be resolved ({_reason(error, timeout_secs)})")
+    for position, address in enumerate(addresses):
+        # One address that swallows packets must leave time for the others.
+        share = max(0.0, end - reactor.seconds()) / (len(addresses) - position)
+        connection = Connection(config, reactor=reactor)
+        try:
+            opening = _open(connection, keywords(config, address, statement_timeout_secs))
+            await Deferred.fromCoroutine(opening).addTimeout(share, reactor)
+        except (psycopg2.Error, OSError, defer.TimeoutError) as error:
+            where = f"{address}: " if len(addresses) > 1 else ""
+            reasons.append(where + _reason(error, share))
+        else:
+            return connection
+    place = f"{config.host}:{config.port}"
+    raise psycopg2.OperationalError(f"no connection to PostgreSQL at {place}: {'; '.join(reasons)}")
+
+
+async def _open(connection: Connection, settings: dict[str, str | int]) -> None:
+    try:
+        await connection.connect(**settings)
+        if connection.server_version >= _CLIENT_CHECK_SINCE:
+            await _have_client_checked(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+async def _have_client_checked(connection: Connection) -> None:
+    """Let the server end a query whose client has gone, instead of finishing it for nobody."""
+    query = "SELECT set_config('client_connection_check_interval', %s, false)"
+    try:
+        await connection.execute(query, (str(_CLIENT_CHECK_MS),))
+    except psycopg2.Error as error:
+        if error.pgcode is None:
+            raise
+        # Some systems can't tell the server (it then knows no value but 0): do without.
+
+
+async def _true_within(seconds: float, waiting: Deferred[bool], reactor: Reactor) -> bool:
+    """Return the result, or False after ``seconds``."""
+    try:
+        return await waiting.addTimeout(seconds, reactor)
+    except defer.TimeoutError:
+        return False
+
+
+def _reason(error: BaseException, seconds: float) -> str:
+    """Return ``error`` on one line; libpq's texts have several, and advice after a tab."""
+    if isinstance(error, defer.TimeoutError):
+        return f"no answer within {seconds:.3g} s"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,299 @@
+"""The embedded PostgreSQL: a real server of one's own, for development and tests of a clone.
+
+One process owns it: the one that holds the lock beside the data folder.  The owner starts the
+server, or takes over one whose owner was killed, and stops it at its end.  Any other process
+(``x121 migrate --status`` while the server runs) uses it as it is.  When the owner stops, the
+others lose their connections.
+
+The server listens on a UNIX socket in a folder that is private to the user it runs as, and
+nowhere else, so whoever gets to the socket is trusted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import shlex
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ParamSpec, TypeVar
+
+import psycopg2
+from psycopg2 import errorcodes, sql
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from x121.config import DbConfig
+from x121.db._binaries import (
+    EmbeddedPostgresError,
+    choose_account,
+    find_binaries,
+    let_in,
+    major_version,
+)
+from x121.db._cluster import PORT, Cluster, Postmaster
+from x121.db._programs import Programs
+from x121.db.connection import Connection, connect
+
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_log = Logger()
+
+_SUPERUSER = "postgres"
+_POLL_SECS = 0.02
+_FAST_STOP_SECS = 60.0
+# Both processes of a race see nothing there and create it; the second one gets one of these.
+_EXISTS_ALREADY = (
+    errorcodes.DUPLICATE_OBJECT,
+    errorcodes.DUPLICATE_DATABASE,
+    errorcodes.UNIQUE_VIOLATION,
+)
+
+
+class EmbeddedPostgres:
+    """Runs PostgreSQL on ``config.data_dir``.
+
+    ``reactor`` gives time, threads and readers (IReactorTime, IReactorThreads, IReactorFDSet).
+    """
+
+    def __init__(self, config: DbConfig, *, reactor: Any) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._cluster: Cluster | None = None
+        self._programs: Programs | None = None
+        self._socket_folder = ""
+
+    # --- for the server ---------------------------------------------------------------------
+
+    async def start(self) -> DbConfig:
+        """Return what connects to the running server; role and database exist.
+
+        The first start makes the data folder.  Waits ``connect_timeout_secs`` at most for a
+        server to come up.  Raises :class:`EmbeddedPostgresError`, whose text has the end of
+        PostgreSQL's own log; then nothing is left running.
+        """
+        began = self._reactor.seconds()
+        try:
+            cluster = self._cluster = await self._in_thread(Cluster, self._config.data_dir)
+            postmaster = await self._obtain(cluster)
+        except Exception as error:  # CancelledError too
+            with suppress(EmbeddedPostgresError):
+                await self.stop()
+            if isinstance(error, (OSError, psycopg2.Error)):
+                raise EmbeddedPostgresError(
+                    f"the embedded PostgreSQL in {self._config.data_dir}: {str(error).strip()}"
+                ) from error
+            raise
+        self._socket_folder = postmaster.socket_folder
+        _log.info(
+            "PostgreSQL answers in {path} after {secs:.2f} s",
+            path=postmaster.socket_folder,
+            secs=self._reactor.seconds() - began,
+            pid=postmaster.pid,
+            owned=cluster.owned,
+        )
+        return dataclasses.replace(
+            self._config, host=postmaster.socket_folder, port=postmaster.port
+        )
+
+    async def stop(self) -> None:
+        """Stop the server and wait until it has, if this process owns it.
+
+        It ends its connections and writes everything to disk.  Cancelling ends the wait only.
+        """
+        cluster = self._cluster
+        if cluster is None or not cluster.owned:
+            return
+        self.interrupt()
+        began = self._reactor.seconds()
+        while await self._in_thread(cluster.running) is not None:
+            await self._sleep()
+            if self._reactor.seconds() - began > _FAST_STOP_SECS:
+                _log.warn("PostgreSQL takes too long to stop; its next start will recover")
+                self._signal(signal.SIGQUIT)
+                began = self._reactor.seconds()
+        await self._in_thread(cluster.remove_drafts)
+        await self._in_thread(cluster.remove_socket_folder, self._socket_folder)
+        cluster.unlock()
+        _log.info("PostgreSQL has stopped")
+
+    def interrupt(self) -> None:
+        """Ask the server to stop, if this process owns it, and return at once.
+
+        For a signal handler.  It is the "fast" shutdown that :meth:`stop` waits for
+        (https://www.postgresql.org/docs/current/server-shutdown.html).
+        """
+        if self._programs is not None:
+            self._programs.terminate()
+        self._signal(signal.SIGINT)
+
+    # --- start ------------------------------------------------------------------------------
+
+    async def _obtain(self, cluster: Cluster) -> Postmaster:
+        """Return a server that answers, our own or another process's."""
+        deadline = self._reactor.seconds() + self._config.connect_timeout_secs
+        told = False
+        while True:
+            owned = await self._in_thread(cluster.lock)
+            postmaster = await self._in_thread(cluster.running)
+            if owned and postmaster is None:
+                return await self._launch(cluster)
+            if not told:
+                told = True
+                whose = "a killed process left" if owned else "another process runs"
+                _log.info("{whose} a PostgreSQL in {path}", whose=whose, path=str(cluster.path))
+            if postmaster is not None and postmaster.ready:
+                try:
+                    await self._make_database(postmaster)
+                except psycopg2.OperationalError as error:
+                    # It is about to stop, or was killed and its children still hold the door.
+                    _log.debug("PostgreSQL is not ready: {error}", error=str(error).strip())
+                else:
+                    return postmaster
+            if self._reactor.seconds() > deadline:
+                raise EmbeddedPostgresError(_too_late(self._config, cluster, postmaster))
+            await self._sleep()
+
+    async def _launch(self, cluster: Cluster) -> Postmaster:
+        """Start the server; the lock is ours and nothing runs."""
+        programs = self._programs = await self._in_thread(self._find_programs, cluster)
+        if not await self._in_thread(cluster.is_made, major_version(programs.folder)):
+            await self._initialise(cluster, programs)
+        folder = await self._in_thread(cluster.make_socket_folder, programs.account)
+        self._socket_folder = str(folder)
+        await self._in_thread(cluster.turn_log)
+        try:
+            # pg_ctl makes the server the leader of a session of its own: a Ctrl-C, which goes
+            # to every process of the terminal, is for us alone.
+            await programs.run(
+                "pg_ctl",
+                "start",
+                "--wait",
+                f"--timeout={math.ceil(self._config.connect_timeout_secs)}",
+                f"--log={cluster.log_path.name}",
+                f"--options={_server_options(self._socket_folder)}",
+                # By name alone, because pg_ctl hands paths to a shell and doesn't quote them.
+                cwd=cluster.path,
+                data_dir=cluster.path,
+            )
+        except EmbeddedPostgresError as error:
+            tail = await self._in_thread(cluster.log_tail)
+            raise EmbeddedPostgresError(
+                f"PostgreSQL did not start in {cluster.path}; {cluster.log_path.name} there ends"
+                f" with: {tail or error}"
+            ) from error
+        postmaster = await self._in_thread(cluster.running)
+        if postmaster is None:
+            raise EmbeddedPostgresError(f"PostgreSQL in {cluster.path} ended as soon as it ran")
+        await self._make_database(postmaster)
+        return postmaster
+
+    def _find_programs(self, cluster: Cluster) -> Programs:
+        binaries = find_binaries()
+        account = choose_account(cluster.path)
+        if account is not None:
+            let_in(account, binaries=binaries, folders=[cluster.path])
+        return Programs(binaries, account, reactor=self._reactor)
+
+    async def _initialise(self, cluster: Cluster, programs: Programs) -> None:
+        _log.info("Making a PostgreSQL cluster in {path}", path=str(cluster.path))
+        draft = await self._in_thread(cluster.make_draft, programs.account)
+        # The builtin provider knows this locale on every system.
+        # https://www.postgresql.org/docs/current/locale.html#LOCALE-PROVIDERS
+        await programs.run(
+            "initdb",
+            f"--username={_SUPERUSER}",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            data_dir=draft,
+        )
+        await self._in_thread(cluster.accept, draft)
+
+    async def _make_database(self, postmaster: Postmaster) -> None:
+        """Make the role and the database it owns, where they are not there yet."""
+        superuser = dataclasses.replace(
+            self._config,
+            host=postmaster.socket_folder,
+            port=postmaster.port,
+            user=_SUPERUSER,
+            name=_SUPERUSER,
+        )
+        timeout = self._config.connect_timeout_secs
+        connection = await connect(
+            superuser, reactor=self._reactor, statement_timeout_secs=None, timeout_secs=timeout
+        )
+        role, database = sql.Identifier(self._config.user), sql.Identifier(self._config.name)
+        try:
+            await _create(
+                connection,
+                "SELECT FROM pg_roles WHERE rolname = %s",
+                self._config.user,
+                sql.SQL("CREATE ROLE {} LOGIN").format(role),
+            )
+            await _create(
+                connection,
+                "SELECT FROM pg_database WHERE datname = %s",
+                self._config.name,
+                sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role),
+            )
+        finally:
+            connection.close()
+
+    # --- helpers ----------------------------------------------------------------------------
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._cluster is None or not self._cluster.owned:
+            return
+        postmaster = self._cluster.running()  # one small file: no reason for a thread
+        if postmaster is not None:
+            with suppress(ProcessLookupError):
+                os.kill(postmaster.pid, number)
+
+    def _in_thread(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, function, *args, **kwargs)
+
+    def _sleep(self) -> Deferred[None]:
+        return deferLater(self._reactor, _POLL_SECS)
+
+
+async def _create(connection: Connection, look_up: str, name: str, create: sql.Composed) -> None:
+    if (await connection.execute(look_up, (name,))).rowcount:
+        return
+    try:
+        await connection.execute(create)
+    except psycopg2.Error as error:
+        if error.pgcode not in _EXISTS_ALREADY:
+            raise
+
+
+def _server_options(socket_folder: str) -> str:
+    """Return options for ``postgres``, quoted for the shell that pg_ctl starts it with."""
+    quoted = '"' + socket_folder.replace('"', '""') + '"'  # an item of a list of folders
+    settings = {"listen_addresses": "", "port": PORT, "unix_socket_directories": quoted}
+    return " ".join("-c " + shlex.quote(f"{name}={value}") for name, value in settings.items())
+
+
+def _too_late(config: DbConfig, cluster: Cluster, postmaster: Postmaster | None) -> str:
+    waited = f"after {config.connect_timeout_secs:g} s (DB_CONNECT_TIMEOUT_SECS)"
+    if postmaster is None:
+        return (
+            f"another process has the lock {cluster.lock_path} and {waited} there is still no"
+            f" PostgreSQL in {cluster.path}"
+        )
+    return (
+        f"the PostgreSQL that runs in {cluster.path} (process {postmaster.pid}) does not answer"
+        f" {waited}"
+    )

@@ -1,0 +1,327 @@
+"""Migrations: SQL files that are applied once each, in order, when the server starts.
+
+:func:`read_migrations` reads the files, :func:`migrate` applies those that a database lacks,
+:func:`status` tells which it has.  The table ``x121_migrations`` in the database is the record.
+
+A file and its record are one transaction.  A file whose first line is
+``-- x121: no-transaction`` runs outside one, for statements that can't be in a transaction, such
+as CREATE INDEX CONCURRENTLY; it must be a single statement, because PostgreSQL makes a transaction
+of several that come together.  A new file may have a lower version than one that is applied
+already, as happens when two branches meet: it is applied too, after that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import psycopg2
+from psycopg2 import sql
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from x121.config import DbConfig
+from x121.db._migration_files import Migration, MigrationError, read_migrations
+from x121.db.connection import Connection, connect
+
+__all__ = ["Migration", "MigrationError", "State", "Status", "migrate", "read_migrations", "status"]
+
+State = Literal["applied", "pending", "edited", "missing"]
+
+_log = Logger()
+
+_TABLE = "x121_migrations"
+_LOCK = 0x78313231  # "x121"; advisory locks of other databases are apart from ours
+_POLL_SECS = 0.1
+_RETRY_SECS = 0.25
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a database has of one file.  ``applied_at`` and ``duration`` are None if pending.
+
+    ``edited``: it was applied with another text or name.  ``missing``: it was applied, and
+    there is no such file any more.
+    """
+
+    version: int
+    file_name: str
+    state: State
+    applied_at: datetime | None = None
+    duration: timedelta | None = None
+
+
+async def status(
+    config: DbConfig, migrations: Sequence[Migration], *, reactor: Any
+) -> list[Status]:
+    """Return the state of every file and every record, by version.  Changes nothing.
+
+    Raises :class:`MigrationError` if the database can't be read.
+    """
+    async with _connected(config, reactor) as connection:
+        schema = await _find_table(connection)
+        records = {} if schema is None else await _read_records(connection, _table(schema))
+        return _compare(migrations, records)
+
+
+async def migrate(
+    config: DbConfig, migrations: Sequence[Migration], *, reactor: Any
+) -> list[Status]:
+    """Apply every pending file, in order; return those that this call applied.
+
+    Processes that start together take turns; this waits for as long as another one lives.
+    Raises :class:`MigrationError` when an applied file was edited or is missing, before
+    anything is applied, and when a file fails: what came before it stays applied.
+    """
+    began = reactor.seconds()
+    async with _connected(config, reactor) as connection:
+        await _take_turn(connection, reactor)
+        table = _table(await _find_table(connection) or await _create_table(connection))
+        states = _compare(migrations, await _read_records(connection, table))
+        if problems := [_advice(state) for state in states if state.state in _ADVICE]:
+            raise MigrationError("\n".join(problems))
+        pending = {state.version for state in states if state.state == "pending"}
+        applied = [
+            await _apply(connection, table, migration, reactor)
+            for migration in sorted(migrations, key=lambda migration: migration.version)
+            if migration.version in pending
+        ]
+    _log.info(
+        "Migrations: {applied} applied now, {before} before, in {secs:.2f} s",
+        applied=len(applied),
+        before=len(states) - len(applied),
+        secs=reactor.seconds() - began,
+    )
+    return applied
+
+
+# --- the database ---------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _connected(config: DbConfig, reactor: Any) -> AsyncIterator[Connection]:
+    """Give a connection; turn what PostgreSQL refuses into a MigrationError."""
+    try:
+        connection = await _connect(config, reactor)
+        try:
+            yield connection
+        finally:
+            connection.close()  # and with it goes the advisory lock
+    except psycopg2.Error as error:
+        raise MigrationError(f"migrations: {str(error).strip()}") from error
+
+
+async def _connect(config: DbConfig, reactor: Any) -> Connection:
+    """Connect, and try again for ``connect_timeout_secs``: the database may start beside us."""
+    deadline = reactor.seconds() + config.connect_timeout_secs
+    told = False
+    while True:
+        try:
+            return await connect(
+                config,
+                reactor=reactor,
+                statement_timeout_secs=None,  # filling a new column takes what it takes
+                timeout_secs=max(_RETRY_SECS, deadline - reactor.seconds()),
+            )
+        except psycopg2.OperationalError as error:
+            if reactor.seconds() + _RETRY_SECS > deadline:
+                raise
+            if not told:
+                told = True
+                _log.warn(
+                    "The database does not answer; trying for {secs:g} s: {error}",
+                    secs=config.connect_timeout_secs,
+                    error=str(error).strip(),
+                )
+        await deferLater(reactor, _RETRY_SECS)
+
+
+async def _take_turn(connection: Connection, reactor: Any) -> None:
+    """Get the lock that only one migrating process has.
+
+    It is asked for again and again: a SELECT that waits in pg_advisory_lock() would hold a
+    snapshot, and the CREATE INDEX CONCURRENTLY of the process that has the lock would wait for
+    that snapshot to go: a deadlock.
+    https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+    """
+    told = False
+    while not (await connection.execute(f"SELECT pg_try_advisory_lock({_LOCK})")).rows[0][0]:
+        if not told:
+            told = True
+            _log.info("Another process applies migrations; waiting for it")
+        await deferLater(reactor, _POLL_SECS)
+
+
+async def _find_table(connection: Connection) -> str | None:
+    """Return the schema of the record; None where there is none yet.
+
+    A migration may well make a schema that comes first in the search path, so the record is
+    looked for before it is made, and its full name is used from then on.
+    """
+    found = await connection.execute(
+        "SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+        " WHERE c.oid = to_regclass(%s)",
+        (_TABLE,),
+    )
+    return found.rows[0][0] if found.rows else None
+
+
+async def _create_table(connection: Connection) -> str:
+    await connection.execute(
+        f"CREATE TABLE {_TABLE} ("
+        " version integer PRIMARY KEY,"
+        " name text NOT NULL,"
+        " checksum text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),"
+        " duration interval NOT NULL)"
+    )
+    schema = await _find_table(connection)
+    assert schema is not None
+    return schema
+
+
+def _table(schema: str) -> sql.Identifier:
+    return sql.Identifier(schema, _TABLE)
+
+
+async def _read_records(connection: Connection, table: sql.Identifier) -> dict[int, _Record]:
+    query = sql.SQL("SELECT version, name, checksum, applied_at, duration FROM {}").format(table)
+    return {row[0]: _Record(*row) for row in (await connection.execute(query)).rows}
+
+
+@dataclass(frozen=True)
+class _Record:
+    version: int
+    name: str
+    checksum: str
+    applied_at: datetime
+    duration: timedelta
+
+
+# --- comparing ------------------------------------------------------------------------------
+
+_ADVICE = {
+    "edited": (
+        "{file_name} was edited after it was applied ({applied_at:%Y-%m-%d %H:%M} UTC): restore its"
+        " text and name, and put the change in a new migration"
+    ),
+    "missing": (
+        "{file_name} was applied ({applied_at:%Y-%m-%d %H:%M} UTC) and is missing now: restore it,"
+        " or start the version of this program that has it"
+    ),
+}
+
+
+def _advice(state: Status) -> str:
+    return _ADVICE[state.state].format(file_name=state.file_name, applied_at=state.applied_at)
+
+
+def _compare(migrations: Iterable[Migration], records: dict[int, _Record]) -> list[Status]:
+    files = {migration.version: migration for migration in migrations}
+    states = []
+    for version in sorted(files.keys() | records.keys()):
+        file, record = files.get(version), records.get(version)
+        if record is None:
+            states.append(Status(version, files[version].file_name, "pending"))
+            continue
+        state: State = "applied"
+        if file is None:
+            state = "missing"
+        elif (file.name, file.checksum) != (record.name, record.checksum):
+            state = "edited"
+        name = f"{version:04d}_{record.name}.sql"
+        states.append(Status(version, name, state, record.applied_at, record.duration))
+    return states
+
+
+# --- applying -------------------------------------------------------------------------------
+
+
+async def _apply(
+    connection: Connection, table: sql.Identifier, migration: Migration, reactor: Any
+) -> Status:
+    began = reactor.seconds()
+    try:
+        if migration.transactional:
+            await connection.execute("BEGIN")
+            await _run_in_transaction(connection, migration)
+        else:
+            await _run_alone(connection, migration)
+        # A file, above all one made by pg_dump, leaves a search path or a role behind.
+        await connection.execute("RESET ALL; RESET SESSION AUTHORIZATION; RESET ROLE")
+        duration = timedelta(seconds=reactor.seconds() - began)
+        applied_at = await _record(connection, table, migration, duration)
+        if migration.transactional:
+            await connection.execute("COMMIT")
+    except psycopg2.Error as error:
+        raise MigrationError(_failure(migration, error)) from error
+    _log.info(
+        "{file} applied in {secs:.3f} s", file=migration.file_name, secs=duration.total_seconds()
+    )
+    return Status(migration.version, migration.file_name, "applied", applied_at, duration)
+
+
+async def _run_in_transaction(connection: Connection, migration: Migration) -> None:
+    """Run the file, and see to it that the transaction is still the one we began."""
+    number = "SELECT txid_current()"
+    before = (await connection.execute(number)).rows
+    try:
+        await connection.execute(migration.sql)
+    except psycopg2.Error as error:
+        if connection.closed or connection.in_transaction:
+            raise
+        raise MigrationError(f"{_failure(migration, error)}\n{_ended(migration)}") from error
+    if not connection.in_transaction or (await connection.execute(number)).rows != before:
+        raise MigrationError(_ended(migration))
+
+
+def _ended(migration: Migration) -> str:
+    return (
+        f"{migration.file_name} ends the transaction it runs in (COMMIT or ROLLBACK): a part of it"
+        " may have been applied and is not recorded. Remove that statement from the file, undo"
+        " that part by hand, and start again"
+    )
+
+
+async def _run_alone(connection: Connection, migration: Migration) -> None:
+    try:
+        await connection.execute(migration.sql)
+    except psycopg2.Error as error:
+        raise MigrationError(
+            f"{_failure(migration, error)}\n"
+            "It runs outside a transaction, so it must be one statement, because PostgreSQL makes"
+            " one transaction of several; and what it did may be there in part, such as an index"
+            " that is INVALID: drop that before you start again"
+        ) from error
+    if connection.in_transaction:
+        raise MigrationError(
+            f"{migration.file_name} begins a transaction and does not end it: remove the BEGIN, or"
+            " the line that asks for no transaction"
+        )
+
+
+async def _record(
+    connection: Connection, table: sql.Identifier, migration: Migration, duration: timedelta
+) -> datetime:
+    insert = sql.SQL(
+        "INSERT INTO {} (version, name, checksum, duration) VALUES (%s, %s, %s, %s)"
+        " RETURNING applied_at"
+    ).format(table)
+    values = (migration.version, migration.name, migration.checksum, duration)
+    applied_at: datetime = (await connection.execute(insert, values)).rows[0][0]
+    return applied_at
+
+
+def _failure(migration: Migration, error: psycopg2.Error) -> str:
+    """Return what PostgreSQL said of the file, and where in it."""
+    place = migration.file_name
+    if error.diag.statement_position:
+        # Counted in characters, from 1.
+        before = migration.sql[: int(error.diag.statement_position) - 1]
+        place += f", line {before.count(chr(10)) + 1}"
+    said = [error.diag.message_primary or str(error).strip()]
+    said += [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
+    return f"{place}: {'; '.join(said)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = "0.1.0"
@@ -44,19 +44,14 @@ setup(
     extras_require={"embedded": EMBEDDED, "fast": FAST, "test": TEST + EMBEDDED + FAST},
     # The migrations live at the top of the tree, where people look for them, and are
     # installed inside the package, where an installed server finds them.
-    packages=[
-        "x121",
-        "x121.api",
-        "x121.db",
-        "x121.http",
-        "x121.middleware",
-        "x121.migrations",
-        "twisted.plugins",
-    ],
+    packages=[*find_packages(include=["x121", "x121.*"]), "x121.migrations", "twisted.plugins"],
     package_dir={"x121.migrations": "migrations"},
     package_data={"x121": ["py.typed"], "x121.migrations": ["*.sql"]},
     entry_points={"console_scripts": ["x121 = x121.cli:main"]},
     zip_safe=False,
+    # An editable install puts this folder on sys.path, where twistd looks for plugins: it walks
+    # the path itself, so the import hook that is setuptools' other way stays unseen.
+    options={"editable_wheel": {"mode": "compat"}},
     classifiers=[
         "Framework :: Twisted",
         "Programming Language :: Python :: 3",

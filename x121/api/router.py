@@ -19,19 +19,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
-from werkzeug.routing import Map, RequestRedirect, Rule
+from werkzeug.routing import IntegerConverter, Map, RequestRedirect, Rule
 
-from x121.errors import MethodNotAllowed, NotFound, error_for_status
+from x121.errors import AppError, MethodNotAllowed, NotFound, error_for_status
+from x121.http.head import METHODS
 from x121.http.request import Request
 
 __all__ = ["Router", "root"]
+
+_NO_ROUTE = "There is nothing at this path"
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -45,7 +50,13 @@ class Router(Klein):
     def __init__(self) -> None:
         super().__init__()
         # A path is what it is: two slashes are not one, and nobody is redirected for them.
-        self._url_map = Map(merge_slashes=False)
+        self._url_map = Map(merge_slashes=False, converters={"int": _BigInt})
+
+    def __get__(self, instance: Any, owner: object) -> Router:
+        """Return the router whose handlers are called on ``instance``."""
+        bound = super().__get__(instance, owner)
+        assert isinstance(bound, Router)
+        return bound
 
     def route(self, url: str, *args: Any, **kwargs: Any) -> Callable[[Handler], Handler]:
         """Return a decorator that serves ``url``; see :meth:`klein.Klein.route`."""
@@ -76,6 +87,15 @@ class Router(Klein):
         return self
 
 
+class _BigInt(IntegerConverter):
+    """``<int:name>``: what a ``BIGINT`` can hold.  Anything else matches no route: 404."""
+
+    regex = "[0-9]{1,19}"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"max": 2**63 - 1, **kwargs})
+
+
 def _bound(router: Klein, rule: Rule, prefix: str) -> Callable[..., Any]:
     """Return an endpoint that calls the handler on the instance that ``router`` is bound to."""
     handler: Any = router.endpoints[rule.endpoint]
@@ -98,8 +118,37 @@ class _Root(Router):
         result = super().execute_endpoint(endpoint, request, *args, **kwargs)
         if isinstance(result, Deferred):
             request.running = result
-            return result.addCallback(_sized, request)
+            return result.addCallbacks(
+                _sized, _failed, callbackArgs=(request,), errbackArgs=(request,)
+            )
         return _sized(result, request)
+
+    def resource(self) -> IResource:  # type: ignore[override]  # Klein promises its own
+        """Return the resource to serve."""
+        return _Leaf(super().resource())
+
+
+class _Leaf(Resource):
+    """Klein's resource, and the one target that is no path (RFC 9110 section 9.3.7)."""
+
+    isLeaf = True
+
+    def __init__(self, klein: IResource) -> None:
+        super().__init__()
+        self._klein = klein
+
+    def render(self, request: Request) -> bytes | int:
+        """Answer ``OPTIONS *``; leave every path to Klein."""
+        if request.path == b"*":
+            request.setHeader(b"Allow", ", ".join(METHODS))
+            request.setResponseCode(204)
+            return b""
+        if request.path.startswith(b"//"):
+            # Klein would drop the first slash, and serve /x under a name that a proxy's rule
+            # for /x doesn't know.
+            raise NotFound(_NO_ROUTE)
+        rendered: bytes | int = self._klein.render(request)
+        return rendered
 
 
 def root(router: Router) -> _Root:
@@ -122,25 +171,44 @@ def _sized(result: Any, request: Request) -> Any:
     return result
 
 
-def _answer_http_exception(request: Request, failure: Failure) -> bytes:
+def _failed(failure: Failure, request: Request) -> Failure | None:
+    """Report a failure after the request's end here; Klein would, without the request's id."""
+    if not request.is_over:
+        return failure
+    request.processingFailed(failure)
+    return None
+
+
+def _answer_http_exception(request: Any, failure: Failure) -> bytes:
     """Return the answer to what werkzeug raises: no route matches, or a handler aborts.
 
     Klein writes what is returned here, and finishes the request.
     """
-    error: Any = failure.value
-    if isinstance(error, RequestRedirect):
-        request.setResponseCode(error.code)
-        request.setHeader(b"Location", error.new_url.encode())
+    exception: Any = failure.value
+    if isinstance(exception, RequestRedirect):
+        request.setResponseCode(exception.code)
+        request.setHeader(b"Location", _location(request, exception))
         request.setHeader(b"Content-Length", b"0")
         return b""
-    if isinstance(error, WerkzeugMethodNotAllowed):
-        allow = sorted({*(error.valid_methods or ()), "OPTIONS"})
-        if request.method == b"OPTIONS":
-            request.setResponseCode(204)
-            request.setHeader(b"Allow", ", ".join(allow))
-            return b""
-        message = "This path has no such method"
-        return request.prepare_error(MethodNotAllowed(message, allow=allow))
-    if error.code == 404:
-        return request.prepare_error(NotFound("There is nothing at this path"))
-    return request.prepare_error(error_for_status(error.code or 500))
+    error = _translate(exception)
+    if isinstance(error, MethodNotAllowed) and request.method == b"OPTIONS":
+        request.setResponseCode(204)
+        request.setHeader(b"Allow", error.headers["Allow"])
+        return b""
+    body: bytes = request.prepare_error(error)
+    return body
+
+
+def _translate(exception: HTTPException) -> AppError:
+    if isinstance(exception, WerkzeugMethodNotAllowed):
+        allow = sorted({*(exception.valid_methods or ()), "OPTIONS"})
+        return MethodNotAllowed("This path has no such method", allow=allow)
+    if exception.code == 404:
+        return NotFound(_NO_ROUTE)
+    return error_for_status(exception.code or 500)
+
+
+def _location(request: Request, redirect: RequestRedirect) -> bytes:
+    """Return where to go on this host, under whatever name and port the client knows it."""
+    _, mark, query = request.uri.partition(b"?")
+    return urlsplit(redirect.new_url).path.encode() + mark + query

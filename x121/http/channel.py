@@ -282,11 +282,8 @@ class Channel(http.HTTPChannel):
             super().requestDone(request)
             return
         del self.requests[0]
-        transport: Any = self.transport
-        if ITCPTransport.providedBy(transport):
-            transport.unregisterProducer()
-            transport.resumeProducing()
-            transport.loseWriteConnection()
+        if ITCPTransport.providedBy(self.transport):
+            _close_our_side(self.transport)
         else:
             self.loseConnection()
 
@@ -294,6 +291,13 @@ class Channel(http.HTTPChannel):
         self._lingered_bytes += received
         if self._lingered_bytes > MAX_LINGER_BYTES:
             self.abort()
+
+
+def _close_our_side(transport: Any) -> None:
+    """Send what is written, then no more, and go on reading."""
+    transport.unregisterProducer()
+    transport.resumeProducing()
+    transport.loseWriteConnection()
 
 
 def _drop_when_stuck(transport: Any) -> None:

@@ -14,6 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http_headers import Headers
+from twisted.web.resource import IResource
+from twisted.web.server import NOT_DONE_YET
 
 from x121 import jsons
 from x121.errors import AppError, Panic, reason_phrase
@@ -114,6 +116,18 @@ class Request(server.Request):
             self.render(self.site.resource)
         except BaseException:
             self.processingFailed(Failure())
+
+    def render(self, resrc: IResource) -> None:
+        """Let ``resrc`` answer.  What it raises, :class:`UnsupportedMethod` too, is a failure
+        like any other; Twisted would write a page of its own."""
+        body = resrc.render(self)
+        if body is NOT_DONE_YET:
+            return
+        if not isinstance(body, bytes):
+            raise TypeError(f"{resrc!r} rendered {type(body).__name__} instead of bytes")
+        self.setHeader(b"Content-Length", b"%d" % len(body))
+        self.write(body)
+        self.finish()
 
     def processingFailed(self, reason: Failure) -> None:
         """Answer a failure.  Twisted and Klein bring here whatever nobody handled."""

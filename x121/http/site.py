@@ -12,6 +12,7 @@ from twisted.web import server
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 
+from x121.errors import ServiceUnavailable
 from x121.http.channel import Channel, Phase
 from x121.http.deadlines import Deadlines
 from x121.http.proxies import Network, make_trust
@@ -147,6 +148,7 @@ class Site(server.Site):
         for channel in list(self._channels):
             dropped += channel.phase in (Phase.HEAD, Phase.BODY, Phase.ANSWER)
             for request in list(channel.requests):
+                request.fail(ServiceUnavailable("The server is shutting down"))
                 request.cancel()
             channel.abort()
         return dropped

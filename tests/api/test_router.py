@@ -1,0 +1,247 @@
+"""Routes: Klein handlers of every kind, nested into one map, matched once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from klein import Klein
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.memory import App, AppTestCase
+from x121.api.responses import json_response, no_content
+from x121.api.router import Router
+from x121.http.request import Request
+
+
+class Kinds:
+    """Handlers of every kind that Klein knows."""
+
+    router = Router()
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    @router.route("/")
+    def index(self, request: Request) -> str:
+        return "index"
+
+    @router.route("/text")
+    def text(self, request: Request) -> str:
+        return "text ü"
+
+    @router.route("/bytes")
+    def raw(self, request: Request) -> bytes:
+        return b"bytes"
+
+    @router.route("/nothing")
+    def nothing(self, request: Request) -> None:
+        return None
+
+    @router.route("/deferred")
+    def deferred(self, request: Request) -> Deferred[str]:
+        return deferLater(self._app.clock, 1, lambda: "deferred")
+
+    @router.route("/fired")
+    def fired(self, request: Request) -> Deferred[str]:
+        return succeed("fired")
+
+    @router.route("/coroutine")
+    async def coroutine(self, request: Request) -> str:
+        await deferLater(self._app.clock, 1)
+        return "coroutine"
+
+    @router.route("/int/<int:number>")
+    def number(self, request: Request, number: int) -> str:
+        return repr(number)
+
+    @router.route("/path/<path:rest>")
+    def path(self, request: Request, rest: str) -> str:
+        return rest
+
+    @router.route("/streamed")
+    async def streamed(self, request: Request) -> None:
+        for part in (b"one,", b"two"):
+            request.write(part)
+            await deferLater(self._app.clock, 1)
+
+    @router.route("/json", methods=["PUT"])
+    def json(self, request: Request) -> bytes:
+        return json_response(request, {"made": True}, 201)
+
+    @router.route("/json", methods=["DELETE"])
+    def delete(self, request: Request) -> bytes:
+        return no_content(request)
+
+    @router.route("/folder/")
+    def folder(self, request: Request) -> str:
+        return "folder"
+
+
+def kinds(app: App) -> Router:
+    return Kinds(app).router
+
+
+class HandlerTests(AppTestCase):
+    def setUp(self) -> None:
+        self.server = self.app(kinds)
+
+    def body(self, path: str) -> str:
+        connection = self.server.connect()
+        connection.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        self.server.clock.pump([1, 1])
+        return connection.response().body.decode()
+
+    def test_every_kind(self) -> None:
+        """Plain, Deferred and coroutine handlers are all served."""
+        for kind in ("text ü", "bytes", "deferred", "fired", "coroutine"):
+            self.assertEqual(self.body("/test/" + kind.split()[0]), kind)
+        self.assertEqual(self.body("/test/nothing"), "")
+        self.assertEqual(self.body("/test/streamed"), "one,two")
+
+    def test_length(self) -> None:
+        """A body that is whole has its length announced; text without a type is plain text."""
+        headers = self.server.request("GET", "/test/text").headers
+        self.assertEqual(headers["content-length"], "7")
+        self.assertNotIn("transfer-encoding", headers)
+        self.assertEqual(headers["content-type"], "text/plain; charset=utf-8")
+
+    def test_streamed_is_chunked(self) -> None:
+        """A body that is written in parts is chunked."""
+        connection = self.server.connect()
+        connection.send(b"GET /test/streamed HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.server.clock.pump([1, 1])
+        response = connection.response()
+        self.assertEqual(response.headers["transfer-encoding"], "chunked")
+
+    def test_responses(self) -> None:
+        """``json_response`` sets status and type, ``no_content`` is 204 without a body."""
+        response = self.server.request("PUT", "/test/json")
+        self.assertEqual((response.status, response.json), (201, {"made": True}))
+        self.assertEqual(response.headers["content-type"], "application/json")
+        response = self.server.request("DELETE", "/test/json")
+        self.assertEqual((response.status, response.body), (204, b""))
+        self.assertNotIn("content-type", response.headers)
+
+    def test_integers(self) -> None:
+        """``<int:...>`` takes what a BIGINT holds; anything else is 404, at any length."""
+        self.assertEqual(self.body("/test/int/0"), "0")
+        self.assertEqual(self.body(f"/test/int/{2**63 - 1}"), str(2**63 - 1))
+        for text in (str(2**63), "-1", "1.0", "x", "%D9%A1", "9" * 19, "9" * 5000, "1_0", ""):
+            response = self.server.request("GET", f"/test/int/{text}")
+            self.assertEqual(response.status, 404, text)
+
+    def test_paths_are_decoded(self) -> None:
+        """Path arguments are decoded UTF-8."""
+        self.assertEqual(self.body("/test/path/a%20b/%C3%BC"), "a b/ü")
+
+    def test_redirect(self) -> None:
+        """A route that ends in a slash is where its path without one leads, on the same host."""
+        response = self.server.request("GET", "/test/folder?a=%20b", {"Host": "x.test:81"})
+        self.assertEqual(response.status, 308)
+        self.assertEqual(response.headers["location"], "/test/folder/?a=%20b")
+        self.assertEqual(self.body("/test/folder/"), "folder")
+
+    def test_double_slash_is_not_one(self) -> None:
+        """Two slashes are not one."""
+        self.assertEqual(self.server.request("GET", "//health").status, 404)
+        self.assertEqual(self.server.request("GET", "/test//text").status, 404)
+
+
+class MethodTests(AppTestCase):
+    def setUp(self) -> None:
+        self.server = self.app(kinds)
+
+    def test_head(self) -> None:
+        """HEAD is served wherever GET is: the same headers and no body."""
+        for path in ("/health", "/test/text", "/test/int/7"):
+            get, head = (self.server.request(method, path) for method in ("GET", "HEAD"))
+            self.assertEqual((head.status, head.body), (200, b""))
+            self.assertEqual(set(head.headers), set(get.headers))
+            self.assertEqual(head.headers["content-length"], get.headers["content-length"])
+
+    def test_head_of_an_error(self) -> None:
+        """HEAD of what isn't there is 404 without a body."""
+        response = self.server.request("HEAD", "/nowhere")
+        self.assertEqual((response.status, response.body), (404, b""))
+
+    def test_default(self) -> None:
+        """A route without methods answers GET and HEAD."""
+        response = self.server.request("POST", "/test/text")
+        self.assertEqual(response.status, 405)
+        self.assertEqual(response.headers["allow"], "GET, HEAD, OPTIONS")
+
+    def test_allow_names_all_routes_of_a_path(self) -> None:
+        """Allow names the methods of every route of the path."""
+        response = self.server.request("GET", "/test/json")
+        self.assertEqual(response.status, 405)
+        self.assertEqual(response.headers["allow"], "DELETE, OPTIONS, PUT")
+
+    def test_options(self) -> None:
+        """OPTIONS of a path is 204 with Allow, of no path 404."""
+        response = self.server.request("OPTIONS", "/test/json")
+        self.assertEqual((response.status, response.body), (204, b""))
+        self.assertEqual(response.headers["allow"], "DELETE, OPTIONS, PUT")
+        self.assertEqual(self.server.request("OPTIONS", "/nowhere").status, 404)
+
+
+class NestTests(SynchronousTestCase):
+    def rules(self, router: Router) -> set[str]:
+        return {rule.rule for rule in router.url_map.iter_rules()}
+
+    def test_prefixes_add_up(self) -> None:
+        """A router nested in a nested one is served below both prefixes."""
+        inner, middle = Router(), Router()
+        inner.route("/")(_handler)
+        middle.nest("/b", inner)
+        self.assertEqual(self.rules(Router().nest("/a", middle)), {"/a/b"})
+
+    def test_same_feature_twice(self) -> None:
+        """One feature can be nested under two prefixes, and keeps its own state in each."""
+
+        class Counter:
+            router = Router()
+
+            def __init__(self, start: int) -> None:
+                self.start = start
+
+            @router.route("/")
+            def value(self, request: Any) -> int:
+                return self.start
+
+        both = Router().nest("/one", Counter(1).router).nest("/two", Counter(2).router)
+        request: Any = None
+        values = [both.execute_endpoint(f"{name}.value", request) for name in ("one", "two")]
+        self.assertEqual(values, [1, 2])
+
+    def test_wrong_prefixes(self) -> None:
+        """A prefix that isn't a path is refused, saying what one is like."""
+        for prefix in ("", "/", "projects", "/projects/"):
+            error = self.assertRaises(ValueError, Router().nest, prefix, Router())
+            self.assertIn("/projects", str(error))
+
+    def test_same_prefix_twice(self) -> None:
+        """Two routes of one name under one prefix are refused, not shadowed."""
+        one, other = Router(), Router()
+        one.route("/x")(_handler)
+        other.route("/y")(_handler)
+        outer = Router().nest("/a", one)
+        self.assertIn("/a", str(self.assertRaises(ValueError, outer.nest, "/a", other)))
+
+    def test_error_handlers_are_refused(self) -> None:
+        """A nested router with error handlers is refused, saying what to do instead."""
+        router = Router()
+        router.handle_errors(ValueError)(lambda request, failure: b"")
+        error = self.assertRaises(ValueError, Router().nest, "/a", router)
+        self.assertIn("error handlers", str(error))
+
+    def test_plain_klein(self) -> None:
+        """A plain Klein application can be nested, too."""
+        klein = Klein()
+        klein.route("/x")(_handler)
+        self.assertEqual(self.rules(Router().nest("/a", klein)), {"/a/x"})
+
+
+def _handler(request: Any) -> bytes:
+    return b""

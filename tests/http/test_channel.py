@@ -1,0 +1,322 @@
+"""One connection: limits in size and time, refusals, and what Twisted's parser leaves open."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.memory import App, AppTestCase, Connection
+from x121.api.router import Router
+from x121.http.request import Request
+
+GET = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Echo:
+    router = Router()
+
+    @router.route("/echo", methods=["POST"])
+    def echo(self, request: Request) -> bytes:
+        body: bytes = request.content.read()  # type: ignore[union-attr]
+        return body
+
+
+class RefusalTests(AppTestCase):
+    """RFC 9112, as far as it can be checked once the head has been read."""
+
+    def refused(self, head: bytes, *, status: int = 400, code: str = "BAD_REQUEST") -> None:
+        app = self.app()
+        connection = app.connect()
+        connection.send(head)
+        response = connection.response("GET")
+        self.assertEqual((response.status, response.json["code"]), (status, code), head)
+        self.assertEqual(response.headers["content-type"], "application/json")
+        self.assertEqual(response.headers["connection"], "close")
+        self.assertIn("date", response.headers)
+        self.assertTrue(connection.closed)
+        # Nothing that comes after is taken for a request.
+        connection.send(GET)
+        self.assertEqual(connection.received, b"")
+        self.assertEqual(len(app.lines("x121.access")), 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_request_line(self) -> None:
+        """A malformed request line is 400 in the contract's form, and the connection closes."""
+        for line in (
+            b"GARBAGE", b"GET", b"GET /health", b"GET  /health HTTP/1.1", b"GET /health HTTP/2.0",
+            b"GET /health HTTP/1.1 x", b"G\x00T /health HTTP/1.1", b"GET /he\x01alth HTTP/1.1",
+            b"GET /health HTTP/11", b"GET /health http/1.1", b"\x16\x03\x01\x02\x00\x01",
+            b"PRI * HTTP/2.0", b"GET /\xff HTTP/1.1", b"GET /health\tHTTP/1.1",
+        ):  # fmt: skip
+            self.refused(line + b"\r\nHost: a\r\n\r\n")
+
+    def test_host(self) -> None:
+        """HTTP/1.1 without exactly one valid Host is 400."""
+        for host in (
+            b"", b"Host:\r\n", b"Host: a\r\nHost: a\r\n", b"Host: user@a\r\n", b"Host: a/b\r\n",
+            b"Host: a, b\r\n", b"Host: a b\r\n", b"Host: a:99999\r\n", b"Host: a:b\r\n",
+            b"Host: http://a\r\n", b"Host: [::1\r\n", b"Host: a?b\r\n",
+        ):  # fmt: skip
+            self.refused(b"GET /health HTTP/1.1\r\n" + host + b"\r\n")
+
+    def test_targets(self) -> None:
+        """Targets that are no path and no http URL, or disagree with Host, are 400."""
+        for target in (
+            b"health", b"http://", b"ftp://a/health", b"http://b/health", b"http://u@a/health",
+            b"*", b"//", b"http:/health",
+        ):  # fmt: skip
+            if target == b"//":
+                continue  # a path of two empty segments is a path
+            self.refused(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+
+    def test_path_encoding(self) -> None:
+        """A path with a broken escape, no UTF-8 or a NUL is 400."""
+        for path in (b"/%", b"/%zz", b"/%f", b"/%ff", b"/a%00b", b"/%c3%28"):
+            self.refused(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+
+    def test_connect(self) -> None:
+        """CONNECT is refused."""
+        head = b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"
+        self.refused(head, status=405, code="METHOD_NOT_ALLOWED")
+
+    def test_framing(self) -> None:
+        """Two lengths, a length with chunked, and unknown or repeated codings are 400."""
+        for fields in (
+            b"Content-Length: 1\r\nContent-Length: 1\r\n",
+            b"Content-Length: 1\r\nContent-Length: 2\r\n",
+            b"Content-Length: 1, 1\r\n",
+            b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
+            b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            b"Transfer-Encoding: gzip, chunked\r\n",
+            b"Transfer-Encoding: identity\r\n",
+            b"Transfer-Encoding: xchunked\r\n",
+            b"Transfer-Encoding:\r\n",
+            b"Content-Length: -1\r\n",
+            b"Content-Length: +1\r\n",
+            b"Content-Length: 1_0\r\n",
+            b"Content-Length: 0x1\r\n",
+            b"Content-Length:\r\n",
+            b"Content-Length: 1 1\r\n",
+            b"Content-Length: " + b"9" * 5000 + b"\r\n",
+            b"Content-Length : 1\r\n",
+        ):
+            self.refused(b"POST /health HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\nx")
+
+    def test_chunked_needs_1_1(self) -> None:
+        """Transfer-Encoding in HTTP/1.0 is 400."""
+        self.refused(b"POST /health HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+
+    def test_fields(self) -> None:
+        """Folded lines, control characters, spaces before the colon and no colon are 400."""
+        for field in (
+            b"A: b\r\n c", b"A: b\r\n\tc", b"A: b\x00c", b"A: b\x01c", b"A: b\x7fc", b"A: b\rc",
+            b"A: b\nc", b"A : b", b": b", b"A", b"A(: b", b"A\x00: b", b" A: b",
+        ):  # fmt: skip
+            self.refused(b"GET /health HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n")
+
+    def test_target_too_long(self) -> None:
+        """A long target is 414, also one that never ends."""
+        uri = {"status": 414, "code": "URI_TOO_LONG"}
+        self.refused(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", **uri)  # type: ignore[arg-type]
+        self.refused(b"GET /" + b"a" * 100_000, **uri)  # type: ignore[arg-type]
+
+    def test_head_too_large(self) -> None:
+        """100,000 bytes of header are 431, in one line or in many."""
+        large = {"status": 431, "code": "HEADERS_TOO_LARGE"}
+        start = b"GET /health HTTP/1.1\r\nHost: a\r\n"
+        self.refused(start + b"A: " + b"a" * 100_000 + b"\r\n\r\n", **large)  # type: ignore[arg-type]
+        self.refused(start + b"A: aaaaaaaaaaaaaaa\r\n" * 5000 + b"\r\n", **large)  # type: ignore[arg-type]
+        self.refused(start + b"A:\r\n" * 200 + b"\r\n", **large)  # type: ignore[arg-type]
+
+    def test_body_longer_than_its_length(self) -> None:
+        """What follows a body is a request of its own, and refused as what it is."""
+        app = self.app(Echo().router)
+        connection = app.connect()
+        connection.send(b"POST /test/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nokEXTRA")
+        self.assertEqual(connection.response().body, b"ok")
+        connection.send(b"\r\n\r\n")
+        self.assertEqual(connection.response().status, 400)
+        self.assertTrue(connection.closed)
+
+    @settings(max_examples=300)
+    @given(st.binary(max_size=300), st.integers(1, 50))
+    def test_any_bytes(self, data: bytes, size: int) -> None:
+        """Whatever comes, in pieces of any size: the answers are whole, and nothing breaks."""
+        app = App()
+        try:
+            connection = app.connect()
+            for start in range(0, len(data), size):
+                connection.send(data[start : start + size])
+            connection.send(b"\r\n\r\n")
+            while connection.received:
+                self.assertIn("x-request-id", connection.response().headers)
+            app.clock.advance(10)
+            app.clock.advance(80)
+        finally:
+            app.close()
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertTrue(connection.closed)
+        self.assertLessEqual({line["level"] for line in app.log}, {"info"})
+
+    @settings(max_examples=200)
+    @given(st.binary(max_size=40).filter(lambda value: b"\n" not in value))
+    def test_nothing_is_echoed_into_headers(self, value: bytes) -> None:
+        """No header value, whatever its bytes, can add a header to the answer."""
+        app = App(TRUSTED_PROXIES="10.0.0.0/8")
+        try:
+            connection = app.connect("10.0.0.1")
+            fields = (b"Origin", b"X-Request-Id", b"Access-Control-Request-Method", b"Cookie")
+            lines = b"".join(b"%s: %s\r\n" % (name, value) for name in fields)
+            connection.send(b"OPTIONS /health HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n")
+            response = connection.response("OPTIONS")
+        finally:
+            app.close()
+        expected = {"date", "connection", "content-type", "content-length", "vary", "allow"}
+        self.assertLessEqual(set(response.headers), expected | {"x-request-id"})
+        self.assertEqual(connection.received, b"")
+
+
+class AcceptanceTests(AppTestCase):
+    def test_byte_by_byte(self) -> None:
+        """A request that comes byte by byte is served like one that comes whole."""
+        connection = self.app().connect()
+        for byte in GET:
+            connection.send(bytes([byte]))
+        self.assertEqual(connection.response().status, 200)
+
+    def test_pipelined(self) -> None:
+        """Requests that come together are answered in order."""
+        connection = self.app(Echo().router).connect()
+        post = b"POST /test/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"
+        connection.send(post + b"1" + post + b"2" + GET + post + b"3")
+        bodies = [connection.response().body for _ in range(4)]
+        self.assertEqual(bodies, [b"1", b"2", b'{"status":"ok"}', b"3"])
+
+    def test_absolute_form(self) -> None:
+        """An absolute target that agrees with Host is served."""
+        app = self.app()
+        for target in ("http://example.com/health", "HTTP://EXAMPLE.COM/health?x=1"):
+            self.assertEqual(app.request("GET", target).status, 200)
+
+    def test_newer_minor_version(self) -> None:
+        """A minor version above 1 is served as 1.1."""
+        connection = self.app().connect()
+        connection.send(b"GET /health HTTP/1.7\r\nHost: a\r\n\r\n")
+        self.assertTrue(connection.received.startswith(b"HTTP/1.1 200 "))
+        self.assertFalse(connection.closed)
+
+    def test_http_1_0(self) -> None:
+        """HTTP/1.0 needs no Host, and the connection closes after the answer."""
+        connection = self.app().connect()
+        connection.send(b"GET /health HTTP/1.0\r\n\r\n")
+        self.assertEqual(connection.response().status, 200)
+        self.assertTrue(connection.closed)
+
+    def test_connection_close(self) -> None:
+        """``close`` among the connection options closes it, in any case and place."""
+        for value in (b"close", b"Close", b"keep-alive, close", b"TE,close"):
+            connection = self.app().connect()
+            connection.send(
+                b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: " + value + b"\r\n\r\n"
+            )
+            self.assertEqual(connection.response().headers["connection"], "close")
+            self.assertTrue(connection.closed)
+
+    def test_options_star(self) -> None:
+        """``OPTIONS *`` is answered, with Allow."""
+        response = self.app().request("OPTIONS", "*")
+        self.assertEqual((response.status, response.body), (204, b""))
+        self.assertIn("GET", response.headers["allow"])
+
+    def test_date_on_every_answer(self) -> None:
+        """Every answer has the Date of its second."""
+        app = self.app()
+        first = app.request("GET", "/health").headers["date"]
+        self.assertEqual(first, "Sun, 09 Sep 2001 01:46:40 GMT")
+        app.clock.advance(1)
+        self.assertEqual(
+            app.request("GET", "/health").headers["date"], "Sun, 09 Sep 2001 01:46:41 GMT"
+        )
+
+    def test_server_is_not_named(self) -> None:
+        """No answer tells the server's name or version."""
+        self.assertNotIn("server", self.app().request("GET", "/health").headers)
+
+
+class DeadlineTests(AppTestCase):
+    def setUp(self) -> None:
+        self.server = self.app(
+            Echo().router,
+            HEADER_TIMEOUT_SECS="3",
+            KEEPALIVE_TIMEOUT_SECS="20",
+            REQUEST_TIMEOUT_SECS="7",
+        )
+
+    def pass_time(self, seconds: float, connection: Connection, data: bytes = b"") -> None:
+        """Let time pass in steps of a second, sending ``data`` in each."""
+        while seconds > 0:
+            self.server.clock.advance(min(1.0, seconds))
+            seconds -= 1
+            connection.send(data)
+
+    def test_slow_head(self) -> None:
+        """A client that sends a byte a second is dropped at HEADER_TIMEOUT_SECS."""
+        connection = self.server.connect()
+        connection.send(b"GET /health HTTP/1.1\r\nHost: a\r\nA: ")
+        self.pass_time(2.9, connection, b"a")
+        self.assertFalse(connection.closed)
+        self.server.clock.advance(0.2)
+        response = connection.response()
+        self.assertEqual((response.status, response.json["code"]), (408, "REQUEST_TIMEOUT"))
+        self.assertTrue(connection.closed)
+
+    def test_silent_client(self) -> None:
+        """A client that connects and says nothing is closed at HEADER_TIMEOUT_SECS."""
+        connection = self.server.connect()
+        self.server.clock.advance(3)
+        self.assertEqual((connection.closed, connection.received), (True, b""))
+
+    def test_slow_body(self) -> None:
+        """A body has REQUEST_TIMEOUT_SECS to arrive, however steadily it drips."""
+        connection = self.server.connect()
+        connection.send(b"POST /test/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
+        self.pass_time(6.9, connection, b"a")
+        self.assertFalse(connection.closed)
+        self.server.clock.advance(0.2)
+        self.assertEqual(connection.response().status, 408)
+
+    def test_idle(self) -> None:
+        """An idle connection is closed at KEEPALIVE_TIMEOUT_SECS after its last answer."""
+        connection = self.server.connect()
+        self.server.clock.advance(2)
+        self.assertEqual(connection.request("GET", "/health").status, 200)
+        self.server.clock.advance(19.9)
+        self.assertEqual(connection.request("GET", "/health").status, 200)
+        self.server.clock.advance(19.9)
+        self.assertFalse(connection.closed)
+        self.server.clock.advance(0.1)
+        self.assertTrue(connection.closed)
+
+    def test_slow_head_of_a_second_request(self) -> None:
+        """The head of a later request has HEADER_TIMEOUT_SECS from its first byte."""
+        connection = self.server.connect()
+        connection.request("GET", "/health")
+        self.server.clock.advance(15)
+        connection.send(b"GET /health")
+        self.server.clock.advance(2.9)
+        self.assertFalse(connection.closed)
+        self.server.clock.advance(0.1)
+        self.assertEqual(connection.response().status, 408)
+
+    def test_client_that_leaves_mid_request(self) -> None:
+        """A client that leaves in the middle of a head or body leaves nothing behind."""
+        for part in (
+            b"GET /hea",
+            b"POST /test/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab",
+        ):
+            connection = self.server.connect()
+            connection.send(part)
+            connection.leave()
+        self.assertEqual(self.server.clock.getDelayedCalls(), [])
+        self.assertEqual(self.server.site.connections, 0)

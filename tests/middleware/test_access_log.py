@@ -1,0 +1,123 @@
+"""The access log: one line a request, whatever became of it."""
+
+from __future__ import annotations
+
+from twisted.internet.task import deferLater
+
+from tests.memory import App, AppTestCase
+from x121.api.router import Router
+from x121.http.request import Request
+
+KEYS = {
+    "timestamp", "level", "logger", "method", "path", "status",
+    "duration_ms", "bytes", "remote", "request_id",
+}  # fmt: skip
+
+
+class Slow:
+    router = Router()
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    @router.route("/wait")
+    async def wait(self, request: Request) -> str:
+        await deferLater(self._app.clock, 1.5)
+        return "waited"
+
+    @router.route("/stream")
+    async def stream(self, request: Request) -> None:
+        request.write(b"first")
+        await deferLater(self._app.clock, 100)
+
+
+def slow(app: App) -> Router:
+    return Slow(app).router
+
+
+class AccessLogTests(AppTestCase):
+    def test_keys(self) -> None:
+        """A line has exactly the contract's keys and its logger."""
+        app = self.app()
+        app.request("GET", "/health?token=secret", {"Cookie": "secret", "Authorization": "secret"})
+        (line,) = app.lines("x121.access")
+        self.assertEqual(set(line), KEYS)
+        self.assertEqual(line["level"], "info")
+        self.assertEqual((line["method"], line["path"]), ("GET", "/health"))
+        self.assertEqual((line["status"], line["bytes"]), (200, 15))
+        self.assertEqual(line["remote"], "192.0.2.7")
+
+    def test_no_secrets(self) -> None:
+        """Query strings, Authorization and Cookie never reach the log, at any level."""
+        app = self.app(LOG_LEVEL="debug")
+        headers = {"Cookie": "SECRET1", "Authorization": "Bearer SECRET2"}
+        app.request("GET", "/health?SECRET3=x", headers)
+        app.request("GET", "/nowhere?SECRET3=x", headers)
+        self.assertNotIn("SECRET", repr(app.log))
+
+    def test_duration(self) -> None:
+        """The duration is in milliseconds, from the request's last byte to the answer's end."""
+        app = self.app(slow)
+        connection = app.connect()
+        connection.send(b"GET /test/wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        app.clock.advance(1.5)
+        self.assertEqual(connection.response().body, b"waited")
+        (line,) = app.lines("x121.access")
+        self.assertEqual((line["duration_ms"], line["bytes"]), (1500.0, 6))
+
+    def test_errors_are_logged_with_their_status(self) -> None:
+        """Answers made by wrappers and refusals made by the channel are logged like any other."""
+        app = self.app(MAX_BODY_BYTES="10")
+        app.request("GET", "/nowhere")
+        app.request("POST", "/health")
+        app.request("POST", "/health", body=b"x" * 11)
+        app.connect().send(b"nonsense\r\n\r\n")
+        preflight = {"Origin": "http://evil.test", "Access-Control-Request-Method": "GET"}
+        app.request("OPTIONS", "/health", preflight)
+        statuses = [line["status"] for line in app.lines("x121.access")]
+        self.assertEqual(statuses, [404, 405, 413, 400, 403])
+
+    def test_head_has_no_bytes(self) -> None:
+        """``bytes`` counts the body that was sent, which for HEAD is none."""
+        app = self.app()
+        app.request("HEAD", "/health")
+        self.assertEqual(app.lines("x121.access")[0]["bytes"], 0)
+
+    def test_client_that_left(self) -> None:
+        """A client that left first is 499 at info level, without a traceback."""
+        app = self.app(slow)
+        connection = app.connect()
+        connection.send(b"GET /test/wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        app.clock.advance(0.25)
+        connection.leave()
+        (line,) = app.log
+        self.assertEqual((line["status"], line["level"]), (499, "info"))
+        self.assertEqual(line["duration_ms"], 250.0)
+        self.assertNotIn("traceback", line)
+
+    def test_client_that_left_in_the_middle_of_its_answer(self) -> None:
+        """A client that left mid-response is 499, with the bytes it was sent."""
+        app = self.app(slow)
+        connection = app.connect()
+        connection.send(b"GET /test/stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.leave()
+        (line,) = app.log
+        self.assertEqual((line["status"], line["bytes"]), (499, 5))
+
+    def test_we_hung_up(self) -> None:
+        """An answer that we broke off ourselves is logged with why, not as the client's doing."""
+        app = self.app(slow, REQUEST_TIMEOUT_SECS="2")
+        connection = app.connect()
+        connection.send(b"GET /test/stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        app.clock.advance(2)
+        self.assertTrue(connection.transport.aborted)
+        self.assertEqual(app.lines("x121.access")[0]["status"], 408)
+
+    def test_remote_behind_proxies(self) -> None:
+        """Behind trusted proxies the remote is the first address from the right that isn't one."""
+        app = self.app(TRUSTED_PROXIES="10.0.0.0/8")
+        chain = {"X-Forwarded-For": "203.0.113.9, 198.51.100.1, 10.0.0.2"}
+        app.request("GET", "/health", chain, peer="10.0.0.1")
+        app.request("GET", "/health", chain, peer="192.0.2.7")
+        remotes = [line["remote"] for line in app.lines("x121.access")]
+        self.assertEqual(remotes, ["198.51.100.1", "192.0.2.7"])

@@ -1,0 +1,254 @@
+"""Errors: one form for all, nothing of the inside in it, and our own faults in the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import deferLater
+from twisted.web.pages import forbidden, notFound
+from twisted.web.resource import Resource
+from werkzeug.exceptions import Gone, UnsupportedMediaType
+
+from tests.memory import App, AppTestCase
+from x121 import errors
+from x121.api.router import Router
+from x121.http.request import Request
+
+
+class Page(Resource):
+    """A resource of Twisted's that knows GET only."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> bytes:
+        return b"page"
+
+
+class Failing:
+    router = Router()
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    @router.route("/kind/<name>")
+    def kind(self, request: Request, name: str) -> str:
+        kinds: dict[str, errors.AppError] = {
+            "NotFound": errors.NotFound("No project 7"),
+            "BadRequest": errors.BadRequest(
+                "Invalid fields", details=[{"path": "items[2].name", "message": "too long"}]
+            ),
+            "Conflict": errors.Conflict("Already there"),
+            "InternalError": errors.InternalError("SELECT secret FROM inside"),
+            "DatabaseError": errors.DatabaseError(psycopg2.DataError("SELECT secret")),
+            "Unauthorized": errors.Unauthorized("Log in first"),
+            "Forbidden": errors.Forbidden("Not yours"),
+            "UnsupportedMediaType": errors.UnsupportedMediaType("Send JSON"),
+            "ServiceUnavailable": errors.ServiceUnavailable("Later", retry_after=2.5),
+        }
+        raise kinds[name]
+
+    @router.route("/panic")
+    def panic(self, request: Request) -> str:
+        raise RuntimeError("secret of the inside")
+
+    @router.route("/panic-later")
+    async def panic_later(self, request: Request) -> str:
+        await deferLater(self._app.clock, 1)
+        raise RuntimeError("secret of the inside")
+
+    @router.route("/panic-deferred")
+    def panic_deferred(self, request: Request) -> Deferred[str]:
+        return fail(RuntimeError("secret of the inside"))
+
+    @router.route("/row")
+    def row(self, request: Request) -> str:
+        raise errors.RowNotFound
+
+    @router.route("/half")
+    def half(self, request: Request) -> str:
+        request.write(b"half of")
+        raise RuntimeError("broken")
+
+    @router.route("/dressed")
+    def dressed(self, request: Request) -> str:
+        request.setHeader(b"Content-Length", b"5")
+        request.setHeader(b"ETag", b'"1"')
+        request.addCookie("session", "secret")
+        request.setResponseCode(201)
+        raise errors.NotFound("No")
+
+    @router.route("/abort")
+    def abort(self, request: Request) -> str:
+        raise Gone
+
+    @router.route("/abort-415")
+    def abort_415(self, request: Request) -> str:
+        raise UnsupportedMediaType
+
+    @router.route("/page", methods=["GET", "POST"])
+    def page(self, request: Request) -> Any:
+        return Page()
+
+    @router.route("/html-404")
+    def html_404(self, request: Request) -> Any:
+        return notFound()
+
+    @router.route("/html-403")
+    def html_403(self, request: Request) -> Any:
+        return forbidden("<b>SELECT secret</b>")
+
+
+def failing(app: App) -> Router:
+    return Failing(app).router
+
+
+class KindTests(AppTestCase):
+    def test_kinds(self) -> None:
+        """Each kind has its status, its code and its message, and details only if it has any."""
+        app = self.app(failing)
+        internal = "Internal server error"
+        for name, status, code, message in (
+            ("NotFound", 404, "NOT_FOUND", "No project 7"),
+            ("Conflict", 409, "CONFLICT", "Already there"),
+            ("InternalError", 500, "INTERNAL_ERROR", internal),
+            ("DatabaseError", 500, "INTERNAL_ERROR", internal),
+            ("Unauthorized", 401, "UNAUTHORIZED", "Log in first"),
+            ("Forbidden", 403, "FORBIDDEN", "Not yours"),
+            ("UnsupportedMediaType", 415, "UNSUPPORTED_MEDIA_TYPE", "Send JSON"),
+            ("ServiceUnavailable", 503, "SERVICE_UNAVAILABLE", "Later"),
+        ):
+            response = app.request("GET", f"/test/kind/{name}")
+            self.assertEqual(response.status, status)
+            self.assertEqual(response.headers["content-type"], "application/json")
+            self.assertEqual(response.json, {"error": message, "code": code})
+        self.assertEqual(len(self.flushLoggedErrors(errors.AppError)), 2)
+
+    def test_details(self) -> None:
+        """BadRequest lists the wrong fields."""
+        response = self.app(failing).request("GET", "/test/kind/BadRequest")
+        self.assertEqual(response.status, 400)
+        details = [{"path": "items[2].name", "message": "too long"}]
+        self.assertEqual(
+            response.json, {"error": "Invalid fields", "code": "BAD_REQUEST", "details": details}
+        )
+
+    def test_headers(self) -> None:
+        """401 carries WWW-Authenticate, 503 Retry-After in whole seconds."""
+        app = self.app(failing)
+        unauthorized = app.request("GET", "/test/kind/Unauthorized")
+        self.assertEqual(unauthorized.headers["www-authenticate"], "Bearer")
+        unavailable = app.request("GET", "/test/kind/ServiceUnavailable")
+        self.assertEqual(unavailable.headers["retry-after"], "3")
+
+    def test_row_not_found(self) -> None:
+        """A row that isn't there is 404."""
+        response = self.app(failing).request("GET", "/test/row")
+        self.assertEqual(response.status, 404)
+        self.assertEqual(response.json, {"error": "Resource not found", "code": "NOT_FOUND"})
+
+    def test_faults_of_ours_are_logged(self) -> None:
+        """An InternalError is logged at error level with its detail and the request's id."""
+        app = self.app(failing)
+        response = app.request("GET", "/test/kind/InternalError")
+        (line,) = app.lines("x121.errors")
+        self.assertEqual(line["level"], "error")
+        self.assertIn("SELECT secret FROM inside", line["message"])
+        self.assertEqual(line["request_id"], response.headers["x-request-id"])
+        self.flushLoggedErrors(errors.InternalError)
+
+    def test_faults_of_theirs_are_not(self) -> None:
+        """A 4xx is the client's business: the access log has it, the error log doesn't."""
+        app = self.app(failing)
+        app.request("GET", "/test/kind/NotFound")
+        self.assertEqual(app.lines("x121.errors"), [])
+
+
+class PanicTests(AppTestCase):
+    def assert_panic(self, app: App, response: Any) -> None:
+        self.assertEqual(response.status, 500)
+        self.assertEqual(response.json, {"error": "Internal server error", "code": "PANIC"})
+        (line,) = app.lines("x121.errors")
+        self.assertEqual(line["level"], "error")
+        self.assertIn("RuntimeError: secret of the inside", line["traceback"])
+        self.assertEqual(line["request_id"], response.headers["x-request-id"])
+        self.assertEqual(app.request("GET", "/health").status, 200)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_plain(self) -> None:
+        """An unexpected exception is PANIC, logged with its traceback; the server goes on."""
+        app = self.app(failing)
+        self.assert_panic(app, app.request("GET", "/test/panic"))
+
+    def test_coroutine(self) -> None:
+        """So is one raised after a coroutine has waited."""
+        app = self.app(failing)
+        connection = app.connect()
+        connection.send(b"GET /test/panic-later HTTP/1.1\r\nHost: a\r\n\r\n")
+        app.clock.advance(1)
+        self.assert_panic(app, connection.response())
+
+    def test_deferred(self) -> None:
+        """So is a Deferred that fails."""
+        app = self.app(failing)
+        self.assert_panic(app, app.request("GET", "/test/panic-deferred"))
+
+    def test_after_the_first_byte(self) -> None:
+        """A failure after the answer began drops the connection: half is never taken for whole."""
+        app = self.app(failing)
+        connection = app.connect()
+        connection.send(b"GET /test/half HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertTrue(connection.transport.aborted)
+        self.assertNotIn(b"0\r\n\r\n", connection.received)
+        self.assertEqual(app.lines("x121.access")[0]["status"], 500)
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_what_was_prepared_is_thrown_away(self) -> None:
+        """Status, headers and cookies that a handler had set don't dress its error."""
+        response = self.app(failing).request("GET", "/test/dressed")
+        self.assertEqual(response.status, 404)
+        self.assertEqual(response.json["code"], "NOT_FOUND")
+        self.assertNotIn("etag", response.headers)
+        self.assertNotIn("set-cookie", response.headers)
+
+
+class ForeignErrorTests(AppTestCase):
+    def test_routes(self) -> None:
+        """Klein's 404 and 405 have the form, and 405 an Allow."""
+        app = self.app()
+        self.assertEqual(app.request("GET", "/nowhere").json["code"], "NOT_FOUND")
+        response = app.request("DELETE", "/health")
+        self.assertEqual((response.status, response.json["code"]), (405, "METHOD_NOT_ALLOWED"))
+        self.assertEqual(response.headers["allow"], "GET, HEAD, OPTIONS")
+
+    def test_unknown_method(self) -> None:
+        """A method nobody knows is 405 where there is a path, 404 where there is none."""
+        app = self.app()
+        self.assertEqual(app.request("BREW", "/health").status, 405)
+        self.assertEqual(app.request("BREW", "/nowhere").status, 404)
+
+    def test_werkzeug_exceptions(self) -> None:
+        """A handler's HTTPException has the form, under a code of its own if need be."""
+        app = self.app(failing)
+        self.assertEqual(app.request("GET", "/test/abort").json, {"error": "Gone", "code": "GONE"})
+        self.assertEqual(
+            app.request("GET", "/test/abort-415").json["code"], "UNSUPPORTED_MEDIA_TYPE"
+        )
+
+    def test_twisted_pages(self) -> None:
+        """Error pages of Twisted's resources are replaced, text and all."""
+        app = self.app(failing)
+        response = app.request("GET", "/test/html-404")
+        self.assertEqual((response.status, response.json["code"]), (404, "NOT_FOUND"))
+        response = app.request("GET", "/test/html-403")
+        self.assertEqual(response.json, {"error": "Forbidden", "code": "FORBIDDEN"})
+        self.assertEqual(response.headers["content-length"], str(len(response.body)))
+
+    def test_twisted_methods(self) -> None:
+        """A resource of Twisted's that lacks the method is 405 with its Allow; others work."""
+        app = self.app(failing)
+        self.assertEqual(app.request("GET", "/test/page").body, b"page")
+        response = app.request("POST", "/test/page")
+        self.assertEqual((response.status, response.json["code"]), (405, "METHOD_NOT_ALLOWED"))
+        self.assertIn("GET", response.headers["allow"])

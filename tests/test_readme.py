@@ -1,0 +1,144 @@
+"""The README tells the truth: its feature runs, and its tables name what there is."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import pytest_twisted
+import treq
+from twisted.internet import reactor as _reactor
+from twisted.internet.task import Clock
+from twisted.web.client import Agent, HTTPConnectionPool
+
+from tests.memory import make_state
+from x121 import config, errors
+from x121.api.router import Router
+from x121.app_state import AppState, Lifecycle, Stage
+from x121.config import DbConfig
+from x121.db.migrations import Migration, migrate
+from x121.db.pool import make_pool
+from x121.server import make_resource, make_site
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+reactor: Any = _reactor
+LINE = '.nest("/notes", Notes(state).router)'
+
+
+def block(path: str) -> str:
+    """Return the README's code block whose first line names ``path``."""
+    match = re.search(rf"```\w+\n(?:#|--) {re.escape(path)}\n(.*?)```", README, re.DOTALL)
+    assert match is not None, f"the README has no block for {path}"
+    return match[1]
+
+
+@pytest.fixture
+def feature() -> Iterator[Any]:
+    """The README's modules, imported as if they were in their files; gives ``Notes``."""
+    made = []
+    try:
+        for path in ("x121/repositories/notes.py", "x121/api/notes.py"):
+            name = path.removesuffix(".py").replace("/", ".")
+            module = types.ModuleType(name)
+            package, _, child = name.rpartition(".")
+            importlib.import_module(package)
+            setattr(sys.modules[package], child, module)
+            sys.modules[name] = module
+            made.append((package, child))
+            exec(compile(block(path), path, "exec"), module.__dict__)
+        yield module.Notes
+    finally:
+        for package, child in made:
+            delattr(sys.modules[package], child)
+            del sys.modules[f"{package}.{child}"]
+
+
+@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+async def test_feature(feature: Any, database: DbConfig) -> None:
+    """The worked example is served by its one line, and answers as the README says."""
+    assert f"return Router(){LINE}" in README
+    sql = block("migrations/0002_create_notes.sql")
+    await migrate(
+        database, [Migration.parse("0002_create_notes.sql", sql.encode())], reactor=reactor
+    )
+    pool = make_pool(database, reactor=reactor, statement_timeout_secs=5)
+    await pool.start()
+    state = AppState(pool, make_state(Clock()).config, Lifecycle(Stage.SERVING))
+
+    def routes(state: AppState) -> Router:
+        notes = eval(f"Router(){LINE}", {"Router": Router, "Notes": feature, "state": state})
+        return Router().nest("/api/v1", notes)
+
+    resource = make_resource(state, routes, clock=reactor)
+    site = make_site(resource, state.config, clock=reactor)
+    port = reactor.listenTCP(0, site, interface="127.0.0.1")
+    try:
+        await _use(f"http://127.0.0.1:{port.getHost().port}/api/v1/notes")
+    finally:
+        await port.stopListening()
+        await site.drain()
+        await pool.stop()
+
+
+async def _use(url: str) -> None:
+    agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
+    client = treq.client.HTTPClient(agent)
+
+    async def ask(method: str, url: str, **options: Any) -> tuple[int, Any]:
+        response = await client.request(method, url, **options)
+        return response.code, await response.json()
+
+    milk = {"json": {"title": "milk"}}
+    assert await ask("POST", url, **milk) == (201, {"id": 1})
+    duplicate = "Duplicate entry violates unique constraint: uq_notes_title"
+    assert await ask("POST", url, **milk) == (409, {"error": duplicate, "code": "CONFLICT"})
+    assert duplicate in README
+    assert await ask("GET", f"{url}/1") == (200, {"id": 1, "title": "milk"})
+    missing = {"error": "Resource not found", "code": "NOT_FOUND"}
+    assert await ask("GET", f"{url}/7") == (404, missing)
+    status, body = await ask("DELETE", f"{url}/1")
+    assert (status, body["code"]) == (405, "METHOD_NOT_ALLOWED")
+    for wrong in (b"", b"[]", b"{", b'{"title": ""}', b'{"title": "\\u0000"}', b"\xff"):
+        status, body = await ask("POST", url, data=wrong)
+        assert (status, body["code"], body["details"][0]["path"]) == (400, "BAD_REQUEST", "title")
+
+
+def test_configuration() -> None:
+    """The README's table has every variable but those of WebSockets, with its default."""
+    section = README.split("## Configuration")[1].split("## ")[0]
+    told: dict[str, str] = {}
+    for row in re.findall(r"^\| (`[A-Z].*?) \| (.*?)\|", section, re.MULTILINE):
+        names, defaults = (re.findall(r"`([^`]+)`", cell) for cell in row)
+        told.update(zip(names, [*defaults, *[""] * len(names)], strict=False))
+    known = {v.name: v.default for v in config.variables()}
+    for name in known:
+        if not name.startswith("WS_"):  # told in one row, with DIAGNOSTICS
+            assert told[name] == known[name], name
+
+
+def test_errors() -> None:
+    """The README's table of errors has their statuses and codes."""
+    for kind in (
+        errors.BadRequest, errors.Unauthorized, errors.Forbidden, errors.NotFound,
+        errors.Conflict, errors.UnsupportedMediaType, errors.InternalError,
+    ):  # fmt: skip
+        assert kind.__name__ in README
+        assert f"{kind.status} `{kind.code}`" in README
+    assert errors.translate_db_error(psycopg2.OperationalError()).status == 503
+
+
+def test_layout() -> None:
+    """Every path that the README names is there."""
+    section = README.split("## How the house is laid out")[1].split("##")[0]
+    root = Path(__file__).parent.parent
+    for path in re.findall(r"(?:\w+/)+(?:\w+\.\w+)?|(?<= )\w+\.py", section):
+        assert (root / path).exists() or (root / "x121" / path).exists(), path
+    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (root / path).exists(), path

@@ -1,0 +1,1 @@
+"""The features' data types: pure, a module a feature."""

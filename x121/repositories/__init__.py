@@ -1,0 +1,1 @@
+"""The features' SQL, a module a feature; there is no SQL anywhere else."""

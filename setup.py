@@ -25,6 +25,8 @@ TEST = [
     "pytest>=8.3",
     "pytest-twisted>=1.14",
     "hypothesis>=6.100",
+    "psutil>=5.9",
+    "setuptools>=68",
     "mypy>=1.15,<2.5",
     "mypy-zope>=1.0.9",
     "types-psycopg2",

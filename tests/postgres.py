@@ -164,6 +164,15 @@ class Postgres:
         finally:
             connection.close()
 
+    def active_queries(self, database: str) -> list[str]:
+        """Return the statements that PostgreSQL is working on in ``database``."""
+        rows = self.query(
+            sql.SQL(
+                "SELECT query FROM pg_stat_activity WHERE datname = {} AND state = 'active'"
+            ).format(sql.Literal(database))
+        )
+        return [row[0] for row in rows]
+
     # --- inside -------------------------------------------------------------------------
 
     def _connect(self, database: str) -> psycopg2.extensions.connection:

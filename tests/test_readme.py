@@ -60,7 +60,7 @@ def feature() -> Iterator[Any]:
             del sys.modules[f"{package}.{child}"]
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_feature(feature: Any, database: DbConfig) -> None:
     """The worked example is served by its one line, and answers as the README says."""
     assert f"return Router(){LINE}" in README

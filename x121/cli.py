@@ -119,7 +119,9 @@ def main(arguments: list[str] | None = None) -> Any:
 
 
 def _log_to_standard_error(config: ServerConfig) -> None:
-    from twisted.internet import reactor
+    from twisted.internet import reactor as _reactor
+
+    reactor: Any = _reactor
 
     descriptor = sys.stderr.fileno()
     to_line = logs.choose_format(config.log_format, descriptor)

@@ -60,6 +60,9 @@ class ConfigError(Exception):
 
 
 def _text(raw: str) -> str:
+    # Bytes that are not UTF-8 come from the environment as surrogates.
+    if "\0" in raw or (not raw.isascii() and any("\ud800" <= char <= "\udfff" for char in raw)):
+        raise ValueError("UTF-8 text without a NUL character")
     return raw
 
 
@@ -99,14 +102,15 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 
 
 def _path(raw: str) -> Path:
-    if "\0" in raw:
-        raise ValueError("a path without a NUL character")
-    return Path(raw)
+    return Path(_text(raw))
 
 
 def _host(raw: str) -> str:
     try:
-        return str(ipaddress.ip_address(raw))
+        address = ipaddress.ip_address(raw)
+        zone = getattr(address, "scope_id", None) or ""
+        if re.fullmatch(r"[A-Za-z0-9._-]*", zone):
+            return str(address)
     except ValueError:
         labels = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
         all_numeric = raw.replace(".", "").isdigit()
@@ -117,7 +121,7 @@ def _host(raw: str) -> str:
 
 def _db_host(raw: str) -> str:
     if not raw or raw.startswith("/"):
-        return raw  # the embedded server, or as libpq has it a folder with a UNIX socket
+        return _text(raw)  # the embedded server, or as libpq has it a folder with a UNIX socket
     return _host(raw)
 
 
@@ -139,30 +143,36 @@ def _origin(raw: str) -> str:
         parts = urlsplit(raw)
         port = parts.port
     except ValueError:
-        raise ValueError(f"{allowed}; {raw!r} is no URL") from None
+        raise ValueError(f"{allowed}; {_quoted(raw)} is no URL") from None
     if raw == "*":
         raise ValueError(f"{allowed}; '*' would let every site in with its users' cookies")
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise ValueError(f"{allowed}; {raw!r} does not begin with http:// or https:// and a host")
+        reason = "does not begin with http:// or https:// and a host"
+        raise ValueError(f"{allowed}; {_quoted(raw)} {reason}")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     origin = f"{parts.scheme}://{host}"
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
         origin += f":{port}"
     spellings = (origin, f"{parts.scheme}://{host}:{port}")
     if raw.lower() not in spellings or not re.fullmatch(r"[a-z0-9.:/_\[\]-]+", origin):
-        raise ValueError(f"{allowed}; {raw!r} has more than scheme, host and port")
+        reason = "has more than scheme, host and port"
+        if not raw.isascii():
+            reason = "is not in the form that browsers send, such as https://xn--bcher-kva.example"
+        raise ValueError(f"{allowed}; {_quoted(raw)} {reason}")
     return origin
 
 
 def _networks(raw: str) -> tuple[IpNetwork, ...]:
     networks = []
+    allowed = "addresses or CIDR ranges such as 10.0.0.0/8, separated by commas"
     for item in _comma_separated(raw):
         try:
-            networks.append(ipaddress.ip_network(item))
+            network = ipaddress.ip_network(item)
         except ValueError as error:
-            raise ValueError(
-                f"addresses or CIDR ranges such as 10.0.0.0/8, separated by commas; {error}"
-            ) from None
+            raise ValueError(f"{allowed}; {_printable(str(error))}") from None
+        if "%" in item:
+            raise ValueError(f"{allowed}; {_quoted(item)} has a zone")
+        networks.append(network)
     return tuple(networks)
 
 
@@ -325,7 +335,8 @@ def load(environ: Mapping[str, str], env_file: str | None = None) -> Loaded:
     """Return the configuration that ``environ`` over the ``.env`` file gives.
 
     ``env_file`` names another file, which must then exist; without it ``.env`` in the
-    working directory is read if it is there.  An empty value means the default.  Raises
+    working directory is read if it is there.  An empty value means the default: one in
+    ``environ`` hides the file's.  Raises
     :class:`ConfigError`, whose text lists everything that is wrong and never a secret.
     """
     file_values, problems = _read_env_file(env_file)
@@ -335,33 +346,36 @@ def load(environ: Mapping[str, str], env_file: str | None = None) -> Loaded:
         values: dict[str, Any] = {}
         for member in dataclasses.fields(kind):
             variable: Variable = member.metadata["variable"]
-            raw, source = _look_up(variable, environ, file_values)
+            raw, source, name = _look_up(variable, environ, file_values)
             shown = "(hidden)" if variable.secret and raw else raw
             settings.append(Setting(variable.name, shown, source))
             try:
                 values[member.name] = variable.parse(raw)
             except ValueError as error:
-                problems.append(f"{variable.name}={_printable(shown)} ({source}): expected {error}")
+                problems.append(f"{name}={_printable(shown)} ({source}): expected {error}")
         if len(values) == len(dataclasses.fields(kind)):
             sections[section] = kind(**values)
     problems += _contradictions(sections)
     if problems:
         log_format = {s.name: s.shown for s in settings}["LOG_FORMAT"].lower()
-        raise ConfigError(problems, log_format)
+        # What is wrong with a variable is wrong with those that fall back to it, and said once.
+        raise ConfigError(dict.fromkeys(problems), log_format)
     return Loaded(AppConfig(**sections), tuple(settings), tuple(_unknown_names(file_values)))
 
 
 def _look_up(
     variable: Variable, environ: Mapping[str, str], file_values: Mapping[str, str]
-) -> tuple[str, Source]:
-    if environ.get(variable.name):
-        return environ[variable.name], "environment"
-    if file_values.get(variable.name):
-        return file_values[variable.name], ".env"
+) -> tuple[str, Source, str]:
+    """Return the variable's text, where that came from, and the name it has there."""
+    name = variable.name
+    if environ.get(name):
+        return environ[name], "environment", name
+    if file_values.get(name) and name not in environ:
+        return file_values[name], ".env", name
     if variable.falls_back_to:
         other = next(v for v in variables() if v.name == variable.falls_back_to)
         return _look_up(other, environ, file_values)
-    return variable.default, "default"
+    return variable.default, "default", name
 
 
 def _contradictions(sections: Mapping[str, Any]) -> Iterable[str]:
@@ -388,11 +402,11 @@ def _read_env_file(env_file: str | None) -> tuple[dict[str, str], list[str]]:
     values: dict[str, str] = {}
     problems = []
     for binding in parse_stream(io.StringIO(text)):
-        if binding.error:
+        if binding.error or (binding.key is not None and binding.value is None):
             # The line's text may hold a secret: its number has to do.
             problems.append(f"{path}, line {binding.original.line}: expected NAME=value")
-        elif binding.key is not None:
-            values[binding.key] = binding.value or ""
+        elif binding.key is not None and binding.value is not None:
+            values[binding.key] = binding.value
     return values, problems
 
 
@@ -413,3 +427,8 @@ def _printable(text: str) -> str:
     """Return ``text`` fit for one line of a message: no control characters, not too long."""
     safe = "".join(char if char.isprintable() else "?" for char in text)
     return safe if len(safe) <= 100 else safe[:100] + "..."
+
+
+def _quoted(text: str) -> str:
+    """Return ``text`` as a message quotes it."""
+    return repr(text if len(text) <= 100 else text[:100] + "...")

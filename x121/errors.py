@@ -9,6 +9,7 @@ message that is safe to send.  What must stay inside (SQL, paths, tracebacks) li
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
@@ -299,5 +300,5 @@ def error_for_status(status: int) -> AppError:
     phrase = reason_phrase(status)
     error = AppError(_INTERNAL_MESSAGE if status == 500 else phrase)
     error.status = status
-    error.code = _CODES.get(status) or phrase.upper().replace(" ", "_").replace("-", "_")
+    error.code = _CODES.get(status) or re.sub("[^A-Z]+", "_", phrase.upper())
     return error

@@ -28,14 +28,17 @@ def encode(value: Any) -> bytes:
 
     A ``datetime`` becomes RFC 3339 text, in UTC with ``Z``; ``UUID`` and ``Decimal`` become
     text; NaN and infinity, which JSON lacks, become null.  Raises :class:`TypeError` for
-    anything else that JSON has no form for.
+    anything else that JSON has no form for, and :class:`ValueError` for what holds itself.
     """
     if orjson is not None:
         try:
             return orjson.dumps(value, _special, _ORJSON_OPTIONS)
         except TypeError:
             pass
-    return _encode_with_json(value)
+    try:
+        return _encode_with_json(value)
+    except RecursionError:
+        raise ValueError("a value that holds itself, or is nested too deeply") from None
 
 
 def _special(value: Any) -> Any:
@@ -74,10 +77,9 @@ def _encode_with_json(value: Any) -> bytes:
 
 
 def _finite(value: Any) -> Any:
-    """Return ``value`` with null for every float that JSON can't write.
-
-    Raises :class:`ValueError` for one that holds itself, through the recursion limit.
-    """
+    """Return ``value`` with null for every float that JSON can't write."""
+    if isinstance(value, enum.Enum):
+        value = value.value
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

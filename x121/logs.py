@@ -57,6 +57,7 @@ _LEVELS = {
     "warn": LogLevel.warn,
     "error": LogLevel.error,
 }
+_PART = re.compile(r"[A-Za-z0-9_.-]+")
 # Every connection and port that opens or closes is news to Twisted's own loggers, and
 # log_legacy is where its older modules speak.  Naming such a part in LOG_LEVEL overrules this.
 _QUIET_PARTS = {"twisted": LogLevel.warn, "log_legacy": LogLevel.warn}
@@ -83,10 +84,11 @@ class LogLevels:
         parts = {}
         for index, item in enumerate(text.split(",")):
             part, named, level = item.strip().rpartition("=")
-            if level.lower() not in _LEVELS or (named and not part) or (index and not named):
+            fits = _PART.fullmatch(part) if named else index == 0
+            if level.lower() not in _LEVELS or not fits:
                 raise ValueError(
                     "debug, info, warn or error, and after it levels of single parts,"
-                    f" such as info,x121.ws=debug; {item.strip()!r} is neither"
+                    f" such as info,x121.ws=debug; {item.strip()[:100]!r} is neither"
                 )
             if named:
                 parts[part] = _LEVELS[level.lower()]
@@ -114,8 +116,7 @@ _MAX_TRACEBACK = 65_536
 # Keys that Twisted's legacy logging adds to an event, which repeat what we log anyway, and
 # those that are ours.
 _RESERVED_KEYS = frozenset(
-    "time isError why failure message system format"
-    " timestamp level logger request_id traceback".split()
+    ["time", "isError", "why", "failure", "message", "system", "format", "timestamp", "level", "logger", "request_id", "traceback"]
 )
 _PLAIN_TYPES = frozenset((str, int, float, bool, type(None)))
 
@@ -172,7 +173,10 @@ def format_json(event: LogEvent) -> bytes:
     return jsons.encode(line) + b"\n"
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Those that end a line or command a terminal, and those that change the reading direction.
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 
 
 def _one_line(text: str) -> str:
@@ -186,11 +190,11 @@ def format_console(event: LogEvent) -> bytes:
     if not message:
         message = " ".join(f"{key}={value}" for key, value in _fields(event).items())
     namespace = event.get("log_namespace", "-")
-    head = f"{_timestamp(event)} {event['log_level'].name:5} {namespace}: {_one_line(message)}"
+    head = f"{_timestamp(event)} {event['log_level'].name:5} {namespace}: {message}"
     if request_id := event.get("request_id") or REQUEST_ID.get():
         head += f" [{request_id}]"
-    lines = [head, *map(_one_line, (_traceback(event) or "").splitlines())]
-    return ("\n    ".join(lines) + "\n").encode("utf-8", "backslashreplace")
+    lines = [head, *(_traceback(event) or "").splitlines()]
+    return ("\n    ".join(map(_one_line, lines)) + "\n").encode("utf-8", "backslashreplace")
 
 
 Format = Callable[[LogEvent], bytes]
@@ -219,6 +223,9 @@ def last_line(message: str, name: str) -> str:
 
 # --- writing ------------------------------------------------------------------------------
 
+# How long a reader of the log that lags behind is waited for, and the process stands still.
+STUCK_READER_SECS = 1.0
+
 
 def open_log(path: str) -> int:
     """Return a file descriptor to append to ``path``; ``-`` is standard output."""
@@ -246,6 +253,7 @@ class LineWriter:
         self._reactor = reactor
         self._lines: list[bytes] = []
         self._scheduled = False
+        self._mid_line = False
         atexit.register(self.flush)
 
     def write(self, line: bytes) -> None:
@@ -264,16 +272,21 @@ class LineWriter:
         """Write every line that waits.  A log that can't be written is nobody's request's fault."""
         self._scheduled = False
         lines, self._lines = self._lines, []
+        if lines and self._mid_line:
+            lines.insert(0, b"\n")  # what was written last is a part of a line that was given up
         data = memoryview(b"".join(lines))
         while data:
             try:
-                data = data[os.write(self._descriptor, data) :]
+                written = os.write(self._descriptor, data)
             except BlockingIOError:
                 # Whoever gave us this descriptor made it non-blocking: let the reader catch up.
-                if not select.select([], [self._descriptor], [], 1.0)[1]:
+                if not select.select([], [self._descriptor], [], STUCK_READER_SECS)[1]:
                     return
             except OSError:
                 return
+            else:
+                self._mid_line = data[written - 1] != ord("\n")
+                data = data[written:]
 
 
 @implementer(ILogObserver)

@@ -33,6 +33,7 @@ class Running:
     """What is running and has to be stopped.  A boot that failed half-way left some None."""
 
     lifecycle: Lifecycle
+    booting: Deferred[None] | None = None
     embedded: EmbeddedPostgres | None = None
     pool: Pool | None = None
     site: Site | None = None
@@ -63,18 +64,19 @@ class Shutdown:
         self._clock = clock
         self._begun = clock.seconds()
         self._end = self._begun + budget_secs
+        self._requests_drained = 0
         self._requests_dropped = 0
 
     async def run(self) -> Report:
         """Run every stage, and return what came of it."""
         self._running.lifecycle.stage = Stage.DRAINING
+        await self._stage("stop starting", self._stop_booting)
         await self._stage("stop listening", self._stop_listening)
         await self._stage("drain requests", self._drain_requests)
         await self._stage("close the pool", self._close_pool)
         await self._stage("stop the embedded PostgreSQL", self._stop_embedded)
-        site = self._running.site
         return Report(
-            requests_drained=site.requests_drained if site else 0,
+            requests_drained=self._requests_drained,
             requests_dropped=self._requests_dropped,
             websockets_closed=0,
             websockets_dropped=0,
@@ -89,6 +91,13 @@ class Shutdown:
             # A stage that fails must not keep those after it from running.
             _log.failure("Failed to {stage}", stage=name)
 
+    async def _stop_booting(self) -> None:
+        """Cancel a start that is under way, and wait until it has undone what it began."""
+        booting = self._running.booting
+        if booting is not None:
+            booting.cancel()
+            await self._within_budget(booting)
+
     async def _stop_listening(self) -> None:
         if self._running.port is not None:
             await self._within_budget(_as_deferred(self._running.port.stopListening()))
@@ -97,6 +106,8 @@ class Shutdown:
         if self._running.site is None:
             return
         await self._within_budget(self._running.site.drain())
+        # Counted before the rest is cancelled: an answer that comes of that reaches nobody.
+        self._requests_drained = self._running.site.requests_drained
         self._requests_dropped = self._running.site.drop()
 
     async def _close_pool(self) -> None:

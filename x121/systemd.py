@@ -73,4 +73,4 @@ def _watchdog_secs(environ: Mapping[str, str]) -> float | None:
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None  # meant for another process
     microseconds = environ.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) else None
+    return int(microseconds) / 1e6 if microseconds.isdecimal() and int(microseconds) else None

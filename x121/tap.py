@@ -16,8 +16,9 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 
 from x121 import logs
+from x121.api.routes import routes
 from x121.config import ConfigError, Loaded, load
-from x121.server import Server
+from x121.server import MakeRoutes, Server
 from x121.shutdown import Signals, exit_with
 from x121.systemd import Notifier
 
@@ -44,14 +45,16 @@ class Options(usage.Options):
     @property
     def log_file(self) -> str:
         """Where twistd was told to log; ``-`` is standard output."""
-        twistd = self.parent or {}
+        twistd: dict[str, Any] = self.parent or {}
         in_background = not (twistd.get("nodaemon") or twistd.get("debug"))
         return twistd.get("logfile") or ("twistd.log" if in_background else "-")
 
 
-def makeService(options: Options) -> MultiService:
+def makeService(options: Options, make_routes: MakeRoutes = routes) -> MultiService:
     """Return the server as a service that logs in its own way once it has an application."""
-    from twisted.internet import reactor
+    from twisted.internet import reactor as _reactor
+
+    reactor: Any = _reactor
 
     loaded: Loaded = options["loaded"]
     config = loaded.config
@@ -65,6 +68,7 @@ def makeService(options: Options) -> MultiService:
         reactor=reactor,
         notifier=Notifier(os.environ, clock=reactor),
         ended=lambda code: exit_with(code, last_words=writer.flush),
+        make_routes=make_routes,
     )
     server.setServiceParent(service)
 

@@ -48,7 +48,7 @@ class HealthTests(AppTestCase):
             self.assertIn(status, response.json["error"])
 
 
-@pytest_twisted.ensureDeferred  # type: ignore[untyped-decorator]
+@pytest_twisted.ensureDeferred
 async def test_ready(database: DbConfig) -> None:
     """``/health/ready`` is 200 when the database answers."""
     pool = make_pool(database, reactor=reactor, statement_timeout_secs=5)

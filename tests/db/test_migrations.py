@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -101,8 +102,8 @@ class ReadMigrationsTests(SynchronousTestCase):
     """What a folder holds."""
 
     def folder(self, *names: str) -> Path:
-        folder = Path(self.mktemp())
-        folder.mkdir(parents=True)
+        folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
         for name in names:
             (folder / name).write_text("SELECT 1;")
         return folder

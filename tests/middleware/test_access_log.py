@@ -95,6 +95,16 @@ class AccessLogTests(AppTestCase):
         self.assertEqual(line["duration_ms"], 250.0)
         self.assertNotIn("traceback", line)
 
+    def test_client_that_left_in_the_middle_of_its_body(self) -> None:
+        """So is one that left before its body was complete, and no handler hears of it."""
+        app = self.app(slow)
+        connection = app.connect()
+        connection.send(b"GET /test/wait HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+        connection.leave()
+        (line,) = app.log
+        self.assertEqual((line["status"], line["path"]), (499, "/test/wait"))
+        self.assertEqual((connection.received, app.clock.getDelayedCalls()), (b"", []))
+
     def test_client_that_left_in_the_middle_of_its_answer(self) -> None:
         """A client that left mid-response is 499, with the bytes it was sent."""
         app = self.app(slow)

@@ -49,6 +49,10 @@ class Failing:
         }
         raise kinds[name]
 
+    @router.route("/busy")
+    def busy(self, request: Request) -> str:
+        raise errors.ServiceUnavailable("Later", detail="10 of 10 in use")
+
     @router.route("/panic")
     def panic(self, request: Request) -> str:
         raise RuntimeError("secret of the inside")
@@ -157,6 +161,16 @@ class KindTests(AppTestCase):
         self.assertIn("SELECT secret FROM inside", line["message"])
         self.assertEqual(line["request_id"], response.headers["x-request-id"])
         self.flushLoggedErrors(errors.InternalError)
+
+    def test_why_there_is_no_service(self) -> None:
+        """What a 503 keeps to itself is logged as a warning, without a traceback."""
+        app = self.app(failing)
+        response = app.request("GET", "/test/busy")
+        self.assertEqual(response.json["error"], "Later")
+        (line,) = app.lines("x121.errors")
+        self.assertEqual(line["level"], "warn")
+        self.assertIn("10 of 10 in use", line["message"])
+        self.assertNotIn("traceback", line)
 
     def test_faults_of_theirs_are_not(self) -> None:
         """A 4xx is the client's business: the access log has it, the error log doesn't."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pwd
 import shutil
 import tempfile
 from contextlib import suppress
@@ -64,6 +63,10 @@ class Cluster:
                 descriptor = os.open(self.lock_path, flags, 0o600)
             except PermissionError:
                 raise EmbeddedPostgresError(self._foreign(self.lock_path)) from None
+            if os.geteuid() == 0 and self.path.exists():
+                # Whoever the data belongs to must be able to start without root, too.
+                status = self.path.stat()
+                os.fchown(descriptor, status.st_uid, status.st_gid)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -88,7 +91,7 @@ class Cluster:
         try:
             lines = (self.path / "postmaster.pid").read_text("utf-8", "surrogateescape").split("\n")
             pid = int(lines[0])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError:
             raise EmbeddedPostgresError(self._foreign(self.path)) from None
@@ -117,6 +120,31 @@ class Cluster:
             return os.path.samefile(f"/proc/{pid}/cwd", self.path)
         except OSError:
             return False
+
+    def forget_stale_pids(self) -> None:
+        """Let PostgreSQL see that the lock files of a server that crashed are stale.
+
+        Another process may have got the number in them, as happens often where a container
+        begins anew, or a zombie may keep it; PostgreSQL would then refuse to start for ever.
+        It knows that the process above pg_ctl, which is this one, is no server.  All else in
+        the files stays, because by it PostgreSQL finds children of the old one that still run.
+        """
+        if self.running() is None:
+            for name in ("postmaster.pid", _SOCKET_NAME + ".lock"):
+                with suppress(FileNotFoundError):
+                    self._replace_pid(self.path / name)
+
+    def _replace_pid(self, path: Path) -> None:
+        # Not through a link: as root we must write nothing that the folder's owner may not.
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "r+b") as file:
+            status = os.fstat(descriptor)
+            if status.st_uid != self.path.stat().st_uid or status.st_nlink != 1:
+                raise EmbeddedPostgresError(f"{path} is no file of PostgreSQL's: remove it")
+            _, line_end, rest = file.read().partition(b"\n")
+            file.seek(0)
+            file.write(str(os.getpid()).encode() + line_end + rest)
+            file.truncate()
 
     # --- its contents ---------------------------------------------------------------------
 
@@ -207,8 +235,9 @@ class Cluster:
     def log_tail(self) -> str:
         """Return the last lines of PostgreSQL's own log."""
         try:
-            with self.log_path.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 2000))
+            descriptor = os.open(self.log_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                file.seek(max(0, os.fstat(descriptor).st_size - 2000))
                 return file.read().decode("utf-8", "replace").strip()
         except OSError:
             return ""
@@ -216,11 +245,11 @@ class Cluster:
     def _foreign(self, path: Path) -> str:
         whose = "another user"
         with suppress(OSError, KeyError):
-            status = (self.path if self.path.exists() else path).stat()
-            whose = f"user {pwd.getpwuid(status.st_uid).pw_name}"
+            near = next(near for near in (self.path, path, *path.parents) if near.exists())
+            whose = f"user {near.owner()}"
         return (
-            f"no permission for {path}, which belongs to {whose}: start as root or as that user,"
-            " or set DB_DATA_DIR to a folder of your own"
+            f"no permission for {path}, where things belong to {whose}: start as root or as that"
+            " user, or set DB_DATA_DIR to a folder of your own"
         )
 
 

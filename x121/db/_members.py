@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from x121.db._outage import Outage
 from x121.db._session import Member, PooledConnection
+from x121.errors import ServiceUnavailable
 
 __all__ = ["Members", "begin"]
 
@@ -55,7 +56,8 @@ class Members:
         self._rng = rng
         self._waiting = waiting
         self._available = available
-        self._open_for_business = False
+        self._active = False
+        self._closed = False
         self._tending: IDelayedCall | None = None
         self.idle: list[Member] = []  # the last one returned is lent first, so others age
         self.in_use: set[Member] = set()
@@ -77,18 +79,21 @@ class Members:
         try:
             while len(opened) < self._min_size:
                 opened.append(await self._connect())
+            if self._closed:
+                raise ServiceUnavailable("The database pool was stopped")
         except BaseException:
             for connection in opened:
                 connection.close()
             raise
-        self._open_for_business = True
+        self._active = True
         for connection in opened:
             self._admit(connection)
         self.fill()
 
     def close_idle(self) -> None:
         """Open no more, and close what isn't in use.  No timer is left."""
-        self._open_for_business = False
+        self._active = False
+        self._closed = True
         self.outage.close()
         if self._tending is not None:
             self._tending.cancel()
@@ -132,7 +137,7 @@ class Members:
 
     def fill(self) -> None:
         """Open what is missing, unless an attempt has just failed."""
-        while self._open_for_business and not self.outage.delaying and self._missing() > 0:
+        while self._active and not self.outage.delaying and self._missing() > 0:
             opening = begin(self._open(), self.openings)
             opening.addBoth(lambda _: self.fill())
 
@@ -146,10 +151,10 @@ class Members:
         try:
             connection = await self._connect()
         except Exception as error:
-            if self._open_for_business:
+            if self._active:
                 self.outage.failed(error)
             return
-        if self._open_for_business:
+        if self._active:
             self.outage.over()
             self._admit(connection)
         else:

@@ -6,10 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError
-from twisted.internet.threads import deferToThreadPool
-
 from x121.db._binaries import Account, EmbeddedPostgresError
+from x121.db._threads import in_thread
 
 __all__ = ["Programs"]
 
@@ -44,13 +42,9 @@ class Programs:
         environment = dict(_ENVIRONMENT)
         if data_dir is not None:
             environment["PGDATA"] = str(data_dir)
-        try:
-            output, code = await deferToThreadPool(
-                self._reactor, self._reactor.getThreadPool(), self._run, command, cwd, environment
-            )
-        except CancelledError:
-            self.terminate()
-            raise
+        output, code = await in_thread(
+            self._reactor, self._run, command, cwd, environment, on_cancel=self.terminate
+        )
         if code != 0:
             raise EmbeddedPostgresError(f"{name} failed ({code}): {output.strip()}")
         return output

@@ -129,6 +129,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     async def _cancel_query(self) -> None:
         """Wait until the query has ended, and make it end."""
+        self._pollingD = None  # whoever waits for it is not here to take it
         # Most end by themselves before a second connection is even open.
         ended = Deferred.fromCoroutine(self._ended())
         if await _true_within(_CANCEL_GRACE_SECS, ended, self.reactor):
@@ -168,10 +169,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         """Call a method of a psycopg2 cursor that begins a query, and wait for its end."""
         try:
             method(*args)
-        except Exception as error:
-            if not self.busy and _ends_connection(error):
-                self._lose(error)
-            return defer.fail(error)
+        except Exception:
+            return defer.fail()
         # psycopg2 holds the cursor weakly, and who waits may cancel and forget it.
         self._running = method
         self.busy = True
@@ -203,7 +202,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         idle = not self.busy and self._established
         self.busy = False
         self._running = None
-        if error is not None and (idle or self.closed or _ends_connection(error)):
+        # An error while idle is nobody's: were the socket kept, it would call again and again.
+        if error is not None and (idle or self.closed):
             self._lose(error)
         elif self._connection.notifies:
             self.checkForNotifies()
@@ -216,10 +216,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._tell_ended()
 
     def _cancel(self, waiting: Deferred[Any]) -> None:
-        """Let go of a caller who cancelled.  The query goes on; an attempt to connect ends."""
+        """Let go of a caller who cancelled.  What he waited for goes on."""
         self._pollingD = None
-        if not self._established:
-            self.close()
 
     def _tell_ended(self) -> None:
         if not self.busy and self._when_ended is not None:
@@ -295,13 +293,6 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 def _fetch(cursor: extensions.cursor) -> Result:
     rows = cursor.fetchall() if cursor.description is not None else []
     return Result(rows, cursor.rowcount)
-
-
-def _ends_connection(error: Exception) -> bool:
-    """Whether nothing can follow ``error``: libpq lost the server, or the server gave up."""
-    if not isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-        return False
-    return error.pgcode is None or error.diag.severity_nonlocalized in ("FATAL", "PANIC")
 
 
 # --- connecting -----------------------------------------------------------------------------

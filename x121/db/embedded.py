@@ -18,13 +18,12 @@ import shlex
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import psycopg2
 from psycopg2 import errorcodes, sql
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from x121.config import DbConfig
@@ -37,12 +36,12 @@ from x121.db._binaries import (
 )
 from x121.db._cluster import PORT, Cluster, Postmaster
 from x121.db._programs import Programs
+from x121.db._threads import in_thread
 from x121.db.connection import Connection, connect
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 _log = Logger()
 
@@ -55,6 +54,11 @@ _EXISTS_ALREADY = (
     errorcodes.DUPLICATE_DATABASE,
     errorcodes.UNIQUE_VIOLATION,
 )
+_OLD_CHILDREN = "pre-existing shared memory block"
+
+
+class _OldChildrenError(EmbeddedPostgresError):
+    """The children of a server that was killed still run; they see it and end, soon."""
 
 
 class EmbeddedPostgres:
@@ -121,6 +125,7 @@ class EmbeddedPostgres:
                 began = self._reactor.seconds()
         await self._in_thread(cluster.remove_drafts)
         await self._in_thread(cluster.remove_socket_folder, self._socket_folder)
+        self._socket_folder = ""
         cluster.unlock()
         _log.info("PostgreSQL has stopped")
 
@@ -144,7 +149,13 @@ class EmbeddedPostgres:
             owned = await self._in_thread(cluster.lock)
             postmaster = await self._in_thread(cluster.running)
             if owned and postmaster is None:
-                return await self._launch(cluster)
+                try:
+                    return await self._launch(cluster)
+                except _OldChildrenError:
+                    if self._reactor.seconds() > deadline:
+                        raise
+                    await self._sleep()
+                    continue
             if not told:
                 told = True
                 whose = "a killed process left" if owned else "another process runs"
@@ -166,9 +177,11 @@ class EmbeddedPostgres:
         programs = self._programs = await self._in_thread(self._find_programs, cluster)
         if not await self._in_thread(cluster.is_made, major_version(programs.folder)):
             await self._initialise(cluster, programs)
-        folder = await self._in_thread(cluster.make_socket_folder, programs.account)
-        self._socket_folder = str(folder)
+        if not self._socket_folder:  # else from an attempt that met old children
+            folder = await self._in_thread(cluster.make_socket_folder, programs.account)
+            self._socket_folder = str(folder)
         await self._in_thread(cluster.turn_log)
+        await self._in_thread(cluster.forget_stale_pids)
         try:
             # pg_ctl makes the server the leader of a session of its own: a Ctrl-C, which goes
             # to every process of the terminal, is for us alone.
@@ -185,7 +198,8 @@ class EmbeddedPostgres:
             )
         except EmbeddedPostgresError as error:
             tail = await self._in_thread(cluster.log_tail)
-            raise EmbeddedPostgresError(
+            kind = _OldChildrenError if _OLD_CHILDREN in tail else EmbeddedPostgresError
+            raise kind(
                 f"PostgreSQL did not start in {cluster.path}; {cluster.log_path.name} there ends"
                 f" with: {tail or error}"
             ) from error
@@ -259,11 +273,8 @@ class EmbeddedPostgres:
             with suppress(ProcessLookupError):
                 os.kill(postmaster.pid, number)
 
-    def _in_thread(
-        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
-        pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, function, *args, **kwargs)
+    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        return await in_thread(self._reactor, function, *args)
 
     def _sleep(self) -> Deferred[None]:
         return deferLater(self._reactor, _POLL_SECS)

@@ -269,8 +269,11 @@ class Pool:
         except Exception as error:
             _log.info("A database connection was dropped: {reason!r}", reason=error)
             self._drop(member)
+            return
+        if self._running and not member.connection.closed:
+            self._members.shelve(member)
         else:
-            self.give_back(member)
+            self._drop(member)
 
     def _drop(self, member: Member) -> None:
         self._members.drop(member)

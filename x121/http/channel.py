@@ -14,7 +14,7 @@ import re
 import socket
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -95,16 +95,22 @@ class Channel(http.HTTPChannel):
         self._head_bytes = 0
         self._head_lines = 0
         self._lingered_bytes = 0
+        self._secure = False
 
     # --- the connection ---
 
     def connectionMade(self) -> None:
         super().connectionMade()
         _drop_when_stuck(self.transport)
+        self._secure = ISSLTransport.providedBy(self.transport)
         self.site.opened(self)
         self._enter(Phase.NEW)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.phase is Phase.BODY:
+            # Its head was a request, which is logged although nobody is left to be answered.
+            self.requests[-1].leave()
+            self.refuse(BadRequest("The client left before its request was complete"))
         if self._deadlines is not None:
             self._deadlines.stop(self)
         self.site.closed(self)
@@ -119,6 +125,10 @@ class Channel(http.HTTPChannel):
         if self.phase.between_requests and (self._buffer or self._head_lines):
             # Most heads arrive whole, and need no deadline of their own.
             self._enter(Phase.HEAD)
+
+    def isSecure(self) -> bool:
+        """Whether the connection is TLS; found out once, and asked twice a request by Klein."""
+        return self._secure
 
     def close(self) -> None:
         """Close once what is written is on the wire, and drop the client if it won't."""

@@ -56,10 +56,19 @@ class Deadlines(Generic[K]):
             if end > now:
                 break
             due.append(key)
-        for key in due:
-            # One that expires may stop others that were due in the same sweep.
-            if self._ends.pop(key, None) is not None:
-                self._expired(key)
-        if self._ends and self._timer is None:
+        try:
+            for key in due:
+                # One that expires may stop others that were due in the same sweep.
+                if self._ends.pop(key, None) is not None:
+                    self._expired(key)
+        finally:
+            self._wait_for_first(now)
+
+    def _wait_for_first(self, now: float) -> None:
+        """Set the timer anew: one that was started during a sweep is not for the first key."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._ends:
             first = next(iter(self._ends.values()))
             self._timer = self._clock.callLater(max(0.0, first - now), self._sweep)

@@ -6,6 +6,7 @@ repeats what the client sent.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import unquote_to_bytes
 
@@ -22,10 +23,11 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 # RFC 3986 section 3.2.2, less the characters that no host name in use has: what stands in
 # Host may be echoed in a Location.  A comma would be a list, "@" user information.
-_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{0,5}))?")
+_AUTHORITY = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|[A-Za-z0-9._-]+)(?::([0-9]{0,5}))?")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^#]*)")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL_OR_SPACE = re.compile(rb"[\x00-\x20\x7f]")
 _NEWER_1_X = re.compile(rb" HTTP/1\.[2-9]$")
 
 
@@ -46,6 +48,8 @@ def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -
         raise MethodNotAllowed("CONNECT is for proxies, and this is none", allow=METHODS)
     if len(target) > MAX_TARGET_BYTES:
         raise UriTooLong(f"The request target is longer than {MAX_TARGET_BYTES} bytes")
+    if _CONTROL_OR_SPACE.search(target):
+        raise BadRequest("The request target holds a space or a control character")
     if target == b"*":
         if method != b"OPTIONS":
             raise BadRequest("The target * is for OPTIONS only")
@@ -92,7 +96,17 @@ def _host(version: bytes, headers: Headers) -> bytes | None:
 
 def _is_authority(text: bytes) -> bool:
     match = _AUTHORITY.fullmatch(text)
-    return match is not None and int(match[1] or 0) <= 65535
+    if match is None or int(match[2] or 0) > 65535:
+        return False
+    return match[1] is None or _is_ipv6(match[1])
+
+
+def _is_ipv6(text: bytes) -> bool:
+    try:
+        ipaddress.IPv6Address(text.decode("ascii"))
+    except ValueError:
+        return False
+    return True
 
 
 def _from_absolute(target: bytes, host: bytes | None) -> bytes:

@@ -46,7 +46,8 @@ def forwarded_for(chain: Sequence[bytes], peer: str, trusts: Callable[[str], boo
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        address = ipaddress.ip_address(text)
+        # A zone, as in fe80::1%eth0, means something on one machine only, and may be any text.
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:

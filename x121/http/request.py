@@ -104,6 +104,10 @@ class Request(server.Request):
         else:
             super().handleContentChunk(data)
 
+    def leave(self) -> None:
+        """Note that the client is gone, before the request is served."""
+        self._disconnected = True
+
     # --- serving ---
 
     def process(self) -> None:

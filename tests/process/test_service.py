@@ -1,0 +1,65 @@
+"""The server under those who start it unattended: twistd in the background, and systemd."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from tests.process.conftest import Serve
+from tests.process.server import (
+    DEADLINE_SECS,
+    HOST,
+    Answer,
+    database_environ,
+    wait_until,
+)
+from x121.config import DbConfig
+
+
+def test_background(serve: Serve, folder: Path, embedded: dict[str, str], free_port: int) -> None:
+    """In the background it answers and logs to a file; its PID file goes when it ends.
+
+    Both files are where twistd was started, and only the server works in the ``--rundir``.
+    """
+    (folder / "run").mkdir()
+    parent = serve(embedded | {"SERVER_PORT": str(free_port)}, twistd=("--rundir=run",))
+    assert parent.wait() == 0
+    assert (parent.raw, parent.errors) == ([], [])
+    pid = int((folder / "twistd.pid").read_text())
+    log = folder / "twistd.log"
+    wait_until(lambda: "Server listening" in log.read_text(), "the start")
+    connection = http.client.HTTPConnection(HOST, free_port, timeout=DEADLINE_SECS)
+    connection.request("GET", "/health/ready")
+    assert Answer.read(connection).status == 200
+    connection.close()
+    assert Path(psutil.Process(pid).cwd()) == folder / "run"
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not psutil.pid_exists(pid), "the end")
+    assert '"requests_drained":0' in log.read_text().splitlines()[-1]
+    assert not (folder / "twistd.pid").exists()
+    assert parent.left_behind == []
+
+
+def test_systemd(serve: Serve, folder: Path, database: DbConfig) -> None:
+    """systemd hears of the start, of a reactor that turns, and of the end."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(DEADLINE_SECS)
+        manager.bind(str(folder / "notify"))
+        environ = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "200000"}
+        server = serve(database_environ(database) | environ, trials=True)
+        assert [manager.recv(4096) for _ in range(4)] == [b"READY=1"] + [b"WATCHDOG=1"] * 3
+        assert server.get("/health/ready").status == 200
+        held = server.send("/trials/hold")
+        server.wait_for("Trial begun")
+        server.send_signal(signal.SIGTERM)
+        while manager.recv(4096) != b"STOPPING=1":
+            pass
+        assert manager.recv(4096) == b"WATCHDOG=1", "a long drain isn't a hang"
+        (folder / "release").touch()
+        assert Answer.read(held).status == 200
+        assert server.wait() == 0

@@ -1,0 +1,160 @@
+"""How the process ends: by signals, and with nothing left of it."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import socket
+
+import pytest
+
+from tests.postgres import Postgres
+from tests.process.conftest import Serve
+from tests.process.server import (
+    DEADLINE_SECS,
+    Answer,
+    ServerProcess,
+    database_environ,
+    wait_until,
+)
+from x121.config import DbConfig
+
+REPORT = {"requests_drained", "requests_dropped", "websockets_closed", "websockets_dropped"}
+
+
+def hold_request(server: ServerProcess) -> http.client.HTTPConnection:
+    """Return a connection whose request is being handled until :func:`release`."""
+    connection = server.send("/trials/hold")
+    server.wait_for("Trial begun")
+    return connection
+
+
+def release(server: ServerProcess) -> None:
+    (server.folder / "release").touch()
+
+
+def idle_connection(server: ServerProcess) -> socket.socket:
+    """Return a connection that has had its answer and is kept alive."""
+    connection = server.send("/health")
+    assert Answer.read(connection).status == 200
+    return connection.sock
+
+
+def received(connection: socket.socket) -> bytes:
+    """Return what arrives until the server closes the connection."""
+    connection.settimeout(DEADLINE_SECS)
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_drain(serve: Serve, embedded: dict[str, str], number: signal.Signals) -> None:
+    """The first signal ends what is idle, waits for what is in flight, and exits with 0."""
+    server = serve(embedded, trials=True)
+    held = hold_request(server)
+    idle = idle_connection(server)
+    server.send_signal(number)
+    assert received(idle) == b""
+    wait_until(lambda: server.refuses_connections, "a closed port")
+    assert not server.has_ended
+    release(server)
+    answer = Answer.read(held)
+    assert (answer.status, answer.json) == (200, {"held": True})
+    assert answer.headers["Connection"] == "close"
+    assert server.wait() == 0
+    assert server.find("shutting down", signal=number.name)
+    report = server.lines[-1]
+    assert {key: report[key] for key in REPORT} == dict.fromkeys(REPORT, 0) | {
+        "requests_drained": 1
+    }
+    assert 0 < report["seconds"] < DEADLINE_SECS
+    assert server.left_behind == []
+    assert server.errors == []
+
+
+def test_readiness_while_draining(serve: Serve, database: DbConfig) -> None:
+    """Whoever still asks for readiness after the signal is told that the server drains."""
+    server = serve(database_environ(database), trials=True)
+    asking = idle_connection(server)
+    asking.sendall(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n")
+    held = hold_request(server)  # its answer shows that the half head has arrived
+    server.send_signal(signal.SIGTERM)
+    server.wait_for("shutting down")
+    asking.sendall(b"\r\n")
+    head, _, body = received(asking).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b'"status":"draining"' in body
+    release(server)
+    assert Answer.read(held).status == 200
+    assert server.wait() == 0
+
+
+def test_stream_is_drained(serve: Serve, database: DbConfig) -> None:
+    """A response that is being streamed when the signal comes arrives whole."""
+    server = serve(database_environ(database), trials=True)
+    streamed = server.send("/trials/stream/300")
+    server.wait_for("Trial begun")
+    server.send_signal(signal.SIGTERM)
+    assert len(Answer.read(streamed).body) == 300 * 65_536
+    assert server.wait() == 0
+
+
+def test_drop(serve: Serve, database: DbConfig, postgres: Postgres) -> None:
+    """What outlives the budget is dropped with its query, and the exit code is 1."""
+    environ = database_environ(database) | {"SHUTDOWN_TIMEOUT_SECS": "0.3"}
+    server = serve(environ, trials=True)
+    dropped = server.send("/trials/query/600.0")
+    wait_until(lambda: postgres.active_queries(database.name), "the query")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 1
+    report = server.lines[-1]
+    assert (report["requests_drained"], report["requests_dropped"]) == (0, 1)
+    assert 0.3 <= report["seconds"] < 5
+    with pytest.raises(ConnectionError):
+        dropped.getresponse()
+    wait_until(lambda: not postgres.active_queries(database.name), "the end of the query")
+    assert not any("traceback" in line for line in server.lines)
+
+
+def test_second_signal(serve: Serve, embedded: dict[str, str]) -> None:
+    """A second signal exits at once with 1; no line is lost and PostgreSQL ends by itself."""
+    server = serve(embedded, trials=True)
+    hold_request(server)
+    server.send_signal(signal.SIGTERM)
+    server.wait_for("shutting down")
+    server.send_signal(signal.SIGINT)
+    assert server.wait() == 1
+    assert server.lines[-1]["message"] == "Received SIGINT again: exiting at once"
+    wait_until(lambda: not server.left_behind, "the end of PostgreSQL")
+    assert server.errors == []
+
+
+def test_killed(serve: Serve, embedded: dict[str, str]) -> None:
+    """After a SIGKILL the next start takes the embedded PostgreSQL over, and stops it."""
+    killed = serve(embedded)
+    assert killed.port
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert killed.left_behind
+    server = serve(embedded)
+    assert server.get("/health/ready").status == 200
+    assert server.stop() == 0
+    assert server.left_behind == []
+
+
+def test_stop_while_making_the_database(serve: Serve) -> None:
+    """A signal while the embedded PostgreSQL is being made leaves no process behind."""
+    server = serve({})
+    server.wait_for("Making a PostgreSQL cluster")
+    assert server.stop() == 0
+    assert server.lines[-1].keys() > REPORT
+    assert server.left_behind == []
+
+
+def test_stop_while_waiting_for_the_database(serve: Serve, free_port: int) -> None:
+    """A signal while the database is being waited for ends the wait."""
+    server = serve({"DB_HOST": "127.0.0.1", "DB_PORT": str(free_port)})
+    server.wait_for("does not answer")
+    assert server.stop() == 0
+    assert server.lines[-1].keys() > REPORT
+    assert server.lines[-1]["seconds"] < 5
+    assert not server.find(level="error")

@@ -1,0 +1,84 @@
+"""Routes that misbehave as real ones may, for tests only."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.web.iweb import IRequest
+
+from x121.api.responses import json_response, no_content
+from x121.api.router import Router
+from x121.api.routes import routes
+from x121.app_state import AppState
+
+__all__ = ["routes_with_trials"]
+
+_log = Logger()
+_CHUNK = b"x" * 65_536
+
+
+def routes_with_trials(state: AppState) -> Router:
+    """Return every route of the server, and ``/trials``."""
+    return routes(state).nest("/trials", Trials(state).router)
+
+
+class Trials:
+    """Each logs that it has begun, so that a test knows when a request is in flight."""
+
+    router = Router()
+
+    def __init__(self, state: AppState) -> None:
+        self._state = state
+
+    @router.route("/hold")
+    async def hold(self, request: IRequest) -> bytes:
+        """Answers once there is a file ``release`` in the working directory."""
+        _log.info("Trial begun")
+        while not self._released():
+            await _pause(0.01)
+        return json_response(request, {"held": True})
+
+    def _released(self) -> bool:
+        return Path("release").exists()
+
+    @router.route("/query/<float:seconds>")
+    async def query(self, request: IRequest, seconds: float) -> bytes:
+        """Has PostgreSQL sleep for ``seconds``."""
+        _log.info("Trial begun")
+        await self._state.pool.fetch_one("SELECT pg_sleep(%s)", (seconds,))
+        return json_response(request, {"slept": seconds})
+
+    @router.route("/stream/<int:chunks>")
+    async def stream(self, request: Any, chunks: int) -> None:
+        """Sends ``chunks`` times 64 KiB, a chunk a turn of the reactor."""
+        _log.info("Trial begun")
+        for _ in range(chunks):
+            request.write(_CHUNK)
+            await _pause(0)
+
+    @router.route("/fail")
+    def fail(self, _: IRequest) -> bytes:
+        """Raises what no handler expects."""
+        raise RuntimeError("a secret of the handler's")
+
+    @router.route("/noise")
+    def noise(self, request: IRequest) -> bytes:
+        """Writes in every way but ours."""
+        sys.stdout.write("noise from print\n")
+        sys.stderr.write("noise from standard error\n")
+        warnings.warn("noise from warnings", stacklevel=1)
+        logging.getLogger("library").warning("noise from %s", "logging")
+        return no_content(request)
+
+
+def _pause(seconds: float) -> Deferred[None]:
+    from twisted.internet import reactor
+
+    return deferLater(reactor, seconds)

@@ -1,0 +1,652 @@
+"""The log: levels, forms, request ids, bridges from elsewhere, and how lines are written."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, Logger, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from x121 import logs
+from x121.logs import REQUEST_ID, LineWriter, LogLevels, LogObserver, format_console, format_json
+
+ROOT = Path(__file__).parents[1]
+HOSTILE = (
+    'a\nb\r\n\x1b[31m\x9b2J\0\x7f\u2028\u2029\u0085\v\f"\\\udcff \u202eevil\u202c \u00e9\U0001f600'
+)
+
+any_text = st.text(st.characters(codec=None))
+
+
+def event(text: str = "", level: Any = LogLevel.info, **fields: Any) -> LogEvent:
+    """Return an event as a Logger makes it."""
+    return {
+        "log_time": 1767323045.678,
+        "log_level": level,
+        "log_namespace": "x121.test",
+        "log_format": "{log_text}" if text else "",
+        "log_text": text,
+        **fields,
+    }
+
+
+def failure(error: Exception) -> Failure:
+    """Return ``error`` as it is caught."""
+    try:
+        raise error
+    except Exception:
+        return Failure()
+
+
+def as_json(event: LogEvent) -> dict[str, Any]:
+    """Return the one JSON object on the one line that ``event`` becomes."""
+    line = format_json(event)
+    text = line.decode("utf-8")
+    assert text.endswith("\n")
+    assert len(text.splitlines()) == 1 or not text[:-1].isprintable(), text
+    assert line.count(b"\n") == 1
+    found = json.loads(line)
+    assert isinstance(found, dict)
+    return found
+
+
+class LevelsTests(SynchronousTestCase):
+    """``LOG_LEVEL``."""
+
+    def test_one_level(self) -> None:
+        """A level alone is everybody's."""
+        for text, level in (
+            ("debug", LogLevel.debug),
+            ("INFO", LogLevel.info),
+            (" warn ", LogLevel.warn),
+            ("error", LogLevel.error),
+        ):
+            self.assertIs(LogLevels.parse(text).least_for("x121.http"), level)
+
+    def test_parts(self) -> None:
+        """A part's level holds for it and all below it, the longest part first."""
+        levels = LogLevels.parse("error,x121.ws=debug, x121.ws.manager = warn".replace(" = ", "="))
+        for namespace, level in (
+            ("x121", LogLevel.error),
+            ("x121.ws", LogLevel.debug),
+            ("x121.ws.protocol", LogLevel.debug),
+            ("x121.ws.manager", LogLevel.warn),
+            ("x121.ws.manager.x", LogLevel.warn),
+            ("x121.wsx", LogLevel.error),
+            ("", LogLevel.error),
+        ):
+            self.assertIs(levels.least_for(namespace), level)
+
+    def test_parts_alone(self) -> None:
+        """Without a level of its own, everybody else has info."""
+        levels = LogLevels.parse("x121.db=debug")
+        self.assertIs(levels.least_for("x121"), LogLevel.info)
+        self.assertIs(levels.least_for("x121.db.pool"), LogLevel.debug)
+
+    def test_quiet_parts(self) -> None:
+        """Twisted's own news is logged from warn up, unless it is named."""
+        self.assertIs(LogLevels.parse("debug").least_for("twisted.web"), LogLevel.warn)
+        self.assertIs(LogLevels.parse("debug").least_for("log_legacy"), LogLevel.warn)
+        levels = LogLevels.parse("error,twisted=info")
+        self.assertIs(levels.least_for("twisted.web"), LogLevel.info)
+
+    def test_refused(self) -> None:
+        """Anything else is refused with what is allowed and what it was."""
+        for text in (
+            "",
+            "loud",
+            "critical",
+            "info,warn",
+            "x121.ws=debug,info",
+            "info,",
+            ",info",
+            "=debug",
+            "info,=debug",
+            "info,x121=loud",
+            "info,x121=",
+            "info;x121=debug",
+            "info,x121 .ws=debug",
+            "info,a\nb=debug",
+            "info,x121==debug",
+        ):
+            error = self.assertRaises(ValueError, LogLevels.parse, text)
+            self.assertIn("debug, info, warn or error", str(error))
+
+    def test_text(self) -> None:
+        """Levels print as they were written."""
+        self.assertEqual(str(LogLevels.parse("info,x121.ws=debug")), "info,x121.ws=debug")
+
+    @given(any_text | st.text("inforwade=,. x1"))
+    def test_any_text(self, text: str) -> None:
+        """Any text is levels or refused in a printable line."""
+        try:
+            LogLevels.parse(text).least_for("x121")
+        except ValueError as error:
+            self.assertTrue(str(error).isprintable())
+            self.assertLess(len(str(error)), 1000)
+
+
+class ObserverTests(SynchronousTestCase):
+    """``LogObserver``."""
+
+    def lines(self, levels: str, *events: LogEvent) -> list[Any]:
+        """Return the messages that are logged of ``events``."""
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        line_writer = LineWriter(writer, FakeReactor())
+        observe = LogObserver(LogLevels.parse(levels), format_json, line_writer)
+        for one in events:
+            observe(one)
+        os.close(writer)
+        with open(reader, closefd=False) as stream:
+            return [json.loads(line).get("message") for line in stream]
+
+    def test_levels(self) -> None:
+        """What is below its part's level is not logged."""
+        found = self.lines(
+            "warn,x121.test=info",
+            event("debug", LogLevel.debug),
+            event("info", LogLevel.info),
+            event("other info", LogLevel.info, log_namespace="x121.other"),
+            event("other warning", LogLevel.warn, log_namespace="x121.other"),
+            event("critical", LogLevel.critical),
+        )
+        self.assertEqual(found, ["info", "other warning", "critical"])
+
+    def test_no_namespace(self) -> None:
+        """An event without a namespace is logged at everybody's level."""
+        nameless = event("a", log_namespace=None)
+        missing = event("b")
+        del missing["log_namespace"]
+        self.assertEqual(self.lines("info", nameless, missing), ["a", "b"])
+
+
+class JsonTests(SynchronousTestCase):
+    """``format_json``."""
+
+    def test_keys(self) -> None:
+        """A line has timestamp, level, logger, message, the caller's fields, in this order."""
+        line = as_json(event("Hello", LogLevel.warn, port=3000, ready=True, path=None))
+        self.assertEqual(
+            line,
+            {
+                "timestamp": "2026-01-02T03:04:05.678Z",
+                "level": "warn",
+                "logger": "x121.test",
+                "message": "Hello",
+                "port": 3000,
+                "ready": True,
+                "path": None,
+            },
+        )
+        self.assertEqual(list(line)[:4], ["timestamp", "level", "logger", "message"])
+
+    def test_no_message(self) -> None:
+        """An event that is all fields, as the access log's, has no message."""
+        self.assertNotIn("message", as_json(event(status=200)))
+
+    def test_message_of_a_failure(self) -> None:
+        """A failure logged without a text has its error as the message."""
+        line = as_json(event(log_failure=failure(ValueError("no")), log_format=None))
+        self.assertEqual(line["message"], "no")
+
+    def test_traceback(self) -> None:
+        """A failure's traceback is text in the same object."""
+        line = as_json(event("Failed", log_failure=failure(ValueError(HOSTILE))))
+        self.assertIn("Traceback", line["traceback"])
+        self.assertIn("ValueError", line["traceback"])
+
+    def test_failure_whose_text_fails(self) -> None:
+        """An exception that can't be printed is logged all the same."""
+
+        class Unprintable(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError
+
+        line = as_json(event("Failed", log_failure=failure(Unprintable())))
+        self.assertIn("Unprintable", line["traceback"])
+
+    def test_huge_values(self) -> None:
+        """Long texts are cut, and say how long they were."""
+        line = as_json(event("m" * 100_000, field="f" * 100_000))
+        self.assertEqual(line["message"], "m" * 8192 + "... (100000 characters)")
+        self.assertEqual(line["field"], "f" * 8192 + "... (100000 characters)")
+        huge = as_json(event("x", log_failure=failure(ValueError("e" * 1_000_000))))
+        self.assertLess(len(huge["traceback"]), 70_000)
+
+    def test_no_numbers(self) -> None:
+        """NaN and infinity, which JSON lacks, are null; an integer of any size is logged."""
+        line = as_json(event("x", a=math.nan, b=-math.inf, c=10**30))
+        self.assertEqual((line["a"], line["b"], line["c"]), (None, None, 10**30))
+
+    def test_only_plain_fields(self) -> None:
+        """Objects are no fields: their repr might hold a secret."""
+        line = as_json(event("x", request=object(), body=b"hunter2", headers={"a": "hunter2"}))
+        self.assertEqual(sorted(line), ["level", "logger", "message", "timestamp"])
+
+    def test_ours_can_not_be_overridden(self) -> None:
+        """A field named like one of the line's own keys does not replace that."""
+        fields = dict.fromkeys(("timestamp", "level", "logger", "traceback"), "theirs")
+        line = as_json({**event("x"), **fields})
+        self.assertEqual((line["level"], line["logger"]), ("info", "x121.test"))
+        self.assertEqual(line["timestamp"], "2026-01-02T03:04:05.678Z")
+        self.assertNotIn("traceback", line)
+
+    def test_wrong_format(self) -> None:
+        """A format that doesn't fit its event is a line all the same."""
+        self.assertIn("message", as_json(event(log_format="{nothing}")))
+        self.assertIn("message", as_json(event(log_format="{")))
+        self.assertIn("message", as_json(event(log_format=b"\xff")))
+
+    @settings(deadline=None)
+    @given(any_text, any_text, st.integers() | st.floats() | st.booleans() | st.none())
+    @example(HOSTILE, HOSTILE, 1)
+    def test_any_text(self, message: str, field: str, number: Any) -> None:
+        """Any event is one JSON object on one line, and its text survives."""
+        line = as_json(event(message, field=field, number=number, log_namespace=field))
+        self.assertEqual(line.get("message", ""), message)
+        self.assertEqual(line["field"], field)
+
+
+class ConsoleTests(SynchronousTestCase):
+    """``format_console``."""
+
+    def test_line(self) -> None:
+        """A line is time, level, logger and message."""
+        expected = b"2026-01-02T03:04:05.678Z warn  x121.test: Hello\n"
+        self.assertEqual(format_console(event("Hello", LogLevel.warn)), expected)
+
+    def test_fields(self) -> None:
+        """An event that is all fields shows them."""
+        self.assertIn(b": method=GET status=200\n", format_console(event(method="GET", status=200)))
+
+    def test_traceback(self) -> None:
+        """A traceback stands below its line, indented."""
+        text = format_console(event("Failed", log_failure=failure(ValueError("a\nb\x1b[0m"))))
+        head, *below = text.decode().splitlines()
+        self.assertTrue(head.endswith("Failed"))
+        for line in below:
+            self.assertTrue(line.startswith("    "), line)
+            self.assertTrue(line.isprintable(), ascii(line))
+
+    @settings(deadline=None)
+    @given(any_text, any_text)
+    @example(HOSTILE, HOSTILE)
+    def test_injection(self, text: str, other: str) -> None:
+        """No text makes a second line, or commands a terminal, wherever it comes from."""
+        for one in (
+            event(text, log_namespace=other, request_id=other),
+            event(path=text),
+            event(**{f"x{other}": text}),
+        ):
+            line = format_console(one)
+            self.assertEqual(line.count(b"\n"), 1)
+            for char in line[:-1].decode():
+                self.assertFalse(char < " " or "\x7f" <= char < "\xa0", ascii(char))
+                self.assertNotIn(char, "\u2028\u2029\u202a\u202b\u202d\u202e\u2066\u2067\u2068")
+
+
+class RequestIdTests(SynchronousTestCase):
+    """The request id on every line."""
+
+    def test_from_the_context(self) -> None:
+        """A line logged while a request is handled has its id; other lines have none."""
+        self.assertNotIn("request_id", as_json(event("x")))
+        token = REQUEST_ID.set("abc")
+        try:
+            self.assertEqual(as_json(event("x"))["request_id"], "abc")
+            self.assertTrue(format_console(event("x")).endswith(b" [abc]\n"))
+            self.assertEqual(as_json(event("x", request_id="own"))["request_id"], "own")
+        finally:
+            REQUEST_ID.reset(token)
+        self.assertTrue(format_console(event("x")).endswith(b"x\n"))
+
+    def test_below_await(self) -> None:
+        """Coroutines that take turns each keep their request's id."""
+        lines: list[Any] = []
+        turns: list[Deferred[None]] = [Deferred(), Deferred()]
+
+        async def handle(number: int) -> None:
+            await turns[number]
+            lines.append(as_json(event("x"))["request_id"])
+
+        for number in (0, 1):
+            token = REQUEST_ID.set(f"id-{number}")
+            ensureDeferred(handle(number))
+            REQUEST_ID.reset(token)
+        turns[1].callback(None)
+        turns[0].callback(None)
+        self.assertEqual(lines, ["id-1", "id-0"])
+        self.assertIs(REQUEST_ID.get(), None)
+
+
+class ChoiceTests(SynchronousTestCase):
+    """Which form, and where."""
+
+    def test_auto(self) -> None:
+        """``auto`` is for people on a terminal and JSON elsewhere; the others are themselves."""
+        ours, terminal = os.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, terminal)
+        with Path(os.devnull).open("wb") as nothing:
+            elsewhere = nothing.fileno()
+            self.assertIs(logs.choose_format("auto", terminal), format_console)
+            self.assertIs(logs.choose_format("auto", elsewhere), format_json)
+            self.assertIs(logs.choose_format("json", terminal), format_json)
+            self.assertIs(logs.choose_format("console", elsewhere), format_console)
+
+    def test_open_log(self) -> None:
+        """A log file is appended to, and made private to its owner and group."""
+        path = Path(self.mktemp())
+        for text in (b"a\n", b"b\n"):
+            descriptor = logs.open_log(str(path))
+            os.write(descriptor, text)
+            os.close(descriptor)
+        self.assertEqual(path.read_bytes(), b"a\nb\n")
+        self.assertEqual(path.stat().st_mode & 0o027, 0)
+
+    def test_last_line(self) -> None:
+        """A process that ends before it has a log says so in the form asked for."""
+        self.assertEqual(logs.last_line("a\n  b", "console"), "a\n  b")
+        line = logs.last_line("a\n  b {x}", "json")
+        self.assertNotIn("\n", line)
+        found = json.loads(line)
+        self.assertEqual((found["level"], found["message"]), ("error", "a\n  b {x}"))
+
+
+class FakeReactor(Clock):
+    """A reactor that runs when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = False
+        self.from_threads: list[Callable[[], Any]] = []
+
+    def callFromThread(self, call: Callable[[], Any], *args: Any) -> None:
+        """Note that another thread woke the reactor."""
+        self.from_threads.append(call)
+
+
+class LineWriterTests(SynchronousTestCase):
+    """``LineWriter``."""
+
+    def setUp(self) -> None:
+        """Make a pipe, whose reading end is non-blocking."""
+        self.reactor = FakeReactor()
+        self.reader, self.descriptor = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.addCleanup(os.close, self.reader)
+        self.addCleanup(self.close)
+        self.writer = LineWriter(self.descriptor, self.reactor)
+
+    def close(self) -> None:
+        """Close the writing end, if it is open."""
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)
+
+    def read(self) -> bytes:
+        """Return what was written since the last time."""
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self.reader, 1 << 20)
+        return b""
+
+    def test_before_the_reactor_runs(self) -> None:
+        """A line is written at once while no reactor runs."""
+        self.writer.write(b"a\n")
+        self.assertEqual(self.read(), b"a\n")
+
+    def test_one_write_a_turn(self) -> None:
+        """The lines of one turn are written in one call at its end, in order."""
+        self.reactor.running = True
+        self.patch(logs, "isInIOThread", lambda: True)
+        written: list[bytes] = []
+        write = os.write
+
+        def spy(descriptor: int, data: bytes) -> int:
+            written.append(bytes(data))
+            return write(descriptor, data)
+
+        self.patch(os, "write", spy)
+        for turn in (b"1", b"2"):
+            self.writer.write(b"a" + turn + b"\n")
+            self.writer.write(b"b" + turn + b"\n")
+            self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+            self.assertEqual(self.read(), b"")
+            self.reactor.advance(0)
+            self.assertEqual(self.read(), b"a" + turn + b"\nb" + turn + b"\n")
+        self.assertEqual(written, [b"a1\nb1\n", b"a2\nb2\n"])
+
+    def test_from_another_thread(self) -> None:
+        """A line of another thread wakes the reactor."""
+        self.reactor.running = True
+        self.patch(logs, "isInIOThread", lambda: False)
+        self.writer.write(b"a\n")
+        self.writer.write(b"b\n")
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        (flush,) = self.reactor.from_threads
+        flush()
+        self.assertEqual(self.read(), b"a\nb\n")
+
+    def test_many_threads(self) -> None:
+        """Whoever writes at the same time, each line is written once and whole."""
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        self.addCleanup(sys.setswitchinterval, usual)
+        path = self.mktemp()
+        descriptor = logs.open_log(path)
+        self.addCleanup(os.close, descriptor)
+        writer = LineWriter(descriptor, self.reactor)
+
+        def work(number: int) -> None:
+            for count in range(500):
+                writer.write(b"%d.%d\n" % (number, count))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        lines = Path(path).read_text().split()
+        expected = [f"{number}.{count}" for number in range(4) for count in range(500)]
+        self.assertEqual(sorted(lines), sorted(expected))
+
+    def test_after_the_reactor_stopped(self) -> None:
+        """What waits when the reactor stops is written with the next line, or at the end."""
+        self.reactor.running = True
+        self.writer.write(b"a\n")
+        self.reactor.running = False
+        self.writer.write(b"b\n")
+        self.assertEqual(self.read(), b"a\nb\n")
+        self.reactor.running = True
+        self.writer.write(b"c\n")
+        self.writer.flush()
+        self.assertEqual(self.read(), b"c\n")
+
+    def test_nothing_to_write(self) -> None:
+        """A flush without lines writes nothing."""
+        self.writer.flush()
+        self.assertEqual(self.read(), b"")
+
+    def test_slow_reader(self) -> None:
+        """A full, non-blocking pipe is waited for, and nothing of a line is lost."""
+        os.set_blocking(self.descriptor, False)
+        size = fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, 4096)
+        line = b"x" * (3 * size) + b"\n"
+        received = io.BytesIO()
+
+        def drain() -> None:
+            os.set_blocking(self.reader, True)
+            while received.tell() < len(line):
+                received.write(os.read(self.reader, 1000))
+
+        thread = threading.Thread(target=drain)
+        thread.start()
+        self.writer.write(line)
+        thread.join(10)
+        self.assertEqual(received.getvalue(), line)
+
+    def test_stuck_reader(self) -> None:
+        """A reader that takes nothing costs lines, and the next line begins on its own."""
+        os.set_blocking(self.descriptor, False)
+        size = fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, 4096)
+        self.patch(logs, "STUCK_READER_SECS", 0.01)
+        self.writer.write(b"x" * (2 * size) + b"\n")
+        self.assertEqual(self.read(), b"x" * size)
+        self.writer.write(b"a\n")
+        self.writer.write(b"b\n")
+        self.assertEqual(self.read(), b"\na\nb\n")
+
+    def test_closed_descriptor(self) -> None:
+        """A descriptor that is closed, or that nobody reads, is nobody's error."""
+        reader, descriptor = os.pipe()
+        os.close(reader)
+        broken = LineWriter(descriptor, self.reactor)
+        broken.write(b"a\n")
+        os.close(descriptor)
+        broken.write(b"b\n")
+
+    def test_at_exit(self) -> None:
+        """What waits when the process ends is written."""
+        script = (
+            "import sys; from x121.logs import LineWriter\n"
+            "class R:\n running = True\n callLater = callFromThread = lambda *args: None\n"
+            "LineWriter(1, R()).write(b'last\\n')"
+        )
+        self.assertEqual(run(script), "last\n")
+
+
+def run(script: str) -> str:
+    """Return what a Python that runs ``script`` writes; it must write no errors."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+@contextlib.contextmanager
+def bridged() -> Iterator[list[LogEvent]]:
+    """Send Python's logging to a list of events."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    events: list[LogEvent] = []
+    observer: Any = events.append
+    globalLogPublisher.addObserver(observer)
+    logs.bridge_standard_logging()
+    try:
+        yield events
+    finally:
+        globalLogPublisher.removeObserver(observer)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+class BridgeTests(SynchronousTestCase):
+    """Python's ``logging`` and ``warnings``."""
+
+    def test_levels(self) -> None:
+        """Records have their logger's name and their level; below info there are none."""
+        with bridged() as events:
+            library = logging.getLogger("library.part")
+            library.debug("nothing")
+            for level in (20, 25, 30, 40, 50):
+                library.log(level, "level %d", level)
+        self.assertEqual(
+            [(e["log_namespace"], e["log_level"].name, e["log_text"]) for e in events],
+            [
+                ("library.part", "info", "level 20"),
+                ("library.part", "info", "level 25"),
+                ("library.part", "warn", "level 30"),
+                ("library.part", "error", "level 40"),
+                ("library.part", "critical", "level 50"),
+            ],
+        )
+
+    def test_text_is_no_format(self) -> None:
+        """Braces in a record's text are text."""
+        with bridged() as events:
+            logging.getLogger("library").error("{not_a_field} {")
+        self.assertEqual(as_json(events[0])["message"], "{not_a_field} {")
+
+    def test_exceptions(self) -> None:
+        """A record's exception is logged with its traceback."""
+        with bridged() as events:
+            try:
+                raise KeyError("gone")
+            except KeyError:
+                logging.getLogger("library").exception("Failed")
+        self.flushLoggedErrors(KeyError)
+        line = as_json(events[0])
+        self.assertEqual(line["message"], "Failed")
+        self.assertIn("KeyError: 'gone'", line["traceback"])
+
+    def test_exception_flag_without_exception(self) -> None:
+        """``exc_info`` without an exception is a record without a traceback."""
+        with bridged() as events:
+            logging.getLogger("library").error("Fine", exc_info=True)
+        self.assertNotIn("traceback", as_json(events[0]))
+
+    def test_wrong_arguments(self) -> None:
+        """A record whose arguments don't fit is logged all the same, and nothing is printed."""
+        with bridged() as events, contextlib.redirect_stderr(io.StringIO()) as errors:
+            logging.getLogger("library").error("%d %d", "x")
+        self.assertIn("'%d %d' with arguments", as_json(events[0])["message"])
+        self.assertEqual(errors.getvalue(), "")
+
+    def test_everything_a_process_writes(self) -> None:
+        """With the log begun, Python's logging, warnings and prints are JSON lines as well."""
+        script = """
+import logging, sys, warnings
+from twisted.internet import reactor
+from twisted.logger import Logger, globalLogBeginner
+from x121 import logs
+levels = logs.LogLevels.parse("info,log_legacy=info,stdout=info,stderr=info")
+writer = logs.LineWriter(logs.open_log("-"), reactor)
+globalLogBeginner.beginLoggingTo([logs.LogObserver(levels, logs.format_json, writer)])
+logs.bridge_standard_logging()
+Logger(namespace="x121").info("ours")
+logging.getLogger("library").warning("a\\nb")
+warnings.warn("careful\\nnow", UserWarning)
+print("printed")
+print("to stderr", file=sys.stderr)
+try:
+    1 / 0
+except ZeroDivisionError:
+    Logger(namespace="x121").failure("failed")
+"""
+        lines = [json.loads(line) for line in run(script).splitlines()]
+        messages = [line["message"] for line in lines]
+        for expected in ("ours", "a\nb", "printed", "to stderr", "failed"):
+            self.assertIn(expected, messages)
+        self.assertTrue([text for text in messages if "careful\nnow" in text], messages)
+        self.assertIn("ZeroDivisionError", lines[-1]["traceback"])
+
+    def test_loggers_reach_it(self) -> None:
+        """A Logger of ours gives the events that are formatted here."""
+        events: list[LogEvent] = []
+        observer: Any = events.append
+        Logger(namespace="x121.test", observer=observer).info("Port {port}", port=3000)
+        line = as_json(events[0])
+        self.assertEqual((line["message"], line["port"]), ("Port 3000", 3000))

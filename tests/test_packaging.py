@@ -1,0 +1,114 @@
+"""What is built from the tree, and that it works where only that is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOT_SOURCE = shutil.ignore_patterns(
+    ".*_cache", ".git", ".hypothesis", ".venv", "__pycache__", "*.egg-info", "build", "dist", "var"
+)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a source archive, and a wheel that was built from that."""
+    folder = tmp_path_factory.mktemp("built")
+    shutil.copytree(ROOT, folder / "source", ignore=NOT_SOURCE)
+    # Without isolation: nothing is installed for it, and no network is needed.
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "build", "--no-isolation", "--skip-dependency-check"),
+            *("--outdir", str(folder), str(folder / "source")),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path) -> Path:
+    """Return a folder with what the wheel holds."""
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(built / "installed")
+    return built / "installed"
+
+
+def python(code: str, *arguments: str, installed: Path) -> str:
+    """Return what ``code`` prints where this tree can't be seen, and the wheel's content can."""
+    without_tree = f"import sys; sys.path = [p for p in sys.path if p not in ('', {str(ROOT)!r})]"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{without_tree}\n{code}", *arguments],
+        cwd=installed.parent,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "COLUMNS": "100"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def names_below(folder: Path, pattern: str) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob(pattern)}
+
+
+def test_modules(installed: Path) -> None:
+    """Every module of the tree is in the wheel, and no other."""
+    assert names_below(installed / "x121", "*.py") - {"migrations/__init__.py"} == names_below(
+        ROOT / "x121", "*.py"
+    )
+
+
+def test_data(installed: Path) -> None:
+    """The wheel has the migrations, as they are, and the marker of types."""
+    for path in (ROOT / "migrations").glob("*.sql"):
+        assert (installed / "x121/migrations" / path.name).read_bytes() == path.read_bytes()
+    assert (installed / "x121/py.typed").exists()
+
+
+def test_nothing_of_others(installed: Path) -> None:
+    """The wheel adds one plugin to Twisted's package and otherwise only what is called x121."""
+    assert names_below(installed / "twisted", "*.*") == {"plugins/x121_plugin.py"}
+    assert {path.name.partition("-")[0] for path in installed.iterdir()} == {"x121", "twisted"}
+
+
+def test_source_archive(built: Path) -> None:
+    """The source archive has what its tests and its users need besides the code."""
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as content:
+        names = {name.partition("/")[2] for name in content.getnames()}
+    tests = {f"tests/{name}" for name in names_below(ROOT / "tests", "*.py")}
+    others = {"Makefile", ".env.example", "deploy/x121.service", "twisted/plugins/x121_plugin.py"}
+    assert names >= tests | others
+
+
+def test_twistd_finds_the_plugin(installed: Path) -> None:
+    """``twistd --help`` lists x121 where only the wheel's content is on the path."""
+    run = "from twisted.scripts.twistd import run; run()"
+    output = python(run, "--help", installed=installed)
+    assert any(line.split()[:1] == ["x121"] for line in output.splitlines())
+
+
+def test_migrations_are_found(installed: Path) -> None:
+    """The installed package reads the migrations that came with it."""
+    code = (
+        "import x121; from x121.db.migrations import read_migrations;"
+        "print(x121.__file__, *(m.file_name for m in read_migrations()), sep='\\n')"
+    )
+    home, *names = python(code, installed=installed).split()
+    assert Path(home).parent == installed / "x121"
+    assert names == sorted(path.name for path in (ROOT / "migrations").glob("*.sql"))

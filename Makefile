@@ -50,10 +50,10 @@ $(BIN)/python:
 
 $(VENV)/.run: $(BIN)/python setup.py
 	@echo "==> Installing x121 in $(VENV)"
-	@$(PIP) install --quiet --editable '.[embedded,fast]'
+	@$(PIP) install --quiet --use-pep517 --editable '.[embedded,fast]'
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python setup.py
 	@echo "==> Installing x121 and what its tests need in $(VENV)"
-	@$(PIP) install --quiet --editable '.[embedded,fast,test]'
+	@$(PIP) install --quiet --use-pep517 --editable '.[embedded,fast,test]'
 	@touch $(VENV)/.run $@

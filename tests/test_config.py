@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import ipaddress
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -89,8 +91,9 @@ class DefaultsTests(SynchronousTestCase):
         """Nothing can be changed once it is read."""
         found = config()
         for part in (found, found.db, found.server, found.ws):
-            with self.assertRaises(AttributeError):
-                part.port = 1
+            name = dataclasses.fields(part)[0].name
+            with self.assertRaises(dataclasses.FrozenInstanceError):
+                setattr(part, name, None)
 
     def test_settings(self) -> None:
         """There is a setting for every variable, with its text and its source."""
@@ -315,6 +318,7 @@ class MessageTests(SynchronousTestCase):
 
     def test_everything_at_once(self) -> None:
         """One message lists every wrong variable, its value, its source and what is allowed."""
+        seconds = "expected seconds above 0 and up to 86400, such as 30 or 0.5"
         with self.assertRaises(ConfigError) as caught:
             config(SERVER_PORT="70000", DB_SSL="maybe", WS_PONG_TIMEOUT_SECS="0")
         self.assertEqual(
@@ -323,8 +327,7 @@ class MessageTests(SynchronousTestCase):
                 "wrong configuration:",
                 "  DB_SSL=maybe (environment): expected true or false",
                 "  SERVER_PORT=70000 (environment): expected a whole number from 0 to 65535",
-                "  WS_PONG_TIMEOUT_SECS=0 (environment): expected"
-                " seconds above 0 and up to 86400, such as 30 or 0.5",
+                f"  WS_PONG_TIMEOUT_SECS=0 (environment): {seconds}",
             ],
         )
 
@@ -390,9 +393,10 @@ class EnvFileTests(SynchronousTestCase):
 
     def load(self, content: bytes, environ: dict[str, str] | None = None) -> Loaded:
         """Return what a file with ``content`` gives."""
-        path = Path(self.mktemp())
-        path.write_bytes(content)
-        return load(environ or {}, str(path))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "env"
+            path.write_bytes(content)
+            return load(environ or {}, str(path))
 
     def refused(self, content: bytes) -> str:
         """Return why a file with ``content`` is refused."""
@@ -419,9 +423,7 @@ class EnvFileTests(SynchronousTestCase):
 
     def test_default_file(self) -> None:
         """``.env`` in the working directory is read if it is there."""
-        folder = Path(self.mktemp())
-        folder.mkdir()
-        with contextlib.chdir(folder):
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             self.assertEqual(load({}).config, config())
             Path(".env").write_text("SERVER_PORT=4000")
             self.assertEqual(load({}).config.server.port, 4000)

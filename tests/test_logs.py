@@ -11,6 +11,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,13 @@ def event(text: str = "", level: Any = LogLevel.info, **fields: Any) -> LogEvent
         "log_text": text,
         **fields,
     }
+
+
+def temporary_path(test: SynchronousTestCase) -> Path:
+    """Return the path of a file to be made, which goes with ``test``."""
+    folder = tempfile.TemporaryDirectory()
+    test.addCleanup(folder.cleanup)
+    return Path(folder.name) / "log"
 
 
 def failure(error: Exception) -> Failure:
@@ -354,7 +362,7 @@ class ChoiceTests(SynchronousTestCase):
 
     def test_open_log(self) -> None:
         """A log file is appended to, and made private to its owner and group."""
-        path = Path(self.mktemp())
+        path = temporary_path(self)
         for text in (b"a\n", b"b\n"):
             descriptor = logs.open_log(str(path))
             os.write(descriptor, text)
@@ -449,8 +457,8 @@ class LineWriterTests(SynchronousTestCase):
         usual = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
         self.addCleanup(sys.setswitchinterval, usual)
-        path = self.mktemp()
-        descriptor = logs.open_log(path)
+        path = temporary_path(self)
+        descriptor = logs.open_log(str(path))
         self.addCleanup(os.close, descriptor)
         writer = LineWriter(descriptor, self.reactor)
 
@@ -463,7 +471,7 @@ class LineWriterTests(SynchronousTestCase):
             thread.start()
         for thread in threads:
             thread.join()
-        lines = Path(path).read_text().split()
+        lines = path.read_text().split()
         expected = [f"{number}.{count}" for number in range(4) for count in range(500)]
         self.assertEqual(sorted(lines), sorted(expected))
 

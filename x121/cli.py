@@ -83,9 +83,9 @@ class Migrate(_Command):
             await migrate(db, migrations, reactor=reactor)
             return
         states = await status(db, migrations, reactor=reactor)
-        if self["dry-run"]:
-            states = [state for state in states if state.state == "pending"]
         for state in states:
+            if self["dry-run"] and state.state == "applied":
+                continue
             when = f"{state.applied_at:%Y-%m-%d %H:%M:%S %Z}" if state.applied_at else ""
             _say(f"{state.file_name:40}{state.state:10}{when}".rstrip())
         if any(state.state in ("edited", "missing") for state in states):

@@ -116,7 +116,20 @@ _MAX_TRACEBACK = 65_536
 # Keys that Twisted's legacy logging adds to an event, which repeat what we log anyway, and
 # those that are ours.
 _RESERVED_KEYS = frozenset(
-    ["time", "isError", "why", "failure", "message", "system", "format", "timestamp", "level", "logger", "request_id", "traceback"]
+    [
+        "time",
+        "isError",
+        "why",
+        "failure",
+        "message",
+        "system",
+        "format",
+        "timestamp",
+        "level",
+        "logger",
+        "request_id",
+        "traceback",
+    ]
 )
 _PLAIN_TYPES = frozenset((str, int, float, bool, type(None)))
 
@@ -174,9 +187,7 @@ def format_json(event: LogEvent) -> bytes:
 
 
 # Those that end a line or command a terminal, and those that change the reading direction.
-_CONTROL = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
-)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def _one_line(text: str) -> str:
@@ -237,8 +248,8 @@ def open_log(path: str) -> int:
 class _Reactor(Protocol):
     running: bool
 
-    def callLater(self, delay: float, call: Any, *args: Any) -> Any: ...
-    def callFromThread(self, call: Any, *args: Any) -> Any: ...
+    def callLater(self, delay: float, call: Any, /, *args: Any) -> Any: ...
+    def callFromThread(self, call: Any, /, *args: Any) -> Any: ...
 
 
 class LineWriter:

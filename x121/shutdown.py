@@ -153,7 +153,9 @@ class _Reactor(Protocol):
 class Signals:
     """SIGTERM and SIGINT: the first one stops ``reactor``, a second one ends the process.
 
-    ``last_words`` is called just before such an end.
+    So does SIGHUP, which comes when a terminal is closed, unless whoever started us (nohup) has
+    it ignored: an embedded PostgreSQL would be left behind.  ``last_words`` is called just
+    before an end at once.
     """
 
     _NUMBERS = (signal.SIGTERM, signal.SIGINT)
@@ -167,6 +169,8 @@ class Signals:
         """Take the signals over from the reactor, whose handlers don't count them."""
         for number in self._NUMBERS:
             signal.signal(number, self._received)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._received)
 
     def _received(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name

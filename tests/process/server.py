@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -143,7 +144,8 @@ class ServerProcess:
         self._process.kill()
         self._process.wait()
         for process in self.left_behind:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         for reader in self._readers:
             reader.join(DEADLINE_SECS)
         for pipe in (self._process.stdout, self._process.stderr):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -27,13 +28,14 @@ def test_background(serve: Serve, folder: Path, embedded: dict[str, str], free_p
     Both files are where twistd was started, and only the server works in the ``--rundir``.
     """
     (folder / "run").mkdir()
-    parent = serve(embedded | {"SERVER_PORT": str(free_port)}, twistd=("--rundir=run",))
+    parent = serve(embedded, twistd=("--rundir=run",))
     assert parent.wait() == 0
     assert (parent.raw, parent.errors) == ([], [])
     pid = int((folder / "twistd.pid").read_text())
     log = folder / "twistd.log"
     wait_until(lambda: "Server listening" in log.read_text(), "the start")
-    connection = http.client.HTTPConnection(HOST, free_port, timeout=DEADLINE_SECS)
+    port = json.loads(log.read_text().splitlines()[-1])["port"]
+    connection = http.client.HTTPConnection(HOST, port, timeout=DEADLINE_SECS)
     connection.request("GET", "/health/ready")
     assert Answer.read(connection).status == 200
     connection.close()

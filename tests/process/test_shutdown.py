@@ -46,7 +46,7 @@ def received(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_drain(serve: Serve, embedded: dict[str, str], number: signal.Signals) -> None:
     """The first signal ends what is idle, waits for what is in flight, and exits with 0."""
     server = serve(embedded, trials=True)

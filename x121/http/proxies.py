@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Sequence
 
-__all__ = ["forwarded_for", "make_trust"]
+__all__ = ["Network", "forwarded_for", "make_trust"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

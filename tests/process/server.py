@@ -172,7 +172,8 @@ class ServerProcess:
 
     def wait(self) -> int:
         """Return the exit code, once the process is over and its log is read."""
-        code = self._process.wait(DEADLINE_SECS)
+        wait_until(lambda: self.has_ended, "the end of the process")
+        code: int = self._process.returncode
         for reader in self._readers:
             reader.join(DEADLINE_SECS)
         return code

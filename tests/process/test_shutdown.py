@@ -88,14 +88,22 @@ def test_readiness_while_draining(serve: Serve, database: DbConfig) -> None:
     assert server.wait() == 0
 
 
+@pytest.mark.xfail(
+    strict=True, reason="x121.http: a connection whose head went out before the signal stays open"
+)
 def test_stream_is_drained(serve: Serve, database: DbConfig) -> None:
-    """A response that is being streamed when the signal comes arrives whole."""
-    server = serve(database_environ(database), trials=True)
-    streamed = server.send("/trials/stream/300")
-    server.wait_for("Trial begun")
+    """A response whose head was sent before the signal arrives whole, and ends its connection."""
+    environ = database_environ(database) | {"SHUTDOWN_TIMEOUT_SECS": "5"}
+    server = serve(environ, trials=True)
+    response = server.send("/trials/halves").getresponse()
+    first = response.read(65_536)
     server.send_signal(signal.SIGTERM)
-    assert len(Answer.read(streamed).body) == 300 * 65_536
+    wait_until(lambda: server.refuses_connections, "a closed port")
+    release(server)
+    assert len(first + response.read()) == 2 * 65_536
     assert server.wait() == 0
+    assert server.lines[-1]["requests_drained"] == 1
+    assert server.lines[-1]["seconds"] < 5, "nobody waits for an idle connection"
 
 
 def test_drop(serve: Serve, database: DbConfig, postgres: Postgres) -> None:

@@ -63,6 +63,15 @@ class Trials:
             request.write(_CHUNK)
             await _pause(0)
 
+    @router.route("/halves")
+    async def halves(self, request: Any) -> None:
+        """Sends 64 KiB, and once there is a file ``release`` 64 KiB more."""
+        _log.info("Trial begun")
+        request.write(_CHUNK)
+        while not self._released():
+            await _pause(0.01)
+        request.write(_CHUNK)
+
     @router.route("/fail")
     def fail(self, _: IRequest) -> bytes:
         """Raises what no handler expects."""

@@ -1,0 +1,1 @@
+"""How fast x121 is beside a bare Klein site: ``python -m bench``."""

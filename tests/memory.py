@@ -131,8 +131,11 @@ class _Transport(StringTransport):
     """A TCP transport in memory; ``lost`` is called when either side has ended it."""
 
     lost: Callable[[Failure], object]
+    clock: Clock
     aborted = False
     half_closed = False
+    full = False
+    """Whether the client takes nothing, so that what is written stays in the buffer."""
 
     def setTcpNoDelay(self, enabled: bool) -> None: ...
     def getTcpNoDelay(self) -> bool:
@@ -146,15 +149,18 @@ class _Transport(StringTransport):
         self.half_closed = True
 
     def loseConnection(self) -> None:
-        if not self.disconnecting:
-            self.disconnecting = True
-            self.lost(Failure(ConnectionDone()))
+        if not self.full:
+            self._lose_soon(ConnectionDone())
 
     def abortConnection(self) -> None:
         self.aborted = True
+        self._lose_soon(ConnectionAborted())
+
+    def _lose_soon(self, reason: Exception) -> None:
+        """Like TCP: the protocol hears of it a turn later, and its producer just before."""
         if not self.disconnecting:
             self.disconnecting = True
-            self.lost(Failure(ConnectionAborted()))
+            self.clock.callLater(0, self.lost, Failure(reason))
 
 
 class Connection:
@@ -165,6 +171,8 @@ class Connection:
         self.transport = _Transport(peerAddress=address)
         self.channel = app.site.buildProtocol(address)
         self.transport.lost = self._lose
+        self.transport.clock = app.clock
+        self._clock = app.clock
         self._lost = False
         self.channel.makeConnection(self.transport)
 
@@ -183,6 +191,7 @@ class Connection:
         """Send ``data``, unless the server has hung up."""
         if not self._lost:
             self.channel.dataReceived(data)
+        self._clock.advance(0)
 
     def leave(self) -> None:
         """Hang up."""
@@ -191,6 +200,9 @@ class Connection:
     def _lose(self, reason: Failure) -> None:
         if not self._lost:
             self._lost = True
+            producer, self.transport.producer = self.transport.producer, None
+            if producer is not None:
+                producer.stopProducing()
             self.channel.connectionLost(reason)
 
     def request(

@@ -511,9 +511,16 @@ class LineWriterTests(SynchronousTestCase):
         self.assertEqual(received.getvalue(), line)
 
     def test_stuck_reader(self) -> None:
-        """A reader that takes nothing costs lines, and the next line begins on its own."""
-        os.set_blocking(self.descriptor, False)
-        size = fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, 4096)
+        """A reader that takes nothing costs lines, and the next line begins on its own.
+
+        The process goes on, whether the pipe blocks or not.
+        """
+        for blocking in (False, True):
+            os.set_blocking(self.descriptor, blocking)
+            self._stuck_reader()
+
+    def _stuck_reader(self) -> None:
+        size = fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, 65536)
         self.patch(logs, "STUCK_READER_SECS", 0.01)
         self.writer.write(b"x" * (2 * size) + b"\n")
         self.assertEqual(self.read(), b"x" * size)

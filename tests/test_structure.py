@@ -33,21 +33,23 @@ MAY_KNOW = {
     "x121.models": "x121.models x121.types",
     "x121.repositories": "x121.repositories x121.models x121.db x121.errors x121.types",
     "x121.app_state": "x121.config x121.db.pool x121.ws",
-    "x121.api.router": "x121.errors x121.http",
+    "x121.api.router": "",
+    "x121.api.dispatch": "x121.errors x121.http",
     "x121.api.responses": "x121.jsons x121.errors x121.http",
     "x121.api.routes": "x121.api x121.app_state x121.ws",
     "x121.api": (
         "x121.app_state x121.errors x121.api.router x121.api.responses x121.models"
         " x121.repositories x121.ws.messages x121.types"
     ),
+    "x121.process": "",
     "x121.shutdown": "x121.app_state x121.db x121.http x121.ws",
     "x121.fast": "x121.fast x121.http x121.errors",
     "x121.server": (
-        "x121.api.router x121.api.routes x121.app_state x121.config x121.db x121.http"
-        " x121.middleware x121.shutdown x121.systemd x121.ws"
+        "x121.api.dispatch x121.api.router x121.api.routes x121.app_state x121.config x121.db"
+        " x121.http x121.middleware x121.process x121.shutdown x121.systemd x121.ws"
     ),
     "x121.tap": (
-        "x121.logs x121.config x121.server x121.shutdown x121.systemd x121.fast x121.api.routes"
+        "x121.logs x121.config x121.server x121.process x121.systemd x121.fast x121.api.routes"
     ),
     "x121.cli": "x121.logs x121.config x121.db x121.server",
     "x121.testing": "x121",

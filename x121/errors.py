@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypedDict
 
@@ -55,14 +55,13 @@ class FieldError(TypedDict):
 class AppError(Exception):
     """An error with a status, a code and a message for the client.
 
-    ``message`` is sent as it is.  ``details`` is sent when it is not empty; ``headers`` are
-    added to an HTTP answer.  ``detail`` is for the log alone.  Raise one of the kinds below.
+    ``message`` is sent as it is, unless the fault is ours.  ``details`` is sent when it is not
+    empty; ``headers`` are added to an HTTP answer.  ``detail`` is for the log alone.  Raise one
+    of the kinds below.
     """
 
     status: int = 500
     code: str = "INTERNAL_ERROR"
-    ours: bool = False
-    """True where the server is at fault: such an error is logged at error level."""
 
     def __init__(
         self,
@@ -78,9 +77,15 @@ class AppError(Exception):
         self.headers = dict(headers or {})
         self.detail = detail
 
+    @property
+    def ours(self) -> bool:
+        """Whether the server is at fault: then the log has the message, and nobody else."""
+        return self.status == 500
+
     def body(self) -> dict[str, Any]:
         """Return the contract's form, ``{"error", "code"}`` and ``details`` if there are any."""
-        body: dict[str, Any] = {"error": self.message, "code": self.code}
+        text = _INTERNAL_MESSAGE if self.ours else self.message
+        body: dict[str, Any] = {"error": text, "code": self.code}
         if self.details:
             body["details"] = self.details
         return body
@@ -170,22 +175,13 @@ class HeadersTooLarge(AppError):
 
 
 class InternalError(AppError):
-    """Our own fault, raised on purpose.  ``detail`` is logged and never sent."""
-
-    ours = True
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(_INTERNAL_MESSAGE, detail=detail)
+    """Our own fault, raised on purpose.  The message is logged and never sent."""
 
 
 class Panic(AppError):
     """An exception that no handler expected; ``__cause__`` is what was raised."""
 
     code = "PANIC"
-    ours = True
-
-    def __init__(self) -> None:
-        super().__init__(_INTERNAL_MESSAGE)
 
 
 class ServiceUnavailable(AppError):
@@ -206,14 +202,13 @@ class RowNotFound(psycopg2.ProgrammingError):
 class DatabaseError(AppError):
     """A psycopg2 error, wrapped; status, code and message are those of its translation."""
 
-    ours = True
-
     def __init__(self, error: psycopg2.Error) -> None:
         translated = translate_db_error(error)
-        super().__init__(translated.message, headers=translated.headers, detail=str(error).strip())
+        # A conflict or a missing row is nobody's fault, and its text has users' data in it.
+        detail = str(error).strip() if translated.status >= 500 else ""
+        super().__init__(translated.message, headers=translated.headers, detail=detail)
         self.status = translated.status
         self.code = translated.code
-        self.ours = translated.ours
         self.__cause__ = error
 
 
@@ -259,46 +254,58 @@ def as_app_error(error: BaseException) -> AppError:
         return error
     if isinstance(error, psycopg2.Error):
         return DatabaseError(error)
-    panic = Panic()
+    panic = Panic(type(error).__name__)
     panic.__cause__ = error
     return panic
 
 
-_CODES = {
-    kind.status: kind.code
-    for kind in (
-        BadRequest,
-        Unauthorized,
-        Forbidden,
-        NotFound,
-        MethodNotAllowed,
-        RequestTimeout,
-        Conflict,
-        PayloadTooLarge,
-        UriTooLong,
-        UnsupportedMediaType,
-        HeadersTooLarge,
-        InternalError,
-        ServiceUnavailable,
-    )
+# --- errors that others give as a bare status ---------------------------------------------
+
+_KINDS: dict[int, Callable[[str], AppError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    405: lambda message: MethodNotAllowed(message, allow=()),
+    408: RequestTimeout,
+    409: Conflict,
+    413: PayloadTooLarge,
+    414: UriTooLong,
+    415: UnsupportedMediaType,
+    431: HeadersTooLarge,
+    500: InternalError,
+    503: ServiceUnavailable,
 }
+# What Python calls them changed with its versions; codes must not.
+_PHRASES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+_KEPT_HEADERS = frozenset(("Allow", "Retry-After", "WWW-Authenticate"))
 
 
 def reason_phrase(status: int) -> str:
     """Return what RFC 9110 calls ``status``, or ``Error`` if nobody gave it a name."""
     try:
-        return HTTPStatus(status).phrase
+        return _PHRASES.get(status) or HTTPStatus(status).phrase
     except ValueError:
         return "Error"
 
 
-def error_for_status(status: int) -> AppError:
+def error_for_status(status: int, headers: Mapping[str, str] | None = None) -> AppError:
     """Return an error for a bare HTTP status, as other libraries' errors give it.
 
     A status that the contract has no code for gets its phrase as the code, such as ``GONE``.
+    Of ``headers`` those are kept that belong to an error, such as ``Retry-After``.
     """
     phrase = reason_phrase(status)
-    error = AppError(_INTERNAL_MESSAGE if status == 500 else phrase)
-    error.status = status
-    error.code = _CODES.get(status) or re.sub("[^A-Z]+", "_", phrase.upper())
+    if status in _KINDS:
+        error = _KINDS[status](phrase)
+    else:
+        error = AppError(phrase)
+        error.status = status
+        error.code = re.sub("[^A-Z]+", "_", phrase.upper())
+    error.headers.update((k, v) for k, v in (headers or {}).items() if k in _KEPT_HEADERS)
     return error

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import select
+import stat
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -265,6 +266,11 @@ class LineWriter:
         self._lines: list[bytes] = []
         self._scheduled = False
         self._mid_line = False
+        self._patience_secs = STUCK_READER_SECS
+        # A pipe takes that much without blocking once it is writable (pipe(7)); a file and a
+        # terminal take everything.
+        is_pipe = not stat.S_ISREG(os.fstat(descriptor).st_mode) and not os.isatty(descriptor)
+        self._at_once = select.PIPE_BUF if is_pipe else sys.maxsize
         atexit.register(self.flush)
 
     def write(self, line: bytes) -> None:
@@ -288,16 +294,21 @@ class LineWriter:
         data = memoryview(b"".join(lines))
         while data:
             try:
-                written = os.write(self._descriptor, data)
-            except BlockingIOError:
-                # Whoever gave us this descriptor made it non-blocking: let the reader catch up.
-                if not select.select([], [self._descriptor], [], STUCK_READER_SECS)[1]:
+                if not self._is_writable():
                     return
+                written = os.write(self._descriptor, data[: self._at_once])
             except OSError:
                 return
-            else:
-                self._mid_line = data[written - 1] != ord("\n")
-                data = data[written:]
+            self._mid_line = data[written - 1] != ord("\n")
+            data = data[written:]
+
+    def _is_writable(self) -> bool:
+        """Whether a write won't block.  A reader who is stuck is waited for only once."""
+        if self._at_once == sys.maxsize:
+            return True
+        writable = select.select([], [self._descriptor], [], self._patience_secs)[1]
+        self._patience_secs = STUCK_READER_SECS if writable else 0.0
+        return bool(writable)
 
 
 @implementer(ILogObserver)

@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
-from x121.api.router import Router, root
+from x121.api.dispatch import Dispatch
+from x121.api.router import Router
 from x121.api.routes import routes
 from x121.app_state import AppState, Lifecycle, Stage
 from x121.config import AppConfig
@@ -23,6 +24,7 @@ from x121.db.migrations import migrate, read_migrations
 from x121.db.pool import make_pool
 from x121.http.site import Site
 from x121.middleware import wrap
+from x121.process import Exit
 from x121.shutdown import Report, Running, Shutdown
 from x121.systemd import Notifier
 
@@ -39,8 +41,7 @@ MakeRoutes = Callable[[AppState], Router]
 
 def make_resource(state: AppState, make_routes: MakeRoutes, *, clock: Any) -> IResource:
     """Return the tree of resources: every wrapper around the one Klein application."""
-    application = root(make_routes(state))
-    return wrap(application.resource(), state.config.server, clock=clock)
+    return wrap(Dispatch(make_routes(state)), state.config.server, clock=clock)
 
 
 def make_site(resource: IResource, config: AppConfig, *, clock: Any) -> Site:
@@ -60,7 +61,7 @@ def make_site(resource: IResource, config: AppConfig, *, clock: Any) -> Site:
 class Server(Service):
     """The server as a service: boots when it is started, drains when it is stopped.
 
-    ``ended`` is called with the exit code when a boot failed or a shutdown is complete.
+    ``leave`` is told the exit code when all is stopped.
     """
 
     name = "x121"
@@ -71,16 +72,16 @@ class Server(Service):
         *,
         reactor: Any,
         notifier: Notifier,
-        ended: Callable[[int], object],
+        leave: Exit,
         make_routes: MakeRoutes = routes,
     ) -> None:
         self._config = config
         self._reactor = reactor
         self._notifier = notifier
-        self._ended = ended
+        self._leave = leave
         self._make_routes = make_routes
         self._exit_code = 0
-        self._running = Running(Lifecycle())
+        self._running = Running(Lifecycle(), reactor.getThreadPool())
 
     # --- start ---
 
@@ -158,7 +159,9 @@ class Server(Service):
         report = await shutdown.run()
         self._notifier.close()
         self._report(report)
-        self._ended(self._exit_code or report.exit_code)
+        if shutdown.threads_left:
+            self._leave.at_once(1)
+        self._leave.after_reactor(self._exit_code or report.exit_code)
 
     def _report(self, report: Report) -> None:
         _log.info(
@@ -175,4 +178,4 @@ class Server(Service):
 
 
 def _one_line(failure: Failure) -> str:
-    return " ".join(failure.getErrorMessage().split())
+    return " ".join(failure.getErrorMessage().split()) or type(failure.value).__name__

@@ -1,31 +1,30 @@
-"""How the server ends: on which signals, in which stages, and with which exit code.
+"""How the server ends: in stages, one after the other, under one budget.
 
-A first SIGTERM or SIGINT stops the reactor, which stops the service, which runs the stages
-here one after the other under one budget.  A second signal ends the process at once.
+A signal stops the reactor (:mod:`x121.process`), which stops the service, which runs these.
 """
 
 from __future__ import annotations
 
-import atexit
-import os
-import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
 
 from x121.app_state import Lifecycle, Stage
 from x121.db.embedded import EmbeddedPostgres
 from x121.db.pool import Pool
 from x121.http.site import Site
 
-__all__ = ["Report", "Running", "Shutdown", "Signals", "exit_with"]
+__all__ = ["Report", "Running", "Shutdown"]
 
 _log = Logger(namespace="x121.shutdown")
+
+_THREADS_POLL_SECS = 0.02
 
 
 @dataclass
@@ -33,6 +32,7 @@ class Running:
     """What is running and has to be stopped.  A boot that failed half-way left some None."""
 
     lifecycle: Lifecycle
+    threads: ThreadPool
     booting: Deferred[None] | None = None
     embedded: EmbeddedPostgres | None = None
     pool: Pool | None = None
@@ -66,6 +66,8 @@ class Shutdown:
         self._end = self._begun + budget_secs
         self._requests_drained = 0
         self._requests_dropped = 0
+        self.threads_left = 0
+        """Threads that still worked at the end; the reactor would wait for them for ever."""
 
     async def run(self) -> Report:
         """Run every stage, and return what came of it."""
@@ -74,6 +76,7 @@ class Shutdown:
         await self._stage("stop listening", self._stop_listening)
         await self._stage("drain requests", self._drain_requests)
         await self._stage("close the pool", self._close_pool)
+        await self._stage("finish threads", self._finish_threads)
         await self._stage("stop the embedded PostgreSQL", self._stop_embedded)
         return Report(
             requests_drained=self._requests_drained,
@@ -114,6 +117,17 @@ class Shutdown:
         if self._running.pool is not None:
             await self._within_budget(ensureDeferred(self._running.pool.stop()))
 
+    async def _finish_threads(self) -> None:
+        """Wait for what handlers had deferred to threads, which can't be cancelled."""
+        await self._within_budget(ensureDeferred(self._until_threads_idle()))
+        self.threads_left = len(self._running.threads.working)
+        if self.threads_left:
+            _log.warn("{count} threads still work and are left", count=self.threads_left)
+
+    async def _until_threads_idle(self) -> None:
+        while self._running.threads.working:
+            await deferLater(self._clock, _THREADS_POLL_SECS)
+
     async def _stop_embedded(self) -> None:
         embedded = self._running.embedded
         if embedded is None:
@@ -140,63 +154,3 @@ def _as_deferred(result: Any) -> Deferred[Any]:
     done: Deferred[Any] = Deferred()
     done.callback(result)
     return done
-
-
-# --- signals and the exit code ------------------------------------------------------------
-
-
-class _Reactor(Protocol):
-    def callFromThread(self, call: Callable[..., Any], *args: Any) -> Any: ...
-    def stop(self) -> None: ...
-
-
-class Signals:
-    """SIGTERM and SIGINT: the first one stops ``reactor``, a second one ends the process.
-
-    So does SIGHUP, which comes when a terminal is closed, unless whoever started us (nohup) has
-    it ignored: an embedded PostgreSQL would be left behind.  ``last_words`` is called just
-    before an end at once.
-    """
-
-    _NUMBERS = (signal.SIGTERM, signal.SIGINT)
-
-    def __init__(self, reactor: _Reactor, *, last_words: Callable[[], object]) -> None:
-        self._reactor = reactor
-        self._last_words = last_words
-        self._first: str | None = None
-
-    def install(self) -> None:
-        """Take the signals over from the reactor, whose handlers don't count them."""
-        for number in self._NUMBERS:
-            signal.signal(number, self._received)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, self._received)
-
-    def _received(self, number: int, _: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        if self._first is not None:
-            _log.warn("Received {signal} again: exiting at once", signal=name)
-            self._last_words()
-            os._exit(1)
-        self._first = name
-        # A signal handler may run between any two instructions: the rest is for the reactor.
-        self._reactor.callFromThread(self._stop, name)
-
-    def _stop(self, name: str) -> None:
-        _log.info("Received {signal}, shutting down", signal=name)
-        self._reactor.stop()
-
-
-def exit_with(code: int, *, last_words: Callable[[], object]) -> None:
-    """Let the process end with ``code`` once the reactor has stopped.
-
-    twistd returns 0 however its application ended, and asks nobody.  What it does after the
-    reactor's end (removing its PID file) still happens.
-    """
-
-    def leave() -> NoReturn:
-        last_words()
-        os._exit(code)
-
-    if code:
-        atexit.register(leave)

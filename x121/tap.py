@@ -3,7 +3,7 @@
 1. :class:`Options` reads the command line and the configuration; a wrong one ends it here.
 2. :func:`makeService` makes the log and the server, and ties both to twistd.
 3. :mod:`x121.server` builds everything else, in order, once the reactor runs.
-4. :mod:`x121.shutdown` takes it down again, in order.
+4. :mod:`x121.shutdown` takes it down again, in order, when :mod:`x121.process` gets a signal.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from twisted.python import usage
 from x121 import logs
 from x121.api.routes import routes
 from x121.config import ConfigError, Loaded, load
+from x121.process import Exit, Signals
 from x121.server import MakeRoutes, Server
-from x121.shutdown import Signals, exit_with
 from x121.systemd import Notifier
 
 __all__ = ["Options", "makeService"]
@@ -58,7 +58,10 @@ def makeService(options: Options, make_routes: MakeRoutes = routes) -> MultiServ
 
     loaded: Loaded = options["loaded"]
     config = loaded.config
-    log_file = logs.open_log(options.log_file)
+    try:
+        log_file = logs.open_log(options.log_file)
+    except OSError as error:
+        raise SystemExit(f"x121: cannot log to {options.log_file}: {error.strerror}") from None
     writer = logs.LineWriter(log_file, reactor)
     to_line = logs.choose_format(config.server.log_format, log_file)
     service = _LoggedService(logs.LogObserver(config.server.log_level, to_line, writer))
@@ -67,7 +70,7 @@ def makeService(options: Options, make_routes: MakeRoutes = routes) -> MultiServ
         config,
         reactor=reactor,
         notifier=Notifier(os.environ, clock=reactor),
-        ended=lambda code: exit_with(code, last_words=writer.flush),
+        leave=Exit(last_words=writer.flush),
         make_routes=make_routes,
     )
     server.setServiceParent(service)
@@ -76,7 +79,7 @@ def makeService(options: Options, make_routes: MakeRoutes = routes) -> MultiServ
         server.interrupt()
         writer.flush()
 
-    reactor.callWhenRunning(Signals(reactor, last_words=last_words).install)
+    reactor.callWhenRunning(Signals(reactor, Exit(last_words=last_words)).install)
     for warning in loaded.warnings:
         _log.warn("{warning}", warning=warning)
     return service

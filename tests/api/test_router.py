@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from klein import Klein
+from klein import Klein, Response
+from klein.interfaces import IKleinRequest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import NOT_DONE_YET
+from twisted.web.static import File
+from twisted.web.template import tags
 
 from tests.memory import App, AppTestCase
 from x121.api.responses import json_response, no_content
@@ -66,6 +71,32 @@ class Kinds:
             request.write(part)
             await deferLater(self._app.clock, 1)
 
+    @router.route("/dict")
+    def dict(self, request: Request) -> Any:
+        return {"a": 1}
+
+    @router.route("/own")
+    def own(self, request: Request) -> int:
+        request.write(b"own")
+        request.finish()
+        return NOT_DONE_YET
+
+    @router.route("/response")
+    async def response(self, request: Request) -> Response:
+        return Response(code=202, headers={"X-A": "b"}, body="accepted")
+
+    @router.route("/template")
+    def template(self, request: Request) -> Any:
+        return tags.p("<ü>", deferLater(self._app.clock, 1, lambda: "late"))
+
+    @router.route("/file")
+    def file(self, request: Request) -> Any:
+        return File(__file__)
+
+    @router.route("/url")
+    def url(self, request: Request) -> str:
+        return IKleinRequest(request).url_for("test.number", {"number": 7})
+
     @router.route("/json", methods=["PUT"])
     def json(self, request: Request) -> bytes:
         return json_response(request, {"made": True}, 201)
@@ -123,6 +154,51 @@ class HandlerTests(AppTestCase):
         response = self.server.request("DELETE", "/test/json")
         self.assertEqual((response.status, response.body), (204, b""))
         self.assertNotIn("content-type", response.headers)
+        self.assertNotIn("content-length", response.headers)
+
+    def test_unfit_results(self) -> None:
+        """What is no answer is a fault that says what would be one."""
+        response = self.server.request("GET", "/test/dict")
+        self.assertEqual((response.status, response.json["code"]), (500, "PANIC"))
+        self.assertIn("json_response", self.server.lines("x121.errors")[0]["traceback"])
+        self.flushLoggedErrors(TypeError)
+
+    def test_own_answer(self) -> None:
+        """A handler may write and finish by itself."""
+        self.assertEqual(self.body("/test/own"), "own")
+
+    def test_klein_response(self) -> None:
+        """Klein's Response has its status, headers and body."""
+        response = self.server.request("GET", "/test/response")
+        self.assertEqual((response.status, response.body), (202, b"accepted"))
+        self.assertEqual(response.headers["x-a"], "b")
+
+    def test_template(self) -> None:
+        """A template is sent whole, as HTML, when all of it is there."""
+        connection = self.server.connect()
+        connection.send(b"GET /test/template HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(connection.received, b"")
+        self.server.clock.advance(1)
+        response = connection.response()
+        self.assertEqual(response.body.decode(), "<!DOCTYPE html>\n<p>&lt;ü&gt;late</p>")
+        self.assertEqual(response.headers["content-type"], "text/html; charset=utf-8")
+
+    def test_template_of_a_client_that_left(self) -> None:
+        """A template that is ready when its client has left is dropped without a word."""
+        connection = self.server.connect()
+        connection.send(b"GET /test/template HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.leave()
+        self.server.clock.advance(1)
+        self.assertEqual([line["status"] for line in self.server.log], [499])
+
+    def test_file(self) -> None:
+        """HEAD of a file tells the length that GET would have."""
+        head = self.server.request("HEAD", "/test/file")
+        self.assertEqual(head.headers["content-length"], str(Path(__file__).stat().st_size))
+
+    def test_url_for(self) -> None:
+        """A handler can ask for the path of another route."""
+        self.assertEqual(self.body("/test/url"), "/test/int/7")
 
     def test_integers(self) -> None:
         """``<int:...>`` takes what a BIGINT holds; anything else is 404, at any length."""
@@ -148,6 +224,11 @@ class HandlerTests(AppTestCase):
         self.assertEqual(self.server.request("GET", "//health").status, 404)
         self.assertEqual(self.server.request("GET", "/test//text").status, 404)
 
+    def test_encoded_slash_is_no_slash(self) -> None:
+        """An encoded slash does not lead where a slash does."""
+        for path in ("/%2fhealth", "/health%2Flive", "/test%2ftext"):
+            self.assertEqual(self.server.request("GET", path).status, 404)
+
 
 class MethodTests(AppTestCase):
     def setUp(self) -> None:
@@ -160,6 +241,11 @@ class MethodTests(AppTestCase):
             self.assertEqual((head.status, head.body), (200, b""))
             self.assertEqual(set(head.headers), set(get.headers))
             self.assertEqual(head.headers["content-length"], get.headers["content-length"])
+
+    def test_case(self) -> None:
+        """Methods are case-sensitive."""
+        for method in ("get", "Get", "head", "options"):
+            self.assertEqual(self.server.request(method, "/health").status, 405, method)
 
     def test_head_of_an_error(self) -> None:
         """HEAD of what isn't there is 404 without a body."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import deferLater
+from twisted.web import http
 
 from tests.memory import App, AppTestCase, Connection
 from x121.api.router import Router
@@ -55,7 +59,8 @@ class RefusalTests(AppTestCase):
         for host in (
             b"", b"Host:\r\n", b"Host: a\r\nHost: a\r\n", b"Host: user@a\r\n", b"Host: a/b\r\n",
             b"Host: a, b\r\n", b"Host: a b\r\n", b"Host: a:99999\r\n", b"Host: a:b\r\n",
-            b"Host: http://a\r\n", b"Host: [::1\r\n", b"Host: a?b\r\n",
+            b"Host: http://a\r\n", b"Host: [::1\r\n", b"Host: a?b\r\n", b"Host: a..b\r\n",
+            b"Host: .\r\n", b"Host: " + b"a" * 64 + b"\r\n", b"Host: " + b"a." * 150 + b"\r\n",
         ):  # fmt: skip
             self.refused(b"GET /health HTTP/1.1\r\n" + host + b"\r\n")
 
@@ -71,7 +76,7 @@ class RefusalTests(AppTestCase):
 
     def test_path_encoding(self) -> None:
         """A path with a broken escape, no UTF-8 or a NUL is 400."""
-        for path in (b"/%", b"/%zz", b"/%f", b"/%ff", b"/a%00b", b"/%c3%28"):
+        for path in (b"/%", b"/%zz", b"/%f", b"/%ff", b"/a%00b", b"/%c3%28", b"/?a=%zz", b"/#a"):
             self.refused(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n")
 
     def test_connect(self) -> None:
@@ -114,6 +119,26 @@ class RefusalTests(AppTestCase):
             b"A: b\nc", b"A : b", b": b", b"A", b"A(: b", b"A\x00: b", b" A: b",
         ):  # fmt: skip
             self.refused(b"GET /health HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n")
+
+    def test_no_line_ends(self) -> None:
+        """A head that can't become one is refused at once: bare LF, or TLS on this port."""
+        for data in (
+            b"GET /health HTTP/1.1\nHost: a\n\n",
+            b"GET /health HTTP/1.1\r\nHost: a\r\nA: b\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        ):
+            self.refused(data)
+
+    def test_no_room_for_the_body(self) -> None:
+        """A body that can be put nowhere is 503, logged without the request failing loudly."""
+        app = self.app(Echo().router)
+
+        def full(length: int | None) -> None:
+            raise OSError(28, "No space left on device")
+
+        self.patch(http, "_getContentFile", full)
+        response = app.request("POST", "/test/echo", body=b"x")
+        self.assertEqual((response.status, response.json["code"]), (503, "SERVICE_UNAVAILABLE"))
 
     def test_target_too_long(self) -> None:
         """A long target is 414, also one that never ends."""
@@ -242,6 +267,71 @@ class AcceptanceTests(AppTestCase):
     def test_server_is_not_named(self) -> None:
         """No answer tells the server's name or version."""
         self.assertNotIn("server", self.app().request("GET", "/health").headers)
+
+
+class FlowTests(AppTestCase):
+    """Clients that don't take their answers, and those that close their side."""
+
+    def test_no_answers_pile_up(self) -> None:
+        """While a client doesn't take its answers, no further request of its is begun."""
+        app = self.app()
+        connection = app.connect()
+        connection.send(GET)
+        connection.channel.pauseProducing()  # as TCP does when its buffer is full
+        connection.send(GET * 10)
+        self.assertEqual(len(app.log), 1)
+        connection.channel.resumeProducing()
+        self.assertEqual(len(app.log), 11)
+        self.assertFalse(connection.closed)
+
+    def test_nothing_is_kept(self) -> None:
+        """What was to be sent is freed with its connection, without a garbage collection."""
+        kept: list[weakref.ref[Request]] = []
+        app = self.app(lambda app: Keeper(app, kept).router)
+        for path in (b"now", b"later"):
+            connection = app.connect()
+            connection.send(b"GET /test/%s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+            connection.leave()
+            del connection
+        left = [request for reference in kept if (request := reference()) is not None]
+        self.assertEqual([request.transport for request in left], [None] * len(left))
+
+    def test_answer_is_sent_to_a_closed_side(self) -> None:
+        """A client that closes its side after its request still gets an answer that is ready."""
+        connection = self.app().connect()
+        connection.send(GET)
+        connection.channel.readConnectionLost()
+        self.assertEqual(connection.response().status, 200)
+        self.assertTrue(connection.closed)
+        self.assertFalse(connection.transport.aborted)
+
+    def test_closed_side_cancels(self) -> None:
+        """One that closes its side before its answer is ready counts as gone: 499."""
+        app = self.app(lambda app: Keeper(app, []).router)
+        connection = app.connect()
+        connection.send(b"GET /test/later HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.channel.readConnectionLost()
+        app.clock.advance(0)
+        self.assertEqual([line["status"] for line in app.log], [499])
+
+
+class Keeper:
+    router = Router()
+
+    def __init__(self, app: App, kept: list[weakref.ref[Request]]) -> None:
+        self._app = app
+        self._kept = kept
+
+    @router.route("/now")
+    def now(self, request: Request) -> str:
+        self._kept.append(weakref.ref(request))
+        return "now"
+
+    @router.route("/later")
+    async def later(self, request: Request) -> str:
+        self._kept.append(weakref.ref(request))
+        await deferLater(self._app.clock, 5)
+        return "later"
 
 
 class DeadlineTests(AppTestCase):

@@ -17,6 +17,12 @@ class Slow:
         self._app = app
         self.cancelled = 0
 
+    @router.route("/stream")
+    async def stream(self, request: Request) -> bytes:
+        request.write(b"first, ")
+        await deferLater(self._app.clock, 1)
+        return b"last"
+
     @router.route("/wait")
     async def wait(self, request: Request) -> str:
         try:
@@ -45,7 +51,9 @@ class DrainTests(AppTestCase):
         """Connections between two requests, and before their first, close at once."""
         used, fresh = self.server.connect(), self.server.connect()
         used.request("GET", "/health")
-        self.successResultOf(self.server.site.drain())
+        drained = self.server.site.drain()
+        self.server.clock.advance(0)
+        self.successResultOf(drained)
         self.assertTrue(used.closed)
         self.assertTrue(fresh.closed)
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
@@ -62,6 +70,51 @@ class DrainTests(AppTestCase):
         self.assertEqual((response.body, response.headers["connection"]), (b"waited", "close"))
         self.assertTrue(connection.closed)
         self.assertEqual((self.server.site.requests_drained, self.server.site.drop()), (1, 0))
+
+    def test_begun(self) -> None:
+        """A connection whose answer began before the drain closes when that ends."""
+        connection = self.server.connect()
+        connection.send(b"GET /test/stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        drained = self.server.site.drain()
+        self.server.clock.advance(1)
+        self.server.clock.advance(0)
+        self.successResultOf(drained)
+        self.assertEqual(connection.response().body, b"first, last")
+        self.assertEqual(self.server.site.requests_drained, 1)
+
+    def test_slow_reader(self) -> None:
+        """An answer that is on its way to a slow reader is in flight, for as long as it takes."""
+        connection = self.server.connect()
+        connection.request("GET", "/health")
+        connection.transport.full = True
+        connection.channel.pauseProducing()  # as TCP does when its buffer is full
+        drained = self.server.site.drain()
+        self.server.clock.pump([5] * 4)
+        self.assertFalse(connection.transport.aborted)
+        self.assertNoResult(drained)
+        self.assertEqual(self.server.site.drop(), 1)
+
+    def test_drop_half_received(self) -> None:
+        """A request that is dropped in the middle of its body is logged, and leaves nothing."""
+        connection = self.server.connect()
+        connection.send(b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab")
+        drained = self.server.site.drain()
+        drained.cancel()
+        self.failureResultOf(drained, CancelledError)
+        self.assertEqual(self.server.site.drop(), 1)
+        self.server.clock.advance(0)
+        self.assertEqual([line["status"] for line in self.server.log], [499])
+        self.assertEqual(self.server.site.connections, 0)
+        self.assertEqual(self.server.clock.getDelayedCalls(), [])
+
+    def test_twice(self) -> None:
+        """Whoever drains a site that is draining waits for the same end."""
+        connection = self.server.connect()
+        connection.send(b"GET /test/wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        first, second = self.server.site.drain(), self.server.site.drain()
+        self.server.clock.pump([1, 0])
+        self.successResultOf(first)
+        self.successResultOf(second)
 
     def test_half_received(self) -> None:
         """A request whose first bytes have arrived is in flight."""
@@ -93,6 +146,7 @@ class DrainTests(AppTestCase):
         self.failureResultOf(drained, CancelledError)
         self.assertEqual(self.server.site.drop(), 3)
         self.assertEqual(self.slow.cancelled, 3)
+        self.server.clock.advance(0)
         self.assertTrue(all(connection.transport.aborted for connection in connections))
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
         self.assertEqual(self.server.site.connections, 0)

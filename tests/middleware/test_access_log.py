@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 from twisted.internet.task import deferLater
+from twisted.protocols.basic import FileSender
 
 from tests.memory import App, AppTestCase
 from x121.api.router import Router
@@ -29,6 +32,10 @@ class Slow:
     async def stream(self, request: Request) -> None:
         request.write(b"first")
         await deferLater(self._app.clock, 100)
+
+    @router.route("/file")
+    async def file(self, request: Request) -> None:
+        await FileSender().beginFileTransfer(io.BytesIO(b"x" * (1 << 20)), request)
 
 
 def slow(app: App) -> Router:
@@ -121,7 +128,33 @@ class AccessLogTests(AppTestCase):
         connection.send(b"GET /test/stream HTTP/1.1\r\nHost: a\r\n\r\n")
         app.clock.advance(2)
         self.assertTrue(connection.transport.aborted)
-        self.assertEqual(app.lines("x121.access")[0]["status"], 408)
+        self.assertEqual([line["status"] for line in app.log], [408])
+
+    def test_nothing_behind_an_answer_broken_off(self) -> None:
+        """A request behind an answer that we broke off is not begun."""
+        app = self.app(slow, REQUEST_TIMEOUT_SECS="2")
+        connection = app.connect()
+        get = b"GET /test/%s HTTP/1.1\r\nHost: a\r\n\r\n"
+        connection.send(get % b"stream" + get % b"wait")
+        app.clock.advance(2)
+        app.clock.advance(2)
+        self.assertEqual([line["path"] for line in app.log], ["/test/stream"])
+
+    def test_client_that_left_a_download(self) -> None:
+        """A client that leaves while a producer sends to it is 499, without a traceback."""
+        app = self.app(slow)
+        connection = app.connect()
+        connection.send(b"GET /test/file HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.leave()
+        (line,) = app.log
+        self.assertEqual((line["status"], line["level"]), (499, "info"))
+
+    def test_refused_target(self) -> None:
+        """A refused target that isn't a path is not logged: it may hold a password."""
+        app = self.app()
+        connection = app.connect()
+        connection.send(b"GET http://user:SECRET@a/health HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(app.log[0]["path"], "-")
 
     def test_remote_behind_proxies(self) -> None:
         """Behind trusted proxies the remote is the first address from the right that isn't one."""

@@ -95,6 +95,16 @@ class BodyLimitTests(AppTestCase):
             connection.send(b"x" * (1 << 20))
         self.assertTrue(connection.transport.aborted)
 
+    def test_body_that_came_with_the_head(self) -> None:
+        """Reading goes on, also if much of the body came with the head."""
+        connection = self.server.connect()
+        connection.send(
+            b"POST /test/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"
+            + b"x" * 100_000
+        )
+        self.assertEqual(connection.response().status, 413)
+        self.assertEqual(connection.transport.producerState, "producing")
+
     def test_client_that_does_not_close(self) -> None:
         """A client that neither sends nor closes is dropped after a few seconds."""
         connection = self.server.connect()

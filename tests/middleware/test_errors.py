@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.web.pages import forbidden, notFound
 from twisted.web.resource import Resource
 from werkzeug.exceptions import Gone, UnsupportedMediaType
+from werkzeug.exceptions import Unauthorized as WerkzeugUnauthorized
 
 from tests.memory import App, AppTestCase
 from x121 import errors
@@ -52,6 +53,33 @@ class Failing:
     @router.route("/busy")
     def busy(self, request: Request) -> str:
         raise errors.ServiceUnavailable("Later", detail="10 of 10 in use")
+
+    @router.route("/no-kind")
+    def no_kind(self, request: Request) -> str:
+        raise errors.AppError("SELECT secret")
+
+    @router.route("/own-json")
+    def own_json(self, request: Request) -> str:
+        request.setResponseCode(422)
+        request.setHeader(b"Content-Type", b"application/json; charset=utf-8")
+        return '{"error":"mine","code":"MINE"}'
+
+    @router.route("/own-page")
+    def own_page(self, request: Request) -> str:
+        request.setResponseCode(429)
+        request.setHeader(b"Content-Type", b"text/html")
+        request.setHeader(b"Content-Encoding", b"gzip")
+        request.setHeader(b"Retry-After", b"7")
+        return "<h1>Slow down</h1>"
+
+    @router.route("/own-500")
+    def own_500(self, request: Request) -> str:
+        request.setResponseCode(500)
+        return "SELECT secret"
+
+    @router.route("/abort-401")
+    def abort_401(self, request: Request) -> str:
+        raise WerkzeugUnauthorized
 
     @router.route("/panic")
     def panic(self, request: Request) -> str:
@@ -172,10 +200,19 @@ class KindTests(AppTestCase):
         self.assertIn("10 of 10 in use", line["message"])
         self.assertNotIn("traceback", line)
 
+    def test_no_kind(self) -> None:
+        """A bare AppError is a fault of ours: logged, and its text is not sent."""
+        app = self.app(failing)
+        response = app.request("GET", "/test/no-kind")
+        self.assertEqual(response.json["error"], "Internal server error")
+        self.assertIn("SELECT secret", app.lines("x121.errors")[0]["message"])
+        self.flushLoggedErrors(errors.AppError)
+
     def test_faults_of_theirs_are_not(self) -> None:
         """A 4xx is the client's business: the access log has it, the error log doesn't."""
         app = self.app(failing)
         app.request("GET", "/test/kind/NotFound")
+        app.request("GET", "/test/row")
         self.assertEqual(app.lines("x121.errors"), [])
 
 
@@ -249,6 +286,31 @@ class ForeignErrorTests(AppTestCase):
         self.assertEqual(
             app.request("GET", "/test/abort-415").json["code"], "UNSUPPORTED_MEDIA_TYPE"
         )
+
+    def test_own_json(self) -> None:
+        """A handler's own JSON is left alone, whatever its parameters."""
+        response = self.app(failing).request("GET", "/test/own-json")
+        self.assertEqual((response.status, response.json["code"]), (422, "MINE"))
+
+    def test_own_page(self) -> None:
+        """A page in another form is replaced, with its headers, but for those of an error."""
+        response = self.app(failing).request("GET", "/test/own-page")
+        self.assertEqual((response.status, response.json["code"]), (429, "TOO_MANY_REQUESTS"))
+        self.assertNotIn("content-encoding", response.headers)
+        self.assertEqual(response.headers["retry-after"], "7")
+
+    def test_own_500(self) -> None:
+        """A page with status 500 is replaced and logged."""
+        app = self.app(failing)
+        response = app.request("GET", "/test/own-500")
+        self.assertEqual(response.json["error"], "Internal server error")
+        self.assertEqual(app.lines("x121.errors")[0]["level"], "error")
+
+    def test_401_has_a_challenge(self) -> None:
+        """401 carries WWW-Authenticate, whoever raised it."""
+        response = self.app(failing).request("GET", "/test/abort-401")
+        self.assertEqual((response.status, response.json["code"]), (401, "UNAUTHORIZED"))
+        self.assertIn("www-authenticate", response.headers)
 
     def test_twisted_pages(self) -> None:
         """Error pages of Twisted's resources are replaced, text and all."""

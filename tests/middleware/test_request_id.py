@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from x121.http.request import Request
 from x121.middleware.request_id import make_request_id
 
 _log = Logger(namespace="tests.feature")
+_USER: ContextVar[str] = ContextVar("user", default="nobody")
 
 
 class Talkative:
@@ -38,6 +40,12 @@ class Talkative:
     async def _deeper(self) -> None:
         await deferLater(self._app.clock, 1)
         _log.info("deeper")
+
+    @router.route("/context")
+    def context(self, request: Request) -> str:
+        before = _USER.get()
+        _USER.set("somebody")
+        return before
 
     @router.route("/id")
     def id(self, request: Request) -> str:
@@ -102,6 +110,13 @@ class RequestIdTests(AppTestCase):
                 if line["request_id"] == request_id
             ]
             self.assertEqual(mine, ["before", "after", "deeper", "access"])
+
+    def test_context_is_the_requests_own(self) -> None:
+        """What a handler sets in its context is gone with its request."""
+        app = self.app(lambda app: Talkative(app).router)
+        connection = app.connect()
+        self.assertEqual(connection.request("GET", "/test/context").body, b"nobody")
+        self.assertEqual(connection.request("GET", "/test/context").body, b"nobody")
 
     def test_no_id_outside(self) -> None:
         """What is logged outside of a request carries no id."""

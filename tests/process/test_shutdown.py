@@ -88,9 +88,6 @@ def test_readiness_while_draining(serve: Serve, database: DbConfig) -> None:
     assert server.wait() == 0
 
 
-@pytest.mark.xfail(
-    strict=True, reason="x121.http: a connection whose head went out before the signal stays open"
-)
 def test_stream_is_drained(serve: Serve, database: DbConfig) -> None:
     """A response whose head was sent before the signal arrives whole, and ends its connection."""
     environ = database_environ(database) | {"SHUTDOWN_TIMEOUT_SECS": "5"}

@@ -15,15 +15,15 @@ __all__ = ["Health"]
 
 
 class NotReady(ServiceUnavailable):
-    """The server can't serve now; ``status`` says which way it is going."""
+    """The server can't serve now; ``state`` says why, in a word."""
 
-    def __init__(self, message: str, status: str) -> None:
+    def __init__(self, message: str, state: str) -> None:
         super().__init__(message)
-        self.stage = status
+        self.state = state
 
     def body(self) -> dict[str, Any]:
         """Return the form of every error, and ``status`` as the answers with 200 have it."""
-        return {**super().body(), "status": self.stage}
+        return {**super().body(), "status": self.state}
 
 
 class Health:
@@ -50,5 +50,8 @@ class Health:
         stage = self._state.lifecycle.stage
         if stage is not Stage.SERVING:
             raise NotReady(f"The server is {stage.value}", stage.value)
+        known = self._state.pool.stats()
+        if known.last_error and not known.size:
+            raise NotReady("The database can't be reached", "unreachable")
         await self._state.pool.fetch_one("SELECT 1")
         return json_response(request, {"status": "ok"})

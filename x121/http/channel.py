@@ -14,18 +14,21 @@ import re
 import socket
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import ISSLTransport, ITCPTransport
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http_headers import Headers
+from zope.interface import implementer
 
 from x121.errors import (
     AppError,
     BadRequest,
     HeadersTooLarge,
     RequestTimeout,
+    ServiceUnavailable,
     UriTooLong,
 )
 from x121.http.deadlines import Deadlines
@@ -43,8 +46,11 @@ MAX_HEAD_FIELDS = 100
 # read the answer before the connection is reset (RFC 9112 section 9.6).
 MAX_LINGER_BYTES = 8 << 20
 
-_LENGTH = re.compile(rb"(?i:content-length)[ \t]*:[ \t]*(.*?)[ \t]*")
-_MAX_LENGTH_DIGITS = 18
+# Python's own int() chokes on a number of thousands of digits.
+_LENGTH = re.compile(rb"(?i:content-length)[ \t]*:")
+_LONGEST_LENGTH = 64
+# A line that has not ended can't have a line feed in it, nor what no head may hold.
+_NEVER_A_LINE = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
 
 
 # A client that takes none of its answer for this long is gone: the kernel drops it.  One that
@@ -74,6 +80,7 @@ class Phase(enum.IntEnum):
         return self <= Phase.IDLE
 
 
+@implementer(IHalfCloseableProtocol)
 class Channel(http.HTTPChannel):
     """Reads requests from one connection, one at a time.
 
@@ -109,12 +116,46 @@ class Channel(http.HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.phase is Phase.BODY:
             # Its head was a request, which is logged although nobody is left to be answered.
-            self.requests[-1].leave()
+            self.requests[-1].client_left()
             self.refuse(BadRequest("The client left before its request was complete"))
         if self._deadlines is not None:
             self._deadlines.stop(self)
         self.site.closed(self)
         super().connectionLost(reason)
+        super().stopProducing()
+        self.requests.clear()
+
+    def readConnectionLost(self) -> None:
+        """The client will send no more.
+
+        That it still reads can't be told from that it has left, so what it waits for is
+        cancelled; but an answer that is written is sent.
+        """
+        if self.in_flight and not self.is_sending:
+            self.abort()
+        else:
+            self.close()
+
+    def writeConnectionLost(self) -> None:
+        """We closed our side: nothing to do."""
+
+    def pauseProducing(self) -> None:
+        """Begin no further request, too, while the client doesn't take its answers."""
+        self.paused = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Go on with what has arrived."""
+        self.paused = False
+        super().resumeProducing()
+        if self._buffer and self.phase is not Phase.CLOSING:
+            self.dataReceived(b"")
+
+    def stopProducing(self) -> None:
+        """Do nothing yet: :meth:`connectionLost` comes next, and tells handlers first.
+
+        A producer that ended before its request would look like a failure of the handler's.
+        """
 
     def dataReceived(self, data: bytes) -> None:
         """Take ``data`` in; after an early answer only count it."""
@@ -122,9 +163,16 @@ class Channel(http.HTTPChannel):
             self._linger(len(data))
             return
         LineReceiver.dataReceived(self, data)
+        if not (self._busyReceiving or self.paused):
+            self._judge_the_rest()
+
+    def _judge_the_rest(self) -> None:
+        """See whether a part of a head is left, which must be a line that hasn't ended."""
         if self.phase.between_requests and (self._buffer or self._head_lines):
             # Most heads arrive whole, and need no deadline of their own.
             self._enter(Phase.HEAD)
+        if self.phase is Phase.HEAD and _NEVER_A_LINE.search(self._buffer):
+            self.refuse(BadRequest("The request's head has lines that do not end in CRLF"))
 
     def isSecure(self) -> bool:
         """Whether the connection is TLS; found out once, and asked twice a request by Klein."""
@@ -139,11 +187,18 @@ class Channel(http.HTTPChannel):
         """Drop the connection at once."""
         self.transport.abortConnection()  # type: ignore[union-attr]  # TCP and UNIX have it
 
+    def abandon(self, request: Request) -> None:
+        """Drop the connection in the middle of ``request``, which ends here and now."""
+        self._enter(Phase.CLOSING)
+        self.abort()
+        if request in self.requests:
+            self.requests.remove(request)
+        request.connectionLost(Failure(ConnectionAborted()))
+
     def expired(self) -> None:
         """Act on the end of this phase's deadline."""
-        if self.phase.between_requests and self._waitingForTransport:
-            # The last answer is still on its way to a slow reader.
-            self._enter(self.phase)
+        if self.is_sending:
+            self._enter(self.phase)  # to a reader who is slow, not gone
         elif self.phase.between_requests:
             self.close()
         elif self.phase is Phase.HEAD:
@@ -152,6 +207,16 @@ class Channel(http.HTTPChannel):
             self.refuse(RequestTimeout("The request's body did not arrive in time"))
         else:
             self.abort()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether more is written than the client takes."""
+        return bool(self._waitingForTransport)
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether there is a request that was begun and whose answer is not on its way."""
+        return self.is_sending or self.phase in (Phase.HEAD, Phase.BODY, Phase.ANSWER)
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
@@ -176,7 +241,7 @@ class Channel(http.HTTPChannel):
         elif line[:1] in (b" ", b"\t"):
             self.refuse(BadRequest("A header field is folded over several lines"))
             return
-        elif self._length_is_absurd(line):
+        elif len(line) > _LONGEST_LENGTH and _LENGTH.match(line):
             self.refuse(BadRequest("Content-Length is not a number of bytes"))
             return
         if self._head_bytes > MAX_HEAD_BYTES or self._head_lines > MAX_HEAD_FIELDS + 2:
@@ -198,12 +263,6 @@ class Channel(http.HTTPChannel):
             limit = f"{MAX_HEAD_BYTES} bytes or {MAX_HEAD_FIELDS} fields"
             self.refuse(HeadersTooLarge(f"The request's head is larger than {limit}"))
 
-    @staticmethod
-    def _length_is_absurd(line: bytes) -> bool:
-        """Whether a Content-Length is one that Python's own int() would choke on."""
-        match = _LENGTH.fullmatch(line)
-        return match is not None and len(match[1]) > _MAX_LENGTH_DIGITS
-
     def allHeadersReceived(self) -> None:
         """Judge the whole head, before a body is asked for or read."""
         request = self.requests[-1]
@@ -217,18 +276,19 @@ class Channel(http.HTTPChannel):
         if self.length is not None and self.length > self.site.max_body_bytes:
             self.overflow()
             return
-        super().allHeadersReceived()
+        try:
+            super().allHeadersReceived()
+        except OSError as error:  # no room for the body: no file descriptor, or no disk
+            self.refuse(ServiceUnavailable("There is no room for the body", detail=str(error)))
+            return
         if self.length != 0:
             self._enter(Phase.BODY)
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Return whether the connection outlives this request (RFC 9112 section 9.3)."""
-        values = request.requestHeaders.getRawHeaders(b"Connection") or []
+        values = request.requestHeaders.getRawHeaders(b"Connection", [])
         options = {option.strip().lower() for option in b",".join(values).split(b",")}
-        if version == b"HTTP/1.1" and b"close" not in options:
-            return True
-        request.setHeader(b"Connection", b"close")
-        return False
+        return version == b"HTTP/1.1" and b"close" not in options
 
     def allContentReceived(self) -> None:
         """The request is whole: serve it, unless it was answered already."""
@@ -238,11 +298,24 @@ class Channel(http.HTTPChannel):
         self._enter(Phase.ANSWER)
         super().allContentReceived()
 
+    def rawDataReceived(self, data: bytes) -> None:
+        """Take a part of a body, or keep what comes behind it for later."""
+        if self.phase is Phase.CLOSING:
+            self._linger(len(data))
+        else:
+            super().rawDataReceived(data)
+
     # --- the answer ---
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Write the head of an answer as one piece: Twisted checks every piece it is given."""
-        pieces = [b"%s %s %s\r\n" % (version, code, reason)]
+        """Write the head of an answer, with what every answer has.
+
+        As one piece, because Twisted checks every piece that it is given.
+        """
+        if not self.persistent or self.site.draining:
+            self.persistent = False
+            headers.setRawHeaders(b"Connection", [b"close"])
+        pieces = [b"%s %s %s\r\nDate: %s\r\n" % (version, code, reason, self.site.date())]
         for name, values in headers.getAllRawHeaders():
             pieces += [b"%s: %s\r\n" % (name, value) for value in values]
         pieces.append(b"\r\n")
@@ -273,22 +346,23 @@ class Channel(http.HTTPChannel):
         # As much of the request line as could be read, for the log.
         request.method = getattr(self, "_command", b"-")
         request.uri = getattr(self, "_path", b"-")
-        request.path = request.uri.partition(b"?")[0]
+        # A target in another form may hold a user's password.
+        known = request.uri.startswith(b"/")
+        request.path = request.uri.partition(b"?")[0] if known else b"-"
         request.clientproto = b"HTTP/1.1"
         request.args = {}
         if request.content is None:
             request.content = io.BytesIO()
-        request.setHeader(b"Connection", b"close")
         self.persistent = False
         self._handlingRequest = True
         request.process()
 
     def requestDone(self, request: Request) -> None:
         """Go on to the next request, or close: gently, where the client may still be sending."""
-        self.site.answered()
         if self.phase is not Phase.CLOSING:
-            if self.persistent:
-                self._enter(Phase.IDLE)
+            # An answer that began before the drain didn't know that it is the last.
+            self.persistent = self.persistent and not self.site.draining
+            self._enter(Phase.IDLE if self.persistent else Phase.CLOSING)
             super().requestDone(request)
             return
         del self.requests[0]

@@ -23,7 +23,11 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 # RFC 3986 section 3.2.2, less the characters that no host name in use has: what stands in
 # Host may be echoed in a Location.  A comma would be a list, "@" user information.
-_AUTHORITY = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|[A-Za-z0-9._-]+)(?::([0-9]{0,5}))?")
+_LABEL = rb"[A-Za-z0-9_-]{1,63}"
+_AUTHORITY = re.compile(
+    rb"(?:\[([0-9A-Fa-f:.]+)\]|(?:" + _LABEL + rb"\.)*" + _LABEL + rb"\.?)(?::([0-9]{0,5}))?"
+)
+_MAX_AUTHORITY_BYTES = 261  # RFC 1035 section 2.3.4, and a port
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^#]*)")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -56,7 +60,7 @@ def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -
         return target
     if not target.startswith(b"/"):
         target = _from_absolute(target, host)
-    _check_path(target.partition(b"?")[0])
+    _check_path(target)
     return target
 
 
@@ -96,7 +100,7 @@ def _host(version: bytes, headers: Headers) -> bytes | None:
 
 def _is_authority(text: bytes) -> bool:
     match = _AUTHORITY.fullmatch(text)
-    if match is None or int(match[2] or 0) > 65535:
+    if match is None or len(text) > _MAX_AUTHORITY_BYTES or int(match[2] or 0) > 65535:
         return False
     return match[1] is None or _is_ipv6(match[1])
 
@@ -120,9 +124,12 @@ def _from_absolute(target: bytes, host: bytes | None) -> bytes:
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
-def _check_path(path: bytes) -> None:
-    if _BAD_ESCAPE.search(path):
-        raise BadRequest("The path holds a % that is not followed by two hexadecimal digits")
+def _check_path(target: bytes) -> None:
+    if _BAD_ESCAPE.search(target):
+        raise BadRequest("The target holds a % that is not followed by two hexadecimal digits")
+    if b"#" in target:
+        raise BadRequest("The target holds a fragment, which is not for servers")
+    path = target.partition(b"?")[0]
     try:
         text = unquote_to_bytes(path).decode()
     except UnicodeDecodeError:

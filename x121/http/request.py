@@ -7,12 +7,14 @@ just before the head of the answer is written, one way to fail, and one way to b
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import server
+from twisted.web.http import NO_BODY_CODES
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
@@ -22,6 +24,8 @@ from x121.errors import AppError, Panic, reason_phrase
 from x121.http.proxies import forwarded_for
 
 if TYPE_CHECKING:
+    from werkzeug.routing import MapAdapter
+
     from x121.http.channel import Channel
     from x121.http.site import Site
 
@@ -37,11 +41,15 @@ class Request(server.Request):
     ``request_id`` is the id that every log line and the answer carry.  ``refusal`` is set
     where the request can't be served at all, ``overflowed`` where its body is larger than
     the channel reads.  ``running`` is what the handler waits for, to be cancelled with it.
-    ``received_at`` is when the request was complete, in the clock's seconds.
+    ``received_at`` is when the request was complete, in the clock's seconds.  ``url_map``
+    makes URLs of routes.
     """
 
     channel: Channel
     site: Site
+    prepath: list[bytes]
+    postpath: list[bytes]
+    url_map: MapAdapter
     # A handler's text with no type of its own is never taken for HTML.
     defaultContentType = b"text/plain; charset=utf-8"
 
@@ -83,9 +91,9 @@ class Request(server.Request):
     def isSecure(self) -> bool:
         """Whether the client speaks TLS, to us or to a trusted proxy."""
         if self._through_trusted_proxy:
-            scheme = self.getHeader(b"X-Forwarded-Proto")
-            if scheme is not None:
-                return scheme.strip().lower() == b"https"
+            schemes = self.getHeader(b"X-Forwarded-Proto")
+            if schemes is not None:  # what our own proxy saw was added last
+                return schemes.rpartition(b",")[2].strip().lower() == b"https"
         return bool(super().isSecure())
 
     @property
@@ -104,16 +112,27 @@ class Request(server.Request):
         else:
             super().handleContentChunk(data)
 
-    def leave(self) -> None:
+    def client_left(self) -> None:
         """Note that the client is gone, before the request is served."""
         self._disconnected = True
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Note that the client is gone, and let go of what was to be sent to it.
+
+        A handler that was cancelled leaves a traceback, and with it this request, to the
+        garbage collector, which comes by the number of objects and not by their size.
+        """
+        super().connectionLost(reason)
+        self.transport = None
 
     # --- serving ---
 
     def process(self) -> None:
-        """Hand the request to the site's resource."""
+        """Hand the request to the site's resource, in a context that no other request sees."""
+        Context().run(self._process)
+
+    def _process(self) -> None:
         self.received_at = self.site.clock.seconds()
-        self.setHeader(b"Date", self.site.date())
         self.prepath = []
         self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
         try:
@@ -124,14 +143,7 @@ class Request(server.Request):
     def render(self, resrc: IResource) -> None:
         """Let ``resrc`` answer.  What it raises, :class:`UnsupportedMethod` too, is a failure
         like any other; Twisted would write a page of its own."""
-        body = resrc.render(self)
-        if body is NOT_DONE_YET:
-            return
-        if not isinstance(body, bytes):
-            raise TypeError(f"{resrc!r} rendered {type(body).__name__} instead of bytes")
-        self.setHeader(b"Content-Length", b"%d" % len(body))
-        self.write(body)
-        self.finish()
+        self.answer(resrc.render(self))
 
     def processingFailed(self, reason: Failure) -> None:
         """Answer a failure.  Twisted and Klein bring here whatever nobody handled."""
@@ -140,8 +152,30 @@ class Request(server.Request):
     # --- answering ---
 
     def before_head(self, prepare: BeforeHead) -> None:
-        """Call ``prepare(self)`` before the head is written, to set headers on any answer."""
+        """Call ``prepare(self)`` before the head is written, to set headers on any answer.
+
+        The last one added, which is the innermost wrapper's, is called first.
+        """
         self._before_head.append(prepare)
+
+    def answer(self, body: bytes | int) -> None:
+        """Write ``body``, the whole or the rest of the answer, and finish.
+
+        ``NOT_DONE_YET`` leaves that to whoever returned it.
+        """
+        if body is NOT_DONE_YET:
+            return
+        if not isinstance(body, bytes):
+            raise TypeError(f"a resource rendered {type(body).__name__} instead of bytes")
+        if not self.startedWriting and self._may_tell_length():
+            self.setHeader(b"Content-Length", b"%d" % len(body))
+        self.write(body)
+        self.finish()
+
+    def _may_tell_length(self) -> bool:
+        """RFC 9110 section 8.6: not for 204 and 304, and for HEAD only what GET would tell."""
+        told = self.method == b"HEAD" and self.responseHeaders.hasHeader(b"Content-Length")
+        return not told and self.code not in NO_BODY_CODES
 
     def write(self, data: bytes) -> None:
         """Write a part of the answer's body, and before the first part its head."""
@@ -149,15 +183,11 @@ class Request(server.Request):
             super().write(data)
             return
         replacement = None
-        for prepare in self._before_head:
+        for prepare in reversed(self._before_head):
             replacement = prepare(self) or replacement
-        if self.site.draining:
-            self.setHeader(b"Connection", b"close")
-            self.channel.persistent = False
         if replacement is None:
             super().write(data)
             return
-        self.setHeader(b"Content-Length", b"%d" % len(replacement))
         super().write(replacement)
         self.write = _drop  # type: ignore[method-assign]  # as Twisted does for HEAD
 
@@ -171,12 +201,11 @@ class Request(server.Request):
             return
         if self.startedWriting:
             self.failed_late = error
-            self.channel.abort()
+            self.channel.abandon(self)
             return
         if self.producer is not None:
             self.unregisterProducer()
-        self.write(self.prepare_error(error))
-        self.finish()
+        self.answer(self.prepare_error(error))
 
     def prepare_error(self, error: AppError) -> bytes:
         """Return the body that answers ``error``, and set its status and headers.
@@ -184,12 +213,7 @@ class Request(server.Request):
         For whoever finishes the request himself; everybody else calls :meth:`fail`.
         """
         body = jsons.encode(error.body())
-        kept = [
-            (name, values)
-            for name in (b"Date", b"Connection")
-            if (values := self.responseHeaders.getRawHeaders(name)) is not None
-        ]
-        self.responseHeaders = Headers(dict(kept))
+        self.responseHeaders = Headers()
         self.cookies = []
         self.etag = self.lastModified = None
         self.setResponseCode(error.status, reason_phrase(error.status).encode())
@@ -213,4 +237,4 @@ def _drop(data: bytes) -> None:
 def _last_resort(request: Request, failure: Failure) -> None:
     """Answer a failure that happened outside the wrapper whose business failures are."""
     request._log.failure("Failed outside the errors wrapper", failure)
-    request.fail(Panic())
+    request.fail(Panic(type(failure.value).__name__))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -54,6 +53,7 @@ class Site(server.Site):
         self.trusts = lru_cache(maxsize=1024)(make_trust(trusted_proxies))
         self.draining = False
         self.requests_drained = 0
+        self._in_flight: set[Channel] = set()
         # Whoever connects has as long for a first byte as for a head.  How long an answer may
         # take is a wrapper's business.
         seconds = {
@@ -67,7 +67,7 @@ class Site(server.Site):
         for phase, limit in seconds.items():
             self.deadlines[phase] = Deadlines(limit, Channel.expired, clock=clock)
         self._channels: set[Channel] = set()
-        self._drained: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []
         self._date = (-1, b"")
 
     # --- what Twisted asks of a factory ---
@@ -94,17 +94,16 @@ class Site(server.Site):
         """Note a new connection."""
         self._channels.add(channel)
 
-    def answered(self) -> None:
-        """Note that an answer is complete."""
-        if self.draining:
-            self.requests_drained += 1
-
     def closed(self, channel: Channel) -> None:
         """Note that a connection is gone."""
         self._channels.discard(channel)
-        if not self._channels and self._drained is not None:
-            drained, self._drained = self._drained, None
-            drained.callback(None)
+        if channel in self._in_flight:
+            self._in_flight.discard(channel)
+            self.requests_drained += 1
+        if not self._channels:
+            waiting, self._waiting = self._waiting, []
+            for drained in waiting:
+                drained.callback(None)
 
     def date(self) -> bytes:
         """Return the time as HTTP has it, made once a second (RFC 9110 section 5.6.7)."""
@@ -126,29 +125,28 @@ class Site(server.Site):
         Returns a Deferred that fires when no connection is left.
         """
         self.draining = True
+        self._in_flight = {channel for channel in self._channels if channel.in_flight}
         for channel in list(self._channels):
             if channel.phase.between_requests:
                 channel.close()
-        drained: Deferred[None] = Deferred(self._stop_waiting)
+        drained: Deferred[None] = Deferred(self._waiting.remove)
         if self._channels:
-            self._drained = drained
+            self._waiting.append(drained)
         else:
             drained.callback(None)
         return drained
 
-    def _stop_waiting(self, drained: Deferred[Any]) -> None:
-        self._drained = None
-
     def drop(self) -> int:
         """Cancel every handler and drop every connection that is left.
 
-        Returns how many of them had a request that was begun and not wholly answered.
+        Returns how many of them had a request in flight when the drain began.
         """
-        dropped = 0
+        dropped = len(self._in_flight)
+        self._in_flight.clear()
         for channel in list(self._channels):
-            dropped += channel.phase in (Phase.HEAD, Phase.BODY, Phase.ANSWER)
-            for request in list(channel.requests):
-                request.fail(ServiceUnavailable("The server is shutting down"))
-                request.cancel()
+            if channel.phase is Phase.ANSWER:
+                for request in list(channel.requests):
+                    request.fail(ServiceUnavailable("The server is shutting down"))
+                    request.cancel()
             channel.abort()
         return dropped

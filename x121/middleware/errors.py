@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
 from twisted.web.server import NOT_DONE_YET
 
-from x121 import jsons
 from x121.errors import AppError, MethodNotAllowed, as_app_error, error_for_status
 from x121.http.request import Request
 from x121.middleware._wrapper import Rendered, Wrapper
@@ -48,17 +47,21 @@ class Errors(Wrapper):
         if request.is_over and failure.check(CancelledError):
             return  # the handler ended because its request did
         error = _as_app_error(failure.value)
-        event = {
-            "method": request.method.decode("latin-1"),
-            "path": request.path.decode("latin-1"),
-            "log_reason": error.detail or type(failure.value).__name__,
-            "request_id": request.request_id,
-        }
+        event = {"log_reason": error.detail or error.message, **_subject(request)}
         if error.ours:
             _log.failure(_LINE, failure, LogLevel.error, **event)
         elif error.detail:
             _log.warn(_LINE, **event)  # such as why there was no database connection
         request.fail(error)
+
+
+def _subject(request: Request) -> dict[str, str]:
+    """Return what a line about a request tells of it."""
+    return {
+        "method": request.method.decode("latin-1"),
+        "path": request.path.decode("latin-1"),
+        "request_id": request.request_id,
+    }
 
 
 def _as_app_error(error: BaseException | None) -> AppError:
@@ -71,9 +74,14 @@ def _as_app_error(error: BaseException | None) -> AppError:
 
 def _replace_foreign_page(request: Request) -> bytes | None:
     """Return the body that replaces an error page in another form, such as Twisted's HTML."""
-    if request.code < 400 or request.responseHeaders.getRawHeaders(b"Content-Type") == [
-        b"application/json"
-    ]:
+    kind = (request.responseHeaders.getRawHeaders(b"Content-Type") or [b""])[0]
+    if request.code < 400 or kind.partition(b";")[0].strip().lower() == b"application/json":
         return None
-    request.setHeader(b"Content-Type", b"application/json")
-    return jsons.encode(error_for_status(request.code).body())
+    headers = {
+        name.decode("latin-1"): values[0].decode("latin-1")
+        for name, values in request.responseHeaders.getAllRawHeaders()
+    }
+    error = error_for_status(request.code, headers)
+    if error.ours:
+        _log.error(_LINE, log_reason="a page with status 500", **_subject(request))
+    return request.prepare_error(error)

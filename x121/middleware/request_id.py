@@ -30,11 +30,8 @@ class RequestId(Wrapper):
         else:
             request.request_id = make_request_id()
         request.before_head(_put_on_answer)
-        outside = REQUEST_ID.set(request.request_id)
-        try:
-            return super().render(request)
-        finally:
-            REQUEST_ID.reset(outside)
+        REQUEST_ID.set(request.request_id)  # each request has a context of its own
+        return super().render(request)
 
 
 def make_request_id() -> str:

@@ -120,6 +120,31 @@ def test_drop(serve: Serve, database: DbConfig, postgres: Postgres) -> None:
     assert not any("traceback" in line for line in server.lines)
 
 
+def test_slow_reader(serve: Serve, database: DbConfig) -> None:
+    """An answer that its client is still reading arrives whole, however the stop hurries."""
+    server = serve(database_environ(database), trials=True)
+    connection = server.send("/trials/large")
+    wait_until(lambda: server.find("", path="/trials/large"), "the answer is written")
+    server.send_signal(signal.SIGTERM)
+    server.wait_for("shutting down")
+    answer = Answer.read(connection)
+    assert len(answer.body) == 8 << 20
+    assert server.wait() == 0
+    assert server.lines[-1]["requests_drained"] == 1
+
+
+def test_thread_that_does_not_end(serve: Serve, database: DbConfig) -> None:
+    """Work in a thread, which can't be cancelled, does not outlive the budget."""
+    server = serve(database_environ(database) | {"SHUTDOWN_TIMEOUT_SECS": "0.5"}, trials=True)
+    waiting = server.send(f"/trials/thread/{DEADLINE_SECS * 10:.1f}")
+    server.wait_for("Trial begun")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 1
+    assert server.find("1 threads still work")
+    waiting.close()
+    assert server.lines[-1]["requests_dropped"] == 1
+
+
 def test_second_signal(serve: Serve, embedded: dict[str, str]) -> None:
     """A second signal exits at once with 1; no line is lost and PostgreSQL ends by itself."""
     server = serve(embedded, trials=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
@@ -71,6 +73,18 @@ class Trials:
         while not self._released():
             await _pause(0.01)
         request.write(_CHUNK)
+
+    @router.route("/thread/<float:seconds>")
+    async def thread(self, request: IRequest, seconds: float) -> bytes:
+        """Sleeps for ``seconds`` in a thread, which nothing can cancel."""
+        _log.info("Trial begun")
+        await deferToThread(time.sleep, seconds)
+        return no_content(request)
+
+    @router.route("/large")
+    def large(self, request: IRequest) -> bytes:
+        """Answers with 8 MiB at once."""
+        return _CHUNK * 128
 
     @router.route("/fail")
     def fail(self, _: IRequest) -> bytes:

@@ -25,8 +25,9 @@ from twisted.logger import LogEvent, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121 import logs
-from x121.logs import REQUEST_ID, LineWriter, LogLevels, LogObserver, format_console, format_json
+from x121 import log_writer, logs
+from x121.log_writer import LineWriter
+from x121.logs import REQUEST_ID, LogLevels, LogObserver, format_console, format_json
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = (
@@ -364,7 +365,7 @@ class ChoiceTests(SynchronousTestCase):
         """A log file is appended to, and made private to its owner and group."""
         path = temporary_path(self)
         for text in (b"a\n", b"b\n"):
-            descriptor = logs.open_log(str(path))
+            descriptor = log_writer.open_log(str(path))
             os.write(descriptor, text)
             os.close(descriptor)
         self.assertEqual(path.read_bytes(), b"a\nb\n")
@@ -423,7 +424,7 @@ class LineWriterTests(SynchronousTestCase):
     def test_one_write_a_turn(self) -> None:
         """The lines of one turn are written in one call at its end, in order."""
         self.reactor.running = True
-        self.patch(logs, "isInIOThread", lambda: True)
+        self.patch(log_writer, "isInIOThread", lambda: True)
         written: list[bytes] = []
         write = os.write
 
@@ -444,7 +445,7 @@ class LineWriterTests(SynchronousTestCase):
     def test_from_another_thread(self) -> None:
         """A line of another thread wakes the reactor."""
         self.reactor.running = True
-        self.patch(logs, "isInIOThread", lambda: False)
+        self.patch(log_writer, "isInIOThread", lambda: False)
         self.writer.write(b"a\n")
         self.writer.write(b"b\n")
         self.assertEqual(self.reactor.getDelayedCalls(), [])
@@ -458,7 +459,7 @@ class LineWriterTests(SynchronousTestCase):
         sys.setswitchinterval(1e-6)
         self.addCleanup(sys.setswitchinterval, usual)
         path = temporary_path(self)
-        descriptor = logs.open_log(str(path))
+        descriptor = log_writer.open_log(str(path))
         self.addCleanup(os.close, descriptor)
         writer = LineWriter(descriptor, self.reactor)
 
@@ -521,7 +522,7 @@ class LineWriterTests(SynchronousTestCase):
 
     def _stuck_reader(self) -> None:
         size = fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, 65536)
-        self.patch(logs, "STUCK_READER_SECS", 0.01)
+        self.patch(log_writer, "STUCK_READER_SECS", 0.01)
         self.writer.write(b"x" * (2 * size) + b"\n")
         self.assertEqual(self.read(), b"x" * size)
         self.writer.write(b"a\n")
@@ -540,7 +541,7 @@ class LineWriterTests(SynchronousTestCase):
     def test_at_exit(self) -> None:
         """What waits when the process ends is written."""
         script = (
-            "import sys; from x121.logs import LineWriter\n"
+            "import sys; from x121.log_writer import LineWriter\n"
             "class R:\n running = True\n callLater = callFromThread = lambda *args: None\n"
             "LineWriter(1, R()).write(b'last\\n')"
         )
@@ -636,9 +637,9 @@ class BridgeTests(SynchronousTestCase):
 import logging, sys, warnings
 from twisted.internet import reactor
 from twisted.logger import Logger, globalLogBeginner
-from x121 import logs
+from x121 import log_writer, logs
 levels = logs.LogLevels.parse("info,log_legacy=info,stdout=info,stderr=info")
-writer = logs.LineWriter(logs.open_log("-"), reactor)
+writer = logs.LineWriter(log_writer.open_log("-"), reactor)
 globalLogBeginner.beginLoggingTo([logs.LogObserver(levels, logs.format_json, writer)])
 logs.bridge_standard_logging()
 Logger(namespace="x121").info("ours")

@@ -23,10 +23,12 @@ MAY_KNOW = {
     "x121.types": "",
     "x121.jsons": "",
     "x121.errors": "",
-    "x121.logs": "x121.jsons",
+    "x121.log_writer": "",
+    "x121.logs": "x121.jsons x121.log_writer",
+    "x121._parsers": "x121.types",
     "x121.systemd": "",
-    "x121.config": "x121.logs",
-    "x121.http": "x121.http x121.errors x121.jsons x121.logs",
+    "x121.config": "x121._parsers x121.logs x121.types",
+    "x121.http": "x121.http x121.errors x121.jsons x121.logs x121.types",
     "x121.middleware": "x121.middleware x121.http x121.errors x121.logs x121.config x121.jsons",
     "x121.db": "x121.db x121.errors x121.logs x121.types x121.config",
     "x121.ws": "x121.ws x121.errors x121.logs x121.types x121.config x121.jsons x121.http",
@@ -49,9 +51,10 @@ MAY_KNOW = {
         " x121.http x121.middleware x121.process x121.shutdown x121.systemd x121.ws"
     ),
     "x121.tap": (
-        "x121.logs x121.config x121.server x121.process x121.systemd x121.fast x121.api.routes"
+        "x121.logs x121.log_writer x121.config x121.server x121.process x121.systemd x121.fast"
+        " x121.api.routes"
     ),
-    "x121.cli": "x121.logs x121.config x121.db x121.server",
+    "x121.cli": "x121.logs x121.log_writer x121.config x121.db",
     "x121.testing": "x121",
 }
 

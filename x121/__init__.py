@@ -2,3 +2,5 @@
 
 Start reading in :mod:`x121.tap`.
 """
+
+__all__: list[str] = []

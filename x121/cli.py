@@ -14,6 +14,7 @@ from x121 import logs
 from x121.config import ConfigError, DbConfig, Loaded, ServerConfig, load
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations, status
+from x121.log_writer import LineWriter
 
 __all__ = ["main"]
 
@@ -125,7 +126,7 @@ def _log_to_standard_error(config: ServerConfig) -> None:
 
     descriptor = sys.stderr.fileno()
     to_line = logs.choose_format(config.log_format, descriptor)
-    writer = logs.LineWriter(descriptor, reactor)
+    writer = LineWriter(descriptor, reactor)
     observer = logs.LogObserver(config.log_level, to_line, writer)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     logs.bridge_standard_logging()

@@ -11,38 +11,35 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import io
-import ipaddress
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from dotenv.parser import parse_stream
 
+from x121 import _parsers as to
 from x121.logs import LogLevels
+from x121.types import IpNetwork
 
 __all__ = [
     "AppConfig",
     "ConfigError",
     "DbConfig",
-    "IpNetwork",
     "Loaded",
     "ServerConfig",
     "Setting",
+    "Variable",
     "WsConfig",
     "load",
     "variables",
 ]
 
 T = TypeVar("T")
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Source = Literal["environment", ".env", "default"]
 
 ENV_FILE = ".env"
 _MAX_ENV_FILE_BYTES = 1 << 20
-_DAY = 86_400.0
 
 
 class ConfigError(Exception):
@@ -54,126 +51,6 @@ class ConfigError(Exception):
     def __init__(self, problems: Iterable[str], log_format: str) -> None:
         super().__init__("wrong configuration:\n" + "\n".join(f"  {line}" for line in problems))
         self.log_format = log_format
-
-
-# --- parsers: text to value, or ValueError with what is allowed ---------------------------
-
-
-def _text(raw: str) -> str:
-    # Bytes that are not UTF-8 come from the environment as surrogates.
-    if "\0" in raw or (not raw.isascii() and any("\ud800" <= char <= "\udfff" for char in raw)):
-        raise ValueError("UTF-8 text without a NUL character")
-    return raw
-
-
-def _boolean(raw: str) -> bool:
-    known = {"true": True, "1": True, "false": False, "0": False}
-    try:
-        return known[raw.lower()]
-    except KeyError:
-        raise ValueError("true or false") from None
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(raw: str) -> int:
-        # int() would also take '1_000', ' 7' and other scripts' digits.
-        if not re.fullmatch(r"[0-9]{1,18}", raw) or not low <= int(raw) <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return int(raw)
-
-    return parse
-
-
-def _seconds(raw: str) -> float:
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", raw):
-        value = float(raw)
-        if 0 < value <= _DAY:
-            return value
-    raise ValueError("seconds above 0 and up to 86400, such as 30 or 0.5")
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        if raw.lower() not in allowed:
-            raise ValueError("one of " + ", ".join(allowed))
-        return raw.lower()
-
-    return parse
-
-
-def _path(raw: str) -> Path:
-    return Path(_text(raw))
-
-
-def _host(raw: str) -> str:
-    try:
-        address = ipaddress.ip_address(raw)
-        zone = getattr(address, "scope_id", None) or ""
-        if re.fullmatch(r"[A-Za-z0-9._-]*", zone):
-            return str(address)
-    except ValueError:
-        labels = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-        all_numeric = raw.replace(".", "").isdigit()
-        if len(raw) <= 253 and re.fullmatch(rf"{labels}(\.{labels})*", raw) and not all_numeric:
-            return raw
-    raise ValueError("an IP address or a host name, without a port")
-
-
-def _db_host(raw: str) -> str:
-    if not raw or raw.startswith("/"):
-        return _text(raw)  # the embedded server, or as libpq has it a folder with a UNIX socket
-    return _host(raw)
-
-
-def _comma_separated(raw: str) -> list[str]:
-    return [item.strip() for item in raw.split(",") if item.strip()]
-
-
-def _origins(raw: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_origin(item) for item in _comma_separated(raw)))
-
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def _origin(raw: str) -> str:
-    """Return ``raw`` as a browser would send it: lower case, no default port (RFC 6454)."""
-    allowed = "exact origins such as https://app.example.com:8443, separated by commas"
-    try:
-        parts = urlsplit(raw)
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"{allowed}; {_quoted(raw)} is no URL") from None
-    if raw == "*":
-        raise ValueError(f"{allowed}; '*' would let every site in with its users' cookies")
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        reason = "does not begin with http:// or https:// and a host"
-        raise ValueError(f"{allowed}; {_quoted(raw)} {reason}")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    origin = f"{parts.scheme}://{host}"
-    if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
-        origin += f":{port}"
-    spellings = (origin, f"{parts.scheme}://{host}:{port}")
-    if raw.lower() not in spellings or not re.fullmatch(r"[a-z0-9.:/_\[\]-]+", origin):
-        reason = "has more than scheme, host and port"
-        if not raw.isascii():
-            reason = "is not in the form that browsers send, such as https://xn--bcher-kva.example"
-        raise ValueError(f"{allowed}; {_quoted(raw)} {reason}")
-    return origin
-
-
-def _networks(raw: str) -> tuple[IpNetwork, ...]:
-    networks = []
-    allowed = "addresses or CIDR ranges such as 10.0.0.0/8, separated by commas"
-    for item in _comma_separated(raw):
-        try:
-            network = ipaddress.ip_network(item)
-        except ValueError as error:
-            raise ValueError(f"{allowed}; {_printable(str(error))}") from None
-        if "%" in item:
-            raise ValueError(f"{allowed}; {_quoted(item)} has a zone")
-        networks.append(network)
-    return tuple(networks)
 
 
 # --- the variables ------------------------------------------------------------------------
@@ -217,22 +94,22 @@ class Variable:
 class DbConfig:
     """Which PostgreSQL to use and how.  An empty ``host`` means the embedded one."""
 
-    host: str = _variable("DB_HOST", "", _db_host, "empty: run the embedded PostgreSQL")
-    port: int = _variable("DB_PORT", "5432", _integer(1, 65535), "TCP port")
-    name: str = _variable("DB_NAME", "trulience_x121", _text, "database")
-    user: str = _variable("DB_USER", "x121", _text, "role")
-    password: str = _variable("DB_PASSWORD", "", _text, "its password", secret=True)
-    ssl: bool = _variable("DB_SSL", "false", _boolean, "true: sslmode=require")
+    host: str = _variable("DB_HOST", "", to.db_host, "empty: run the embedded PostgreSQL")
+    port: int = _variable("DB_PORT", "5432", to.integer(1, 65535), "TCP port")
+    name: str = _variable("DB_NAME", "trulience_x121", to.text, "database")
+    user: str = _variable("DB_USER", "x121", to.text, "role")
+    password: str = _variable("DB_PASSWORD", "", to.text, "its password", secret=True)
+    ssl: bool = _variable("DB_SSL", "false", to.boolean, "true: sslmode=require")
     data_dir: Path = _variable(
-        "DB_DATA_DIR", "var/postgres", _path, "folder of the embedded PostgreSQL"
+        "DB_DATA_DIR", "var/postgres", to.path, "folder of the embedded PostgreSQL"
     )
-    pool_min: int = _variable("DB_POOL_MIN", "2", _integer(0, 1000), "connections kept open")
-    pool_max: int = _variable("DB_POOL_MAX", "10", _integer(1, 1000), "connections at most")
+    pool_min: int = _variable("DB_POOL_MIN", "2", to.integer(0, 1000), "connections kept open")
+    pool_max: int = _variable("DB_POOL_MAX", "10", to.integer(1, 1000), "connections at most")
     connect_timeout_secs: float = _variable(
-        "DB_CONNECT_TIMEOUT_SECS", "10", _seconds, "how long start waits for the database"
+        "DB_CONNECT_TIMEOUT_SECS", "10", to.seconds, "how long start waits for the database"
     )
     acquire_timeout_secs: float = _variable(
-        "DB_ACQUIRE_TIMEOUT_SECS", "5", _seconds, "how long a request waits for a connection"
+        "DB_ACQUIRE_TIMEOUT_SECS", "5", to.seconds, "how long a request waits for a connection"
     )
 
 
@@ -240,36 +117,36 @@ class DbConfig:
 class ServerConfig:
     """How HTTP is served, and what is logged."""
 
-    host: str = _variable("SERVER_HOST", "0.0.0.0", _host, "address to listen on")
-    port: int = _variable("SERVER_PORT", "3000", _integer(0, 65535), "TCP port; 0: any free one")
+    host: str = _variable("SERVER_HOST", "0.0.0.0", to.host, "address to listen on")
+    port: int = _variable("SERVER_PORT", "3000", to.integer(0, 65535), "TCP port; 0: any free one")
     cors_origins: tuple[str, ...] = _variable(
-        "CORS_ORIGINS", "http://localhost:5173", _origins, "pages that may call from a browser"
+        "CORS_ORIGINS", "http://localhost:5173", to.origins, "pages that may call from a browser"
     )
     request_timeout_secs: float = _variable(
-        "REQUEST_TIMEOUT_SECS", "30", _seconds, "how long a request may take"
+        "REQUEST_TIMEOUT_SECS", "30", to.seconds, "how long a request may take"
     )
     shutdown_timeout_secs: float = _variable(
-        "SHUTDOWN_TIMEOUT_SECS", "30", _seconds, "how long a stop may take"
+        "SHUTDOWN_TIMEOUT_SECS", "30", to.seconds, "how long a stop may take"
     )
     max_body_bytes: int = _variable(
-        "MAX_BODY_BYTES", "2097152", _integer(0, 1 << 40), "size of a request body"
+        "MAX_BODY_BYTES", "2097152", to.integer(0, 1 << 40), "size of a request body"
     )
     header_timeout_secs: float = _variable(
-        "HEADER_TIMEOUT_SECS", "10", _seconds, "how long a request's head may take to arrive"
+        "HEADER_TIMEOUT_SECS", "10", to.seconds, "how long a request's head may take to arrive"
     )
     keepalive_timeout_secs: float = _variable(
-        "KEEPALIVE_TIMEOUT_SECS", "75", _seconds, "how long an idle connection is kept"
+        "KEEPALIVE_TIMEOUT_SECS", "75", to.seconds, "how long an idle connection is kept"
     )
     trusted_proxies: tuple[IpNetwork, ...] = _variable(
-        "TRUSTED_PROXIES", "", _networks, "proxies whose X-Forwarded-* are believed"
+        "TRUSTED_PROXIES", "", to.networks, "proxies whose X-Forwarded-* are believed"
     )
     log_level: LogLevels = _variable(
         "LOG_LEVEL", "info", LogLevels.parse, "debug, info, warn or error, also per part"
     )
     log_format: str = _variable(
-        "LOG_FORMAT", "auto", _one_of("auto", "json", "console"), "form of the log's lines"
+        "LOG_FORMAT", "auto", to.one_of("auto", "json", "console"), "form of the log's lines"
     )
-    diagnostics: bool = _variable("DIAGNOSTICS", "false", _boolean, "true: mount /ws/echo")
+    diagnostics: bool = _variable("DIAGNOSTICS", "false", to.boolean, "true: mount /ws/echo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,19 +154,19 @@ class WsConfig:
     """How WebSockets are served."""
 
     heartbeat_interval_secs: float = _variable(
-        "WS_HEARTBEAT_INTERVAL_SECS", "30", _seconds, "time between pings"
+        "WS_HEARTBEAT_INTERVAL_SECS", "30", to.seconds, "time between pings"
     )
     pong_timeout_secs: float = _variable(
-        "WS_PONG_TIMEOUT_SECS", "10", _seconds, "how long an answer to a ping may take"
+        "WS_PONG_TIMEOUT_SECS", "10", to.seconds, "how long an answer to a ping may take"
     )
     max_message_bytes: int = _variable(
-        "WS_MAX_MESSAGE_BYTES", "1048576", _integer(1, 1 << 31), "size of a message"
+        "WS_MAX_MESSAGE_BYTES", "1048576", to.integer(1, 1 << 31), "size of a message"
     )
     send_buffer_bytes: int = _variable(
-        "WS_SEND_BUFFER_BYTES", "1048576", _integer(1, 1 << 31), "waiting per connection"
+        "WS_SEND_BUFFER_BYTES", "1048576", to.integer(1, 1 << 31), "waiting per connection"
     )
     allowed_origins: tuple[str, ...] = _variable(
-        "WS_ALLOWED_ORIGINS", "", _origins, "pages that may connect", falls_back_to="CORS_ORIGINS"
+        "WS_ALLOWED_ORIGINS", "", to.origins, "pages that may connect", falls_back_to="CORS_ORIGINS"
     )
 
 
@@ -352,7 +229,7 @@ def load(environ: Mapping[str, str], env_file: str | None = None) -> Loaded:
             try:
                 values[member.name] = variable.parse(raw)
             except ValueError as error:
-                problems.append(f"{name}={_printable(shown)} ({source}): expected {error}")
+                problems.append(f"{name}={to.printable(shown)} ({source}): expected {error}")
         if len(values) == len(dataclasses.fields(kind)):
             sections[section] = kind(**values)
     problems += _contradictions(sections)
@@ -420,15 +297,4 @@ def _unknown_names(file_values: Mapping[str, str]) -> Iterable[str]:
         nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
         if nearest or name.split("_")[0] in families:
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            yield f"{_printable(name)} in .env is not a variable of x121{hint}"
-
-
-def _printable(text: str) -> str:
-    """Return ``text`` fit for one line of a message: no control characters, not too long."""
-    safe = "".join(char if char.isprintable() else "?" for char in text)
-    return safe if len(safe) <= 100 else safe[:100] + "..."
-
-
-def _quoted(text: str) -> str:
-    """Return ``text`` as a message quotes it."""
-    return repr(text if len(text) <= 100 else text[:100] + "...")
+            yield f"{to.printable(name)} in .env is not a variable of x121{hint}"

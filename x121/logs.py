@@ -8,19 +8,15 @@ reactor turn in one call, so that a line costs no flush of its own.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import re
-import select
-import stat
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.logger import (
     ILogObserver,
@@ -30,15 +26,14 @@ from twisted.logger import (
     formatEvent,
 )
 from twisted.python.failure import Failure
-from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
 from x121 import jsons
+from x121.log_writer import LineWriter
 
 __all__ = [
     "REQUEST_ID",
     "Format",
-    "LineWriter",
     "LogLevels",
     "LogObserver",
     "bridge_standard_logging",
@@ -46,7 +41,6 @@ __all__ = [
     "format_console",
     "format_json",
     "last_line",
-    "open_log",
 ]
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -233,82 +227,7 @@ def last_line(message: str, name: str) -> str:
     return format_json(event).decode().rstrip()
 
 
-# --- writing ------------------------------------------------------------------------------
-
-# How long a reader of the log that lags behind is waited for, and the process stands still.
-STUCK_READER_SECS = 1.0
-
-
-def open_log(path: str) -> int:
-    """Return a file descriptor to append to ``path``; ``-`` is standard output."""
-    if path == "-":
-        return sys.stdout.fileno()
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-
-
-class _Reactor(Protocol):
-    running: bool
-
-    def callLater(self, delay: float, call: Any, /, *args: Any) -> Any: ...
-    def callFromThread(self, call: Any, /, *args: Any) -> Any: ...
-
-
-class LineWriter:
-    """Writes lines to a file descriptor, once a turn of ``reactor`` while that runs.
-
-    Lines come from any thread.  Before the reactor runs and after it stopped they are
-    written at once; what is left when the process ends is written by ``atexit``.
-    """
-
-    def __init__(self, descriptor: int, reactor: _Reactor) -> None:
-        self._descriptor = descriptor
-        self._reactor = reactor
-        self._lines: list[bytes] = []
-        self._scheduled = False
-        self._mid_line = False
-        self._patience_secs = STUCK_READER_SECS
-        # A pipe takes that much without blocking once it is writable (pipe(7)); a file and a
-        # terminal take everything.
-        is_pipe = not stat.S_ISREG(os.fstat(descriptor).st_mode) and not os.isatty(descriptor)
-        self._at_once = select.PIPE_BUF if is_pipe else sys.maxsize
-        atexit.register(self.flush)
-
-    def write(self, line: bytes) -> None:
-        """Write ``line`` by the end of this turn."""
-        self._lines.append(line)
-        if not self._reactor.running:
-            self.flush()
-        elif not self._scheduled:
-            self._scheduled = True
-            if isInIOThread():
-                self._reactor.callLater(0, self.flush)
-            else:
-                self._reactor.callFromThread(self.flush)
-
-    def flush(self) -> None:
-        """Write every line that waits.  A log that can't be written is nobody's request's fault."""
-        self._scheduled = False
-        lines, self._lines = self._lines, []
-        if lines and self._mid_line:
-            lines.insert(0, b"\n")  # what was written last is a part of a line that was given up
-        data = memoryview(b"".join(lines))
-        while data:
-            try:
-                if not self._is_writable():
-                    return
-                written = os.write(self._descriptor, data[: self._at_once])
-            except OSError:
-                return
-            self._mid_line = data[written - 1] != ord("\n")
-            data = data[written:]
-
-    def _is_writable(self) -> bool:
-        """Whether a write won't block.  A reader who is stuck is waited for only once."""
-        if self._at_once == sys.maxsize:
-            return True
-        writable = select.select([], [self._descriptor], [], self._patience_secs)[1]
-        self._patience_secs = STUCK_READER_SECS if writable else 0.0
-        return bool(writable)
+# --- observing -----------------------------------------------------------------------------
 
 
 @implementer(ILogObserver)

@@ -18,6 +18,7 @@ from twisted.python import usage
 from x121 import logs
 from x121.api.routes import routes
 from x121.config import ConfigError, Loaded, load
+from x121.log_writer import LineWriter, open_log
 from x121.process import Exit, Signals
 from x121.server import MakeRoutes, Server
 from x121.systemd import Notifier
@@ -59,10 +60,10 @@ def makeService(options: Options, make_routes: MakeRoutes = routes) -> MultiServ
     loaded: Loaded = options["loaded"]
     config = loaded.config
     try:
-        log_file = logs.open_log(options.log_file)
+        log_file = open_log(options.log_file)
     except OSError as error:
         raise SystemExit(f"x121: cannot log to {options.log_file}: {error.strerror}") from None
-    writer = logs.LineWriter(log_file, reactor)
+    writer = LineWriter(log_file, reactor)
     to_line = logs.choose_format(config.server.log_format, log_file)
     service = _LoggedService(logs.LogObserver(config.server.log_level, to_line, writer))
 

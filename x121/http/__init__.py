@@ -3,3 +3,5 @@
 ``site.py`` knows the open connections, ``channel.py`` reads one of them, ``head.py`` judges
 what was read, ``request.py`` is what wrappers and handlers hold.
 """
+
+__all__: list[str] = []

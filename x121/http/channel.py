@@ -12,7 +12,7 @@ import enum
 import io
 import re
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport, ITCPTransport
@@ -34,9 +34,6 @@ from x121.errors import (
 from x121.http.deadlines import Deadlines
 from x121.http.head import MAX_TARGET_BYTES, check_head, serve_as_1_1
 from x121.http.request import Request
-
-if TYPE_CHECKING:
-    from x121.http.site import Site
 
 __all__ = ["Channel", "Phase"]
 
@@ -78,6 +75,18 @@ class Phase(enum.IntEnum):
     def between_requests(self) -> bool:
         """Whether nothing of a request has arrived."""
         return self <= Phase.IDLE
+
+
+class Site(Protocol):
+    """What a connection asks of its site."""
+
+    draining: bool
+    max_body_bytes: int
+    deadlines: dict[Phase, Deadlines[Channel] | None]
+
+    def opened(self, channel: Channel, /) -> None: ...
+    def closed(self, channel: Channel, /) -> None: ...
+    def date(self) -> bytes: ...
 
 
 @implementer(IHalfCloseableProtocol)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Sequence
 
-__all__ = ["Network", "forwarded_for", "make_trust"]
+from x121.types import IpNetwork
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+__all__ = ["forwarded_for", "make_trust"]
 
 
-def make_trust(networks: Sequence[Network]) -> Callable[[str], bool]:
+def make_trust(networks: Sequence[IpNetwork]) -> Callable[[str], bool]:
     """Return a function that tells whether an address, as text, is in one of ``networks``.
 
     An IPv4 address that came over an IPv6 socket (``::ffff:10.0.0.1``) counts as IPv4.

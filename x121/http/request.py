@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
@@ -26,13 +26,27 @@ from x121.http.proxies import forwarded_for
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
 
-    from x121.http.channel import Channel
-    from x121.http.site import Site
-
 __all__ = ["BeforeHead", "Request"]
 
 BeforeHead = Callable[["Request"], bytes | None]
 """Called before the head of an answer is written; may return a body that replaces it."""
+
+
+class Site(Protocol):
+    """What a request asks of its site."""
+
+    resource: IResource
+    max_body_bytes: int
+    trusts: Callable[[str], bool]
+
+
+class Channel(Protocol):
+    """What a request asks of its connection, besides what Twisted's does."""
+
+    site: Any
+
+    def overflow(self) -> None: ...
+    def abandon(self, request: Request) -> None: ...
 
 
 class Request(server.Request):
@@ -41,12 +55,11 @@ class Request(server.Request):
     ``request_id`` is the id that every log line and the answer carry.  ``refusal`` is set
     where the request can't be served at all, ``overflowed`` where its body is larger than
     the channel reads.  ``running`` is what the handler waits for, to be cancelled with it.
-    ``received_at`` is when the request was complete, in the clock's seconds.  ``url_map``
-    makes URLs of routes.
+    ``url_map`` makes URLs of routes.
     """
 
-    channel: Channel
-    site: Site
+    channel: Channel  # type: ignore[assignment]  # as much of it as is used here
+    site: Site  # type: ignore[assignment]
     prepath: list[bytes]
     postpath: list[bytes]
     url_map: MapAdapter
@@ -58,7 +71,6 @@ class Request(server.Request):
         super().__init__(channel, queued, parsePOSTFormSubmission=False)
         self.site = channel.site
         self.request_id = "-"
-        self.received_at = 0.0
         self.refusal: AppError | None = None
         self.overflowed = False
         self.running: Deferred[Any] | None = None
@@ -132,7 +144,6 @@ class Request(server.Request):
         Context().run(self._process)
 
     def _process(self) -> None:
-        self.received_at = self.site.clock.seconds()
         self.prepath = []
         self.postpath = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
         try:

@@ -14,8 +14,9 @@ from twisted.web.resource import IResource
 from x121.errors import ServiceUnavailable
 from x121.http.channel import Channel, Phase
 from x121.http.deadlines import Deadlines
-from x121.http.proxies import Network, make_trust
+from x121.http.proxies import make_trust
 from x121.http.request import Request
+from x121.types import IpNetwork
 
 __all__ = ["Site"]
 
@@ -45,7 +46,7 @@ class Site(server.Site):
         head_timeout_secs: float,
         body_timeout_secs: float,
         idle_timeout_secs: float,
-        trusted_proxies: Sequence[Network] = (),
+        trusted_proxies: Sequence[IpNetwork] = (),
     ) -> None:
         super().__init__(resource, reactor=clock)
         self.clock = clock

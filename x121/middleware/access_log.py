@@ -32,21 +32,22 @@ class AccessLog(Wrapper):
 
     def render(self, request: Request) -> Rendered:
         """Handle the request and log it when it is over."""
+        begun = self._clock.seconds()
         request.notifyFinish().addCallbacks(
-            self._answered, self._left, callbackArgs=(request,), errbackArgs=(request,)
+            self._answered, self._left, callbackArgs=(request, begun), errbackArgs=(request, begun)
         )
         return super().render(request)
 
-    def _answered(self, _: None, request: Request) -> None:
-        self._write(request, request.code)
+    def _answered(self, _: None, request: Request, begun: float) -> None:
+        self._write(request, request.code, begun)
 
-    def _left(self, _: Failure, request: Request) -> None:
+    def _left(self, _: Failure, request: Request, begun: float) -> None:
         # We may have hung up ourselves, on an answer that failed half-way.
         error = request.failed_late
-        self._write(request, CLIENT_CLOSED_REQUEST if error is None else error.status)
+        self._write(request, CLIENT_CLOSED_REQUEST if error is None else error.status, begun)
 
-    def _write(self, request: Request, status: int) -> None:
-        duration = self._clock.seconds() - request.received_at
+    def _write(self, request: Request, status: int, begun: float) -> None:
+        duration = self._clock.seconds() - begun
         _log.info(
             "",
             method=request.method.decode("latin-1"),

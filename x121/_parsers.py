@@ -1,0 +1,171 @@
+"""From the text of a variable to its value.
+
+Each parser returns the value or raises :class:`ValueError` with what is allowed, as it stands
+after "expected" in a message.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from x121.types import IpNetwork
+
+__all__ = [
+    "boolean",
+    "db_host",
+    "host",
+    "integer",
+    "networks",
+    "one_of",
+    "origins",
+    "path",
+    "printable",
+    "seconds",
+    "text",
+]
+
+_DAY = 86_400.0
+
+
+def text(raw: str) -> str:
+    """Return ``raw`` as it is, if it can be text for PostgreSQL and the system."""
+    # Bytes that are not UTF-8 come from the environment as surrogates.
+    if "\0" in raw or (not raw.isascii() and any("\ud800" <= char <= "\udfff" for char in raw)):
+        raise ValueError("UTF-8 text without a NUL character")
+    return raw
+
+
+def boolean(raw: str) -> bool:
+    """Return what ``true`` or ``false`` means."""
+    known = {"true": True, "1": True, "false": False, "0": False}
+    try:
+        return known[raw.lower()]
+    except KeyError:
+        raise ValueError("true or false") from None
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from ``low`` to ``high``."""
+
+    def parse(raw: str) -> int:
+        # int() would also take '1_000', ' 7' and other scripts' digits.
+        if not re.fullmatch(r"[0-9]{1,18}", raw) or not low <= int(raw) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(raw)
+
+    return parse
+
+
+def seconds(raw: str) -> float:
+    """Return a time; fractions are allowed."""
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", raw):
+        value = float(raw)
+        if 0 < value <= _DAY:
+            return value
+    raise ValueError("seconds above 0 and up to 86400, such as 30 or 0.5")
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """Return a parser of one word of several, in any case."""
+
+    def parse(raw: str) -> str:
+        if raw.lower() not in allowed:
+            raise ValueError("one of " + ", ".join(allowed))
+        return raw.lower()
+
+    return parse
+
+
+def path(raw: str) -> Path:
+    """Return a path of the system."""
+    return Path(text(raw))
+
+
+def host(raw: str) -> str:
+    """Return an address, or a host name as RFC 1123 has it."""
+    try:
+        address = ipaddress.ip_address(raw)
+        zone = getattr(address, "scope_id", None) or ""
+        if re.fullmatch(r"[A-Za-z0-9._-]*", zone):
+            return str(address)
+    except ValueError:
+        labels = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+        all_numeric = raw.replace(".", "").isdigit()
+        if len(raw) <= 253 and re.fullmatch(rf"{labels}(\.{labels})*", raw) and not all_numeric:
+            return raw
+    raise ValueError("an IP address or a host name, without a port")
+
+
+def db_host(raw: str) -> str:
+    """Return a host, a folder with a socket, or nothing."""
+    if not raw or raw.startswith("/"):
+        return text(raw)  # the embedded server, or as libpq has it a folder with a UNIX socket
+    return host(raw)
+
+
+def _comma_separated(raw: str) -> list[str]:
+    return [item.strip() for item in raw.split(",") if item.strip()]
+
+
+def origins(raw: str) -> tuple[str, ...]:
+    """Return origins, each once and as a browser writes it."""
+    return tuple(dict.fromkeys(_origin(item) for item in _comma_separated(raw)))
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def _origin(raw: str) -> str:
+    """Return ``raw`` as a browser would send it: lower case, no default port (RFC 6454)."""
+    allowed = "exact origins such as https://app.example.com:8443, separated by commas"
+    try:
+        parts = urlsplit(raw)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{allowed}; {_quoted(raw)} is no URL") from None
+    if raw == "*":
+        raise ValueError(f"{allowed}; '*' would let every site in with its users' cookies")
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        reason = "does not begin with http:// or https:// and a host"
+        raise ValueError(f"{allowed}; {_quoted(raw)} {reason}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    origin = f"{parts.scheme}://{host}"
+    if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
+        origin += f":{port}"
+    spellings = (origin, f"{parts.scheme}://{host}:{port}")
+    if raw.lower() not in spellings or not re.fullmatch(r"[a-z0-9.:/_\[\]-]+", origin):
+        reason = "has more than scheme, host and port"
+        if not raw.isascii():
+            reason = "is not in the form that browsers send, such as https://xn--bcher-kva.example"
+        raise ValueError(f"{allowed}; {_quoted(raw)} {reason}")
+    return origin
+
+
+def networks(raw: str) -> tuple[IpNetwork, ...]:
+    """Return ranges of addresses."""
+    networks = []
+    allowed = "addresses or CIDR ranges such as 10.0.0.0/8, separated by commas"
+    for item in _comma_separated(raw):
+        try:
+            network = ipaddress.ip_network(item)
+        except ValueError as error:
+            raise ValueError(f"{allowed}; {printable(str(error))}") from None
+        if "%" in item:
+            raise ValueError(f"{allowed}; {_quoted(item)} has a zone")
+        networks.append(network)
+    return tuple(networks)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` fit for one line of a message: no control characters, not too long."""
+    safe = "".join(char if char.isprintable() else "?" for char in text)
+    return safe if len(safe) <= 100 else safe[:100] + "..."
+
+
+def _quoted(text: str) -> str:
+    """Return ``text`` as a message quotes it."""
+    return repr(text if len(text) <= 100 else text[:100] + "...")

@@ -13,8 +13,11 @@ from twisted.python.threadable import isInIOThread
 
 __all__ = ["LineWriter", "open_log"]
 
-# How long a reader of the log that lags behind is waited for, and the process stands still.
+# How long a process that has no reactor, or none any more, waits for a reader that lags behind.
 STUCK_READER_SECS = 1.0
+# How soon a reader that lags behind is tried again, and how much is kept for it.
+RETRY_SECS = 0.05
+MAX_BACKLOG_BYTES = 4 << 20
 
 
 def open_log(path: str) -> int:
@@ -44,11 +47,12 @@ class LineWriter:
         self._lines: list[bytes] = []
         self._scheduled = False
         self._mid_line = False
-        self._patience_secs = STUCK_READER_SECS
+        self._backlog = memoryview(b"")
         # A pipe takes that much without blocking once it is writable (pipe(7)); a file and a
         # terminal take everything.
-        is_pipe = not stat.S_ISREG(os.fstat(descriptor).st_mode) and not os.isatty(descriptor)
-        self._at_once = select.PIPE_BUF if is_pipe else sys.maxsize
+        mode = os.fstat(descriptor).st_mode
+        self._is_pipe = not stat.S_ISREG(mode) and not os.isatty(descriptor)
+        self._at_once = select.PIPE_BUF if self._is_pipe else sys.maxsize
         atexit.register(self.flush)
 
     def write(self, line: bytes) -> None:
@@ -64,26 +68,37 @@ class LineWriter:
                 self._reactor.callFromThread(self.flush)
 
     def flush(self) -> None:
-        """Write every line that waits.  A log that can't be written is nobody's request's fault."""
+        """Write every line that waits, as far as the reader takes them.
+
+        While the reactor runs it is never kept waiting: what the reader doesn't take is tried
+        again soon, and given up past ``MAX_BACKLOG_BYTES``.
+        """
         self._scheduled = False
         lines, self._lines = self._lines, []
-        if lines and self._mid_line:
-            lines.insert(0, b"\n")  # what was written last is a part of a line that was given up
-        data = memoryview(b"".join(lines))
+        left = self._write_some(memoryview(b"".join([self._backlog, *lines])))
+        if len(left) > MAX_BACKLOG_BYTES or not self._reactor.running:
+            # The next line must not be taken for the rest of one that was given up.
+            left = memoryview(b"\n" if self._mid_line else b"")
+        self._backlog = left
+        if left and self._reactor.running:
+            self._scheduled = True
+            self._reactor.callLater(RETRY_SECS, self.flush)
+
+    def _write_some(self, data: memoryview) -> memoryview:
+        """Return what could not be written."""
+        patience_secs = 0.0 if self._reactor.running else STUCK_READER_SECS
         while data:
             try:
-                if not self._is_writable():
-                    return
+                if self._is_pipe and not self._is_writable(patience_secs):
+                    break
                 written = os.write(self._descriptor, data[: self._at_once])
+            except BlockingIOError:
+                break
             except OSError:
-                return
+                return memoryview(b"")  # nobody will ever read it
             self._mid_line = data[written - 1] != ord("\n")
             data = data[written:]
+        return data
 
-    def _is_writable(self) -> bool:
-        """Whether a write won't block.  A reader who is stuck is waited for only once."""
-        if self._at_once == sys.maxsize:
-            return True
-        writable = select.select([], [self._descriptor], [], self._patience_secs)[1]
-        self._patience_secs = STUCK_READER_SECS if writable else 0.0
-        return bool(writable)
+    def _is_writable(self, patience_secs: float) -> bool:
+        return bool(select.select([], [self._descriptor], [], patience_secs)[1])

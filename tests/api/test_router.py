@@ -81,6 +81,19 @@ class Kinds:
         request.finish()
         return NOT_DONE_YET
 
+    @router.route("/own-plain")
+    def own_plain(self, request: Request) -> None:
+        request.write(b"own")
+        request.finish()
+
+    @router.route("/twice")
+    def twice(self, request: Request) -> str:
+        return "first"
+
+    @router.route("/twice", endpoint="again")
+    def again(self, request: Request) -> str:
+        return "second"
+
     @router.route("/response")
     async def response(self, request: Request) -> Response:
         return Response(code=202, headers={"X-A": "b"}, body="accepted")
@@ -166,6 +179,12 @@ class HandlerTests(AppTestCase):
     def test_own_answer(self) -> None:
         """A handler may write and finish by itself."""
         self.assertEqual(self.body("/test/own"), "own")
+        self.assertEqual(self.body("/test/own-plain"), "own")
+        self.assertEqual(self.server.lines("x121.errors"), [])
+
+    def test_first_route_wins(self) -> None:
+        """Of two routes that are alike the first one is served."""
+        self.assertEqual(self.body("/test/twice"), "first")
 
     def test_klein_response(self) -> None:
         """Klein's Response has its status, headers and body."""

@@ -273,16 +273,60 @@ class FlowTests(AppTestCase):
     """Clients that don't take their answers, and those that close their side."""
 
     def test_no_answers_pile_up(self) -> None:
-        """While a client doesn't take its answers, no further request of its is begun."""
+        """While a client doesn't take its answers, only one further request is begun."""
         app = self.app()
         connection = app.connect()
         connection.send(GET)
         connection.channel.pauseProducing()  # as TCP does when its buffer is full
         connection.send(GET * 10)
-        self.assertEqual(len(app.log), 1)
+        self.assertEqual(len(app.log), 2)
         connection.channel.resumeProducing()
         self.assertEqual(len(app.log), 11)
         self.assertFalse(connection.closed)
+
+    def test_no_requests_pile_up(self) -> None:
+        """What a client sends that doesn't take its answers is not read without end."""
+        connection = self.app().connect()
+        connection.send(GET)
+        connection.channel.pauseProducing()
+        for _ in range(20):
+            connection.send(GET * 100)
+        self.assertEqual(connection.transport.producerState, "paused")
+        connection.channel.resumeProducing()
+        self.assertEqual(connection.transport.producerState, "producing")
+
+    def test_order(self) -> None:
+        """What came before the client stopped taking answers stays before what came after.
+
+        Were it not so, the body of a request could be taken for a request.
+        """
+        app = self.app(lambda app: Keeper(app, []).router)
+        connection = app.connect()
+        later = b"GET /test/later HTTP/1.1\r\nHost: a\r\n\r\n"
+        connection.send(later + b"POST /test/echo HTTP/1.1\r\nHost: a\r\n")
+        connection.channel.pauseProducing()
+        connection.send(b"Content-Length: %d\r\n\r\n" % len(GET))
+        connection.send(GET)
+        app.clock.advance(5)
+        connection.send(later)
+        connection.channel.resumeProducing()
+        bodies = [connection.response().body for _ in range(2)]
+        self.assertEqual(bodies, [b"later", GET])
+        app.clock.advance(5)
+        self.assertEqual(connection.response().body, b"later")
+        self.assertEqual(len(app.lines("x121.access")), 3)
+
+    def test_all_that_came_before_a_closed_side_is_answered(self) -> None:
+        """A client that closes its side gets the answers to what it had sent, however slowly."""
+        app = self.app()
+        connection = app.connect()
+        connection.channel.pauseProducing()
+        connection.send(GET * 5)
+        connection.channel.readConnectionLost()
+        self.assertFalse(connection.closed)
+        connection.channel.resumeProducing()
+        self.assertEqual(len(app.log), 5)
+        self.assertTrue(connection.closed)
 
     def test_nothing_is_kept(self) -> None:
         """What was to be sent is freed with its connection, without a garbage collection."""
@@ -326,6 +370,11 @@ class Keeper:
     def now(self, request: Request) -> str:
         self._kept.append(weakref.ref(request))
         return "now"
+
+    @router.route("/echo", methods=["POST"])
+    def echo(self, request: Request) -> bytes:
+        body: bytes = request.content.read()  # type: ignore[union-attr]
+        return body
 
     @router.route("/later")
     async def later(self, request: Request) -> str:

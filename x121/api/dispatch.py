@@ -46,10 +46,11 @@ class Dispatch(Resource):
             raise ValueError("error handlers are not called: raise x121.errors.AppError instead")
         self._application = application
         self._map = application.url_map.bind("")
-        # werkzeug prefers a rule without arguments, so these need not be looked for in the map.
+        # werkzeug prefers a rule without arguments, and of two that are alike the first; so
+        # these need not be looked for in the map.
         self._static = {
             (rule.rule.encode(), method.encode()): rule.endpoint
-            for rule in application.url_map.iter_rules()
+            for rule in reversed(list(application.url_map.iter_rules()))
             if not rule.arguments and rule.redirect_to is None
             for method in rule.methods or ()
         }
@@ -62,6 +63,8 @@ class Dispatch(Resource):
             result = self._call(endpoint, request, arguments)
         except HTTPException as exception:
             return _answer_exception(exception, request)
+        if request.is_over:  # the handler wrote and finished by itself
+            return NOT_DONE_YET
         return self._answer(result, request)
 
     def _match(self, request: Request) -> tuple[str, dict[str, Any]]:

@@ -112,6 +112,8 @@ class Channel(http.HTTPChannel):
         self._head_lines = 0
         self._lingered_bytes = 0
         self._secure = False
+        self._read_all = False
+        self._held_back = False
 
     # --- the connection ---
 
@@ -140,25 +142,27 @@ class Channel(http.HTTPChannel):
         That it still reads can't be told from that it has left, so what it waits for is
         cancelled; but an answer that is written is sent.
         """
-        if self.in_flight and not self.is_sending:
+        self._read_all = True
+        if self.phase in (Phase.HEAD, Phase.BODY, Phase.ANSWER):
             self.abort()
         else:
-            self.close()
+            self._close_if_read_all()
 
     def writeConnectionLost(self) -> None:
         """We closed our side: nothing to do."""
 
-    def pauseProducing(self) -> None:
-        """Begin no further request, too, while the client doesn't take its answers."""
-        self.paused = True
-        super().pauseProducing()
+    def _close_if_read_all(self) -> None:
+        """Close, if the client will send no more and all that it sent is answered."""
+        more = self._held_back or self._busyReceiving or self._buffer or self._dataBuffer
+        if self._read_all and self.phase.between_requests and not more:
+            self.close()
 
     def resumeProducing(self) -> None:
-        """Go on with what has arrived."""
-        self.paused = False
+        """Go on, now that the client has taken what was written."""
         super().resumeProducing()
-        if self._buffer and self.phase is not Phase.CLOSING:
-            self.dataReceived(b"")
+        if self._held_back:
+            self._held_back = False
+            self._begin_next()
 
     def stopProducing(self) -> None:
         """Do nothing yet: :meth:`connectionLost` comes next, and tells handlers first.
@@ -172,7 +176,7 @@ class Channel(http.HTTPChannel):
             self._linger(len(data))
             return
         LineReceiver.dataReceived(self, data)
-        if not (self._busyReceiving or self.paused):
+        if not self._busyReceiving:
             self._judge_the_rest()
 
     def _judge_the_rest(self) -> None:
@@ -311,8 +315,14 @@ class Channel(http.HTTPChannel):
         """Take a part of a body, or keep what comes behind it for later."""
         if self.phase is Phase.CLOSING:
             self._linger(len(data))
-        else:
-            super().rawDataReceived(data)
+            return
+        super().rawDataReceived(data)
+        # Twisted relies on the transport's being paused while the client takes nothing, which it
+        # is not if a request was handled when that began.
+        if self._waitingForTransport and self._handlingRequest:
+            kept = sum(map(len, self._dataBuffer))
+            if kept > self._optimisticEagerReadSize:
+                self._networkProducer.pauseProducing()
 
     # --- the answer ---
 
@@ -372,13 +382,30 @@ class Channel(http.HTTPChannel):
             # An answer that began before the drain didn't know that it is the last.
             self.persistent = self.persistent and not self.site.draining
             self._enter(Phase.IDLE if self.persistent else Phase.CLOSING)
-            super().requestDone(request)
+            if self.persistent and self._waitingForTransport:
+                # Answers that nobody takes would pile up.  What arrives meanwhile is kept, in
+                # order and within bounds, as it is while a request is handled.
+                self._held_back = True
+                self.requests.remove(request)
+            else:
+                super().requestDone(request)
+                self._close_if_read_all()
             return
         del self.requests[0]
         if ITCPTransport.providedBy(self.transport):
             _close_our_side(self.transport)
         else:
             self.loseConnection()
+
+    def _begin_next(self) -> None:
+        """Do the rest of what Twisted does when a request is done."""
+        self._enter(Phase.IDLE)
+        self._networkProducer.resumeProducing()
+        self._handlingRequest = False
+        kept = b"".join(self._dataBuffer)
+        self._dataBuffer = []
+        self.setLineMode(kept)
+        self._close_if_read_all()
 
     def _linger(self, received: int) -> None:
         self._lingered_bytes += received

@@ -269,6 +269,9 @@ class AcceptanceTests(AppTestCase):
         self.assertNotIn("server", self.app().request("GET", "/health").headers)
 
 
+_SCHEDULE = ("pausing", "resuming", "waiting")
+
+
 class FlowTests(AppTestCase):
     """Clients that don't take their answers, and those that close their side."""
 
@@ -316,6 +319,36 @@ class FlowTests(AppTestCase):
         self.assertEqual(connection.response().body, b"later")
         self.assertEqual(len(app.lines("x121.access")), 3)
 
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.lists(st.sampled_from(["now", "later", "post", "chunked"]), min_size=1, max_size=8),
+        st.lists(
+            st.tuples(st.integers(1, 90), st.sampled_from(["pausing", "resuming", "waiting"]))
+        ),
+    )
+    def test_any_schedule(self, kinds: list[str], steps: list[tuple[int, str]]) -> None:
+        """Requests are answered in their order, however they come and are taken."""
+        patient = dict.fromkeys(("HEADER_TIMEOUT_SECS", "REQUEST_TIMEOUT_SECS"), "86400")
+        app = App(lambda app: Keeper(app, []).router, **patient)
+        self.addCleanup(app.close)
+        connection = app.connect()
+        data = b"".join(_numbered(kind, number) for number, kind in enumerate(kinds))
+        for size, then in steps:
+            connection.send(data[:size])
+            data = data[size:]
+            if then == "pausing":
+                connection.channel.pauseProducing()
+            elif then == "resuming":
+                connection.channel.resumeProducing()
+            else:
+                app.clock.advance(5)
+        connection.send(data)
+        connection.channel.resumeProducing()
+        app.clock.pump([5] * len(kinds))
+        bodies = [connection.response().body for _ in kinds]
+        self.assertEqual(bodies, [b"%d" % number for number in range(len(kinds))])
+        self.assertEqual(connection.received, b"")
+
     def test_all_that_came_before_a_closed_side_is_answered(self) -> None:
         """A client that closes its side gets the answers to what it had sent, however slowly."""
         app = self.app()
@@ -359,6 +392,18 @@ class FlowTests(AppTestCase):
         self.assertEqual([line["status"] for line in app.log], [499])
 
 
+def _numbered(kind: str, number: int) -> bytes:
+    """Return a request whose answer is ``number``, as text."""
+    text = b"%d" % number
+    if kind == "post":
+        head = b"POST /test/echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s"
+        return head % (len(text), text)
+    if kind == "chunked":
+        head = b"POST /test/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        return head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(text), text)
+    return b"GET /test/%s/%s HTTP/1.1\r\nHost: a\r\n\r\n" % (kind.encode(), text)
+
+
 class Keeper:
     router = Router()
 
@@ -375,6 +420,15 @@ class Keeper:
     def echo(self, request: Request) -> bytes:
         body: bytes = request.content.read()  # type: ignore[union-attr]
         return body
+
+    @router.route("/now/<number>")
+    def numbered_now(self, request: Request, number: str) -> str:
+        return number
+
+    @router.route("/later/<number>")
+    async def numbered_later(self, request: Request, number: str) -> str:
+        await deferLater(self._app.clock, 5)
+        return number
 
     @router.route("/later")
     async def later(self, request: Request) -> str:

@@ -12,11 +12,11 @@ unexport PYTHONPATH PYTHONHOME
 .PHONY: run test lint types bench wheel clean
 
 run: $(VENV)/.run
-	@echo "==> Starting the server: see http://localhost:$${SERVER_PORT:-3000}/health; Ctrl-C stops it"
+	@echo "==> Starting the server; Ctrl-C stops it"
 	$(BIN)/twistd -n --pidfile= x121
 
 test: $(VENV)/.test
-	@echo "==> Running the tests"
+	@echo "==> Running the tests, which takes a minute or two"
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test

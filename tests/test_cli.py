@@ -129,7 +129,7 @@ def test_migrate(tmp_path: Path, environ: dict[str, str]) -> None:
     ended = x121("migrate", "--status", environ=environ, folder=tmp_path)
     assert (ended.code, ended.output[0].split()[:2]) == (0, [FIRST, "applied"])
     ended = x121("migrate", "--dry-run", environ=environ, folder=tmp_path)
-    assert (ended.code, ended.output) == (0, [])
+    assert (ended.code, ended.output) == (0, ["nothing to apply"])
 
 
 @pytest.mark.parametrize(

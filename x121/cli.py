@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
 from typing import Any
 
 from twisted.internet.task import react
@@ -84,6 +85,8 @@ class Migrate(_Command):
             await migrate(db, migrations, reactor=reactor)
             return
         states = await status(db, migrations, reactor=reactor)
+        if self["dry-run"] and all(state.state == "applied" for state in states):
+            _say("nothing to apply")
         for state in states:
             if self["dry-run"] and state.state == "applied":
                 continue
@@ -100,6 +103,11 @@ class Options(usage.Options):
         ["check", None, Check, "Print the configuration and where each value came from"],
         ["migrate", None, Migrate, "Apply the pending migrations, or print their state"],
     ]
+
+    def opt_version(self) -> None:
+        """Print the version of x121 and exit."""
+        _say(f"x121 {version('x121')}")
+        sys.exit(0)
 
     def postOptions(self) -> None:
         """Refuse to do nothing."""

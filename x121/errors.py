@@ -254,7 +254,7 @@ def as_app_error(error: BaseException) -> AppError:
         return error
     if isinstance(error, psycopg2.Error):
         return DatabaseError(error)
-    panic = Panic(type(error).__name__)
+    panic = Panic(f"{type(error).__name__}: {error}")
     panic.__cause__ = error
     return panic
 

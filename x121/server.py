@@ -7,9 +7,11 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
+import psycopg2
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError, DNSLookupError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -19,9 +21,10 @@ from x121.api.router import Router
 from x121.api.routes import routes
 from x121.app_state import AppState, Lifecycle, Stage
 from x121.config import AppConfig
-from x121.db.embedded import EmbeddedPostgres
-from x121.db.migrations import migrate, read_migrations
+from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from x121.db.migrations import MigrationError, migrate, read_migrations
 from x121.db.pool import make_pool
+from x121.errors import ServiceUnavailable
 from x121.http.site import Site
 from x121.middleware import wrap
 from x121.process import Exit
@@ -35,6 +38,16 @@ _log = Logger(namespace="x121.server")
 # A request that is out of time cancels its query.  PostgreSQL's own limit, for queries that this
 # does not reach, comes after it: an error of the query's would be the answer instead of the 408.
 _STATEMENT_GRACE_SECS = 5.0
+
+# What keeps a server from starting that is no fault in the code: one line says it all.
+_EXPECTED = (
+    EmbeddedPostgresError,
+    MigrationError,
+    psycopg2.Error,
+    ServiceUnavailable,
+    CannotListenError,
+    DNSLookupError,
+)
 
 MakeRoutes = Callable[[AppState], Router]
 
@@ -138,8 +151,10 @@ class Server(Service):
         if self._running.lifecycle.stage is Stage.DRAINING:
             return  # stopped while it booted
         self._exit_code = 1
-        _log.error("Start failed: {reason}", reason=_one_line(failure))
-        _log.debug("{log_failure}", log_failure=failure)
+        if failure.check(*_EXPECTED):
+            _log.error("Start failed: {reason}", reason=_one_line(failure))
+        else:
+            _log.failure("Start failed: {reason}", failure, reason=_one_line(failure))
         self._reactor.callWhenRunning(self._reactor.stop)
 
     # --- stop ---

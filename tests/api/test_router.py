@@ -141,7 +141,6 @@ class HandlerTests(AppTestCase):
         """Plain, Deferred and coroutine handlers are all served."""
         for kind in ("text ü", "bytes", "deferred", "fired", "coroutine"):
             self.assertEqual(self.body("/test/" + kind.split()[0]), kind)
-        self.assertEqual(self.body("/test/nothing"), "")
         self.assertEqual(self.body("/test/streamed"), "one,two")
 
     def test_length(self) -> None:
@@ -170,10 +169,11 @@ class HandlerTests(AppTestCase):
         self.assertNotIn("content-length", response.headers)
 
     def test_unfit_results(self) -> None:
-        """What is no answer is a fault that says what would be one."""
-        response = self.server.request("GET", "/test/dict")
-        self.assertEqual((response.status, response.json["code"]), (500, "PANIC"))
-        self.assertIn("json_response", self.server.lines("x121.errors")[0]["traceback"])
+        """What is no answer is a fault that says what would be one; a forgotten return, too."""
+        for path in ("/test/dict", "/test/nothing"):
+            response = self.server.request("GET", path)
+            self.assertEqual((response.status, response.json["code"]), (500, "PANIC"))
+            self.assertIn("json_response", self.server.lines("x121.errors")[-1]["message"])
         self.flushLoggedErrors(TypeError)
 
     def test_own_answer(self) -> None:

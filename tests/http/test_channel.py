@@ -21,7 +21,7 @@ class Echo:
 
     @router.route("/echo", methods=["POST"])
     def echo(self, request: Request) -> bytes:
-        body: bytes = request.content.read()  # type: ignore[union-attr]
+        body: bytes = request.content.read()
         return body
 
 
@@ -418,7 +418,7 @@ class Keeper:
 
     @router.route("/echo", methods=["POST"])
     def echo(self, request: Request) -> bytes:
-        body: bytes = request.content.read()  # type: ignore[union-attr]
+        body: bytes = request.content.read()
         return body
 
     @router.route("/now/<number>")

@@ -16,7 +16,7 @@ class Echo:
     @router.route("/echo", methods=["POST"])
     def echo(self, request: Request) -> bytes:
         self.called += 1
-        body: bytes = request.content.read()  # type: ignore[union-attr]
+        body: bytes = request.content.read()
         return body
 
 

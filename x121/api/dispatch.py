@@ -100,7 +100,7 @@ class Dispatch(Resource):
             result = result.encode()
         if isinstance(result, bytes):
             return result
-        if result is None:
+        if result is None and (request.startedWriting or request.code != 200):
             return b""
         if IRenderable.providedBy(result) or isinstance(result, Tag):
             result = _flatten(result, request)
@@ -110,8 +110,8 @@ class Dispatch(Resource):
             request.render(getChildForRequest(result, request))
         elif result is not NOT_DONE_YET:
             raise TypeError(
-                f"a handler returned {type(result).__name__}: return bytes or text, such as"
-                " json_response(request, value)"
+                f"a handler returned {result.__class__.__name__}: return bytes or text, such as"
+                " json_response(request, value) or no_content(request)"
             )
         return NOT_DONE_YET
 

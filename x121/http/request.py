@@ -62,6 +62,7 @@ class Request(server.Request):
     site: Site  # type: ignore[assignment]
     prepath: list[bytes]
     postpath: list[bytes]
+    content: Any  # a binary file; Twisted's type would have every handler look for None
     url_map: MapAdapter
     # A handler's text with no type of its own is never taken for HTML.
     defaultContentType = b"text/plain; charset=utf-8"

@@ -105,6 +105,14 @@ class BodyLimitTests(AppTestCase):
         self.assertEqual(connection.response().status, 413)
         self.assertEqual(connection.transport.producerState, "producing")
 
+    def test_client_that_closes(self) -> None:
+        """A client that closes after its early answer is let go at once."""
+        connection = self.server.connect()
+        connection.send(b"POST /test/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+        self.assertFalse(connection.transport.disconnecting)
+        connection.channel.readConnectionLost()
+        self.assertTrue(connection.transport.disconnecting)
+
     def test_client_that_does_not_close(self) -> None:
         """A client that neither sends nor closes is dropped after a few seconds."""
         connection = self.server.connect()

@@ -145,6 +145,8 @@ class Channel(http.HTTPChannel):
         self._read_all = True
         if self.phase in (Phase.HEAD, Phase.BODY, Phase.ANSWER):
             self.abort()
+        elif self.phase is Phase.CLOSING and self.transport is not None:
+            self.transport.loseConnection()
         else:
             self._close_if_read_all()
 
@@ -210,14 +212,14 @@ class Channel(http.HTTPChannel):
 
     def expired(self) -> None:
         """Act on the end of this phase's deadline."""
-        if self.is_sending:
-            self._enter(self.phase)  # to a reader who is slow, not gone
-        elif self.phase.between_requests:
-            self.close()
-        elif self.phase is Phase.HEAD:
+        if self.phase is Phase.HEAD:
             self.refuse(RequestTimeout("The request's head did not arrive in time"))
         elif self.phase is Phase.BODY:
             self.refuse(RequestTimeout("The request's body did not arrive in time"))
+        elif self.is_sending:
+            self._enter(self.phase)  # to a reader who is slow, not gone
+        elif self.phase.between_requests:
+            self.close()
         else:
             self.abort()
 

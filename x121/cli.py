@@ -15,7 +15,6 @@ from x121 import logs
 from x121.config import ConfigError, DbConfig, Loaded, ServerConfig, load
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations, status
-from x121.log_writer import LineWriter
 
 __all__ = ["main"]
 
@@ -133,9 +132,7 @@ def _log_to_standard_error(config: ServerConfig) -> None:
     reactor: Any = _reactor
 
     descriptor = sys.stderr.fileno()
-    to_line = logs.choose_format(config.log_format, descriptor)
-    writer = LineWriter(descriptor, reactor)
-    observer = logs.LogObserver(config.log_level, to_line, writer)
+    observer = logs.make_observer(config.log_level, config.log_format, descriptor, reactor)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     logs.bridge_standard_logging()
 

@@ -41,6 +41,7 @@ __all__ = [
     "format_console",
     "format_json",
     "last_line",
+    "make_observer",
 ]
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -247,6 +248,18 @@ class LogObserver:
             least = self._least[namespace] = self._levels.least_for(namespace)
         if event["log_level"] >= least:
             self._writer.write(self._to_line(event))
+
+    def flush(self) -> None:
+        """Write every line that waits."""
+        self._writer.flush()
+
+
+def make_observer(
+    levels: LogLevels, format_name: str, descriptor: int, reactor: Any
+) -> LogObserver:
+    """Return an observer that writes to ``descriptor`` in the format called ``format_name``."""
+    to_line = choose_format(format_name, descriptor)
+    return LogObserver(levels, to_line, LineWriter(descriptor, reactor))
 
 
 # --- Python's own logging -----------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -103,13 +103,12 @@ class Shutdown:
 
     async def _stop_listening(self) -> None:
         if self._running.port is not None:
-            await self._within_budget(_as_deferred(self._running.port.stopListening()))
+            await self._within_budget(maybeDeferred(self._running.port.stopListening))
 
     async def _drain_requests(self) -> None:
         if self._running.site is None:
             return
         await self._within_budget(self._running.site.drain())
-        # Counted before the rest is cancelled: an answer that comes of that reaches nobody.
         self._requests_drained = self._running.site.requests_drained
         self._requests_dropped = self._running.site.drop()
 
@@ -146,11 +145,3 @@ class Shutdown:
             if timer.active():
                 timer.cancel()
         return True
-
-
-def _as_deferred(result: Any) -> Deferred[Any]:
-    if isinstance(result, Deferred):
-        return result
-    done: Deferred[Any] = Deferred()
-    done.callback(result)
-    return done

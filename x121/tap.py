@@ -18,7 +18,7 @@ from twisted.python import usage
 from x121 import logs
 from x121.api.routes import routes
 from x121.config import ConfigError, Loaded, load
-from x121.log_writer import LineWriter, open_log
+from x121.log_writer import open_log
 from x121.process import Exit, Signals
 from x121.server import MakeRoutes, Server
 from x121.systemd import Notifier
@@ -63,22 +63,22 @@ def makeService(options: Options, make_routes: MakeRoutes = routes) -> MultiServ
         log_file = open_log(options.log_file)
     except OSError as error:
         raise SystemExit(f"x121: cannot log to {options.log_file}: {error.strerror}") from None
-    writer = LineWriter(log_file, reactor)
-    to_line = logs.choose_format(config.server.log_format, log_file)
-    service = _LoggedService(logs.LogObserver(config.server.log_level, to_line, writer))
+    levels, format_name = config.server.log_level, config.server.log_format
+    observer = logs.make_observer(levels, format_name, log_file, reactor)
+    service = _LoggedService(observer)
 
     server = Server(
         config,
         reactor=reactor,
         notifier=Notifier(os.environ, clock=reactor),
-        leave=Exit(last_words=writer.flush),
+        leave=Exit(last_words=observer.flush),
         make_routes=make_routes,
     )
     server.setServiceParent(service)
 
     def last_words() -> None:
         server.interrupt()
-        writer.flush()
+        observer.flush()
 
     reactor.callWhenRunning(Signals(reactor, Exit(last_words=last_words)).install)
     for warning in loaded.warnings:

@@ -92,6 +92,6 @@ def _bound(router: Klein, rule: Rule, prefix: str) -> Callable[..., Any]:
     def endpoint(_: object, request: IRequest, **arguments: Any) -> Any:
         return handler(instance, request, **arguments)
 
-    # Klein moves this many segments from postpath to prepath.
+    # Klein's metadata: the dispatcher moves this many segments from postpath to prepath.
     endpoint.segment_count = handler.segment_count + prefix.count("/")  # type: ignore[attr-defined]
     return endpoint

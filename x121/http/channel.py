@@ -15,7 +15,7 @@ import socket
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionAborted
-from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -48,7 +48,6 @@ _LENGTH = re.compile(rb"(?i:content-length)[ \t]*:")
 _LONGEST_LENGTH = 64
 # A line that has not ended can't have a line feed in it, nor what no head may hold.
 _NEVER_A_LINE = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
-
 
 # A client that takes none of its answer for this long is gone: the kernel drops it.  One that
 # is merely slow may take as long as it likes.
@@ -93,7 +92,7 @@ class Site(Protocol):
 class Channel(http.HTTPChannel):
     """Reads requests from one connection, one at a time.
 
-    ``site`` gives the limits and deadlines and is told of every change of phase.
+    ``site`` gives the limits and deadlines, and is told when the connection opens and closes.
     """
 
     site: Site
@@ -111,7 +110,6 @@ class Channel(http.HTTPChannel):
         self._head_bytes = 0
         self._head_lines = 0
         self._lingered_bytes = 0
-        self._secure = False
         self._read_all = False
         self._held_back = False
 
@@ -120,7 +118,6 @@ class Channel(http.HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         _drop_when_stuck(self.transport)
-        self._secure = ISSLTransport.providedBy(self.transport)
         self.site.opened(self)
         self._enter(Phase.NEW)
 
@@ -188,10 +185,6 @@ class Channel(http.HTTPChannel):
             self._enter(Phase.HEAD)
         if self.phase is Phase.HEAD and _NEVER_A_LINE.search(self._buffer):
             self.refuse(BadRequest("The request's head has lines that do not end in CRLF"))
-
-    def isSecure(self) -> bool:
-        """Whether the connection is TLS; found out once, and asked twice a request by Klein."""
-        return self._secure
 
     def close(self) -> None:
         """Close once what is written is on the wire, and drop the client if it won't."""

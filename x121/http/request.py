@@ -158,7 +158,7 @@ class Request(server.Request):
         self.answer(resrc.render(self))
 
     def processingFailed(self, reason: Failure) -> None:
-        """Answer a failure.  Twisted and Klein bring here whatever nobody handled."""
+        """Answer a failure.  Whatever no handler or resource handled is brought here."""
         self.on_failure(self, reason)
 
     # --- answering ---
@@ -200,6 +200,7 @@ class Request(server.Request):
         if replacement is None:
             super().write(data)
             return
+        self.setHeader(b"Content-Length", b"%d" % len(replacement))
         super().write(replacement)
         self.write = _drop  # type: ignore[method-assign]  # as Twisted does for HEAD
 
@@ -222,7 +223,7 @@ class Request(server.Request):
     def prepare_error(self, error: AppError) -> bytes:
         """Return the body that answers ``error``, and set its status and headers.
 
-        For whoever finishes the request himself; everybody else calls :meth:`fail`.
+        For whoever writes it himself; everybody else calls :meth:`fail`.
         """
         body = jsons.encode(error.body())
         self.responseHeaders = Headers()
@@ -230,7 +231,6 @@ class Request(server.Request):
         self.etag = self.lastModified = None
         self.setResponseCode(error.status, reason_phrase(error.status).encode())
         self.setHeader(b"Content-Type", b"application/json")
-        self.setHeader(b"Content-Length", b"%d" % len(body))
         for name, value in error.headers.items():
             self.setHeader(name, value)
         return body

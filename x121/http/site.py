@@ -15,7 +15,6 @@ from x121.errors import ServiceUnavailable
 from x121.http.channel import Channel, Phase
 from x121.http.deadlines import Deadlines
 from x121.http.proxies import make_trust
-from x121.http.request import Request
 from x121.types import IpNetwork
 
 __all__ = ["Site"]
@@ -34,8 +33,6 @@ class Site(server.Site):
     """
 
     noisy = False
-    protocol = Channel  # type: ignore[assignment]  # Twisted's own can also be HTTP/2
-    requestFactory = Request  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -74,7 +71,7 @@ class Site(server.Site):
     # --- what Twisted asks of a factory ---
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:  # type: ignore[override]
-        """Return a channel for a new connection."""
+        """Return a channel for a new connection; Twisted's own could also be HTTP/2."""
         channel = Channel()
         channel.factory = self
         channel.site = self

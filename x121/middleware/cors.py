@@ -50,8 +50,7 @@ class Cors(Wrapper):
         _add_vary(request, b"Origin")
         origin = request.getHeader(b"Origin")
         if origin in self._origins:
-            request.setHeader(b"Access-Control-Allow-Origin", origin)
-            request.setHeader(b"Access-Control-Allow-Credentials", b"true")
+            _let_in(request, origin)
             request.setHeader(b"Access-Control-Expose-Headers", b"X-Request-Id")
 
     def _answer_preflight(self, request: Request) -> None:
@@ -61,9 +60,7 @@ class Cors(Wrapper):
             request.fail(Forbidden(refused))
             return
         request.setResponseCode(204)
-        origin = request.getHeader(b"Origin")
-        request.setHeader(b"Access-Control-Allow-Origin", origin)
-        request.setHeader(b"Access-Control-Allow-Credentials", b"true")
+        _let_in(request, request.getHeader(b"Origin"))
         request.setHeader(b"Access-Control-Allow-Methods", ", ".join(ALLOWED_METHODS))
         request.setHeader(b"Access-Control-Allow-Headers", ", ".join(ALLOWED_HEADERS))
         request.setHeader(b"Access-Control-Max-Age", b"%d" % MAX_AGE_SECS)
@@ -92,6 +89,11 @@ def _is_preflight(request: Request) -> bool:
         and headers.hasHeader(b"Origin")
         and headers.hasHeader(b"Access-Control-Request-Method")
     )
+
+
+def _let_in(request: Request, origin: bytes | None) -> None:
+    request.setHeader(b"Access-Control-Allow-Origin", origin)
+    request.setHeader(b"Access-Control-Allow-Credentials", b"true")
 
 
 def _vary_on_preflight(request: Request) -> None:

@@ -2,8 +2,8 @@
 
 Stands inside of ``cors``, whose headers its answers carry, and outside of all that may fail.
 Failures come here in three ways: raised by an inner resource, handed to
-``request.processingFailed`` by Klein and Twisted, or already rendered as a page by a
-resource that isn't ours.
+``request.processingFailed`` when they come later, or already rendered as a page by a resource
+that isn't ours.
 """
 
 from __future__ import annotations
@@ -47,17 +47,18 @@ class Errors(Wrapper):
         if request.is_over and failure.check(CancelledError):
             return  # the handler ended because its request did
         error = _as_app_error(failure.value)
-        event = {"log_reason": error.detail or error.message, **_subject(request)}
         if error.ours:
-            _log.failure(_LINE, failure, LogLevel.error, **event)
-        elif error.detail:
-            _log.warn(_LINE, **event)  # such as why there was no database connection
+            about = _about(request, error.detail or error.message)
+            _log.failure(_LINE, failure, LogLevel.error, **about)
+        elif error.detail:  # such as why there was no database connection
+            _log.warn(_LINE, **_about(request, error.detail))
         request.fail(error)
 
 
-def _subject(request: Request) -> dict[str, str]:
+def _about(request: Request, reason: str) -> dict[str, str]:
     """Return what a line about a request tells of it."""
     return {
+        "log_reason": reason,
         "method": request.method.decode("latin-1"),
         "path": request.path.decode("latin-1"),
         "request_id": request.request_id,
@@ -83,5 +84,5 @@ def _replace_foreign_page(request: Request) -> bytes | None:
     }
     error = error_for_status(request.code, headers)
     if error.ours:
-        _log.error(_LINE, log_reason="a page with status 500", **_subject(request))
+        _log.error(_LINE, **_about(request, "a page with status 500"))
     return request.prepare_error(error)

@@ -25,7 +25,7 @@ from x121.api.router import Router
 from x121.api.routes import routes
 from x121.app_state import AppState, Lifecycle, Stage
 from x121.db.pool import Pool
-from x121.server import make_resource, make_site
+from x121.server import make_resource, make_site, make_ws_manager
 
 __all__ = ["ORIGIN", "App", "AppTestCase", "Connection", "Response", "make_state"]
 
@@ -40,7 +40,8 @@ def make_state(clock: Clock, environ: Mapping[str, str] | None = None) -> AppSta
 
     loaded = config.load(environ or {}, "/dev/null")
     pool = Pool(connect, clock=clock, min_size=0, max_size=1, acquire_timeout_secs=5.0)
-    return AppState(pool, loaded.config, Lifecycle(Stage.SERVING))
+    manager = make_ws_manager(loaded.config.ws, clock=clock)
+    return AppState(pool, loaded.config, manager, Lifecycle(Stage.SERVING))
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ class _Transport(StringTransport):
     """A TCP transport in memory; ``lost`` is called when either side has ended it."""
 
     lost: Callable[[Failure], object]
+    protocol: Any
     clock: Clock
     aborted = False
     half_closed = False
@@ -168,8 +170,10 @@ class Connection:
 
     def __init__(self, app: App, peer: str = "192.0.2.7") -> None:
         address: IAddress = IPv4Address("TCP", peer, 12345)
-        self.transport = _Transport(peerAddress=address)
+        # Lenient as TCP is: to resume a connection that is closing does nothing.
+        self.transport = _Transport(peerAddress=address, lenient=True)
         self.channel = app.site.buildProtocol(address)
+        self.transport.protocol = self.channel
         self.transport.lost = self._lose
         self.transport.clock = app.clock
         self._clock = app.clock
@@ -190,7 +194,7 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Send ``data``, unless the server has hung up."""
         if not self._lost:
-            self.channel.dataReceived(data)
+            self.transport.protocol.dataReceived(data)
         self._clock.advance(0)
 
     def leave(self) -> None:
@@ -203,7 +207,7 @@ class Connection:
             producer, self.transport.producer = self.transport.producer, None
             if producer is not None:
                 producer.stopProducing()
-            self.channel.connectionLost(reason)
+            self.transport.protocol.connectionLost(reason)
 
     def request(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 import sys
@@ -21,7 +22,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from tests.memory import make_state
 from x121 import config, errors
 from x121.api.router import Router
-from x121.app_state import AppState, Lifecycle, Stage
+from x121.app_state import AppState
 from x121.config import DbConfig
 from x121.db.migrations import Migration, migrate
 from x121.db.pool import make_pool
@@ -70,7 +71,7 @@ async def test_feature(feature: Any, database: DbConfig) -> None:
     )
     pool = make_pool(database, reactor=reactor, statement_timeout_secs=5)
     await pool.start()
-    state = AppState(pool, make_state(Clock()).config, Lifecycle(Stage.SERVING))
+    state = dataclasses.replace(make_state(Clock()), pool=pool)
 
     def routes(state: AppState) -> Router:
         notes = eval(f"Router(){LINE}", {"Router": Router, "Notes": feature, "state": state})

@@ -21,17 +21,25 @@ ROOT = Path(__file__).parents[1]
 MAY_KNOW = {
     "x121": "",
     "x121.types": "",
+    "x121.ids": "",
     "x121.jsons": "",
     "x121.errors": "",
+    "x121.failures": "x121.errors",
     "x121.log_writer": "",
     "x121.logs": "x121.jsons x121.log_writer",
     "x121._parsers": "x121.types",
     "x121.systemd": "",
     "x121.config": "x121._parsers x121.logs x121.types",
     "x121.http": "x121.http x121.errors x121.jsons x121.logs x121.types",
-    "x121.middleware": "x121.middleware x121.http x121.errors x121.logs x121.config x121.jsons",
+    "x121.middleware": (
+        "x121.middleware x121.http x121.errors x121.failures x121.ids x121.logs x121.config"
+        " x121.jsons"
+    ),
     "x121.db": "x121.db x121.errors x121.logs x121.types x121.config",
-    "x121.ws": "x121.ws x121.errors x121.logs x121.types x121.config x121.jsons x121.http",
+    "x121.ws": (
+        "x121.ws x121.errors x121.failures x121.ids x121.logs x121.types x121.config x121.jsons"
+        " x121.http"
+    ),
     "x121.models": "x121.models x121.types",
     "x121.repositories": "x121.repositories x121.models x121.db x121.errors x121.types",
     "x121.app_state": "x121.config x121.db.pool x121.ws",

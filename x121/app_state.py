@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from x121.config import AppConfig
 from x121.db.pool import Pool
+from x121.ws.manager import WsManager
 
 __all__ = ["AppState", "Lifecycle", "Stage"]
 
@@ -28,8 +29,12 @@ class Lifecycle:
 
 @dataclass(frozen=True)
 class AppState:
-    """The database pool, the configuration and the stage, made once and shared by all."""
+    """The database pool, the configuration, the connected WebSockets and the stage.
+
+    Made once and shared by all.
+    """
 
     pool: Pool
     config: AppConfig
+    ws_manager: WsManager
     lifecycle: Lifecycle = field(default_factory=Lifecycle)

@@ -35,6 +35,7 @@ __all__ = [
     "ServiceUnavailable",
     "Unauthorized",
     "UnsupportedMediaType",
+    "UpgradeRequired",
     "UriTooLong",
     "as_app_error",
     "error_for_status",
@@ -167,6 +168,17 @@ class UnsupportedMediaType(AppError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class UpgradeRequired(AppError):
+    """This path speaks another protocol (RFC 9110 section 15.5.22, RFC 6455 section 4.4)."""
+
+    status = 426
+    code = "UPGRADE_REQUIRED"
+
+    def __init__(self, message: str) -> None:
+        headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+        super().__init__(message, headers=headers)
+
+
 class HeadersTooLarge(AppError):
     """The request's head is larger than the server reads (RFC 6585 section 5)."""
 
@@ -272,6 +284,7 @@ _KINDS: dict[int, Callable[[str], AppError]] = {
     413: PayloadTooLarge,
     414: UriTooLong,
     415: UnsupportedMediaType,
+    426: UpgradeRequired,
     431: HeadersTooLarge,
     500: InternalError,
     503: ServiceUnavailable,

@@ -32,6 +32,7 @@ from x121 import jsons
 from x121.log_writer import LineWriter
 
 __all__ = [
+    "CONNECTION_ID",
     "REQUEST_ID",
     "Format",
     "LogLevels",
@@ -46,6 +47,9 @@ __all__ = [
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being handled.  Coroutines keep it across ``await``."""
+
+CONNECTION_ID: ContextVar[str | None] = ContextVar("connection_id", default=None)
+"""The id of the WebSocket connection whose message is being handled; likewise."""
 
 _LEVELS = {
     "debug": LogLevel.debug,
@@ -123,6 +127,7 @@ _RESERVED_KEYS = frozenset(
         "timestamp",
         "level",
         "logger",
+        "connection_id",
         "request_id",
         "traceback",
     ]
@@ -162,6 +167,15 @@ def _fields(event: LogEvent) -> dict[str, Any]:
     }
 
 
+def _ids(event: LogEvent) -> dict[str, str]:
+    """Return whose event it is: what its caller says, or what is being handled."""
+    ids = {
+        "request_id": event.get("request_id") or REQUEST_ID.get(),
+        "connection_id": event.get("connection_id") or CONNECTION_ID.get(),
+    }
+    return {name: value for name, value in ids.items() if value}
+
+
 def format_json(event: LogEvent) -> bytes:
     """Return ``event`` as one JSON object on one line.
 
@@ -175,8 +189,7 @@ def format_json(event: LogEvent) -> bytes:
     if message := _message(event):
         line["message"] = message
     line.update(_fields(event))
-    if request_id := event.get("request_id") or REQUEST_ID.get():
-        line["request_id"] = request_id
+    line.update(_ids(event))
     if traceback := _traceback(event):
         line["traceback"] = traceback
     return jsons.encode(line) + b"\n"
@@ -198,8 +211,7 @@ def format_console(event: LogEvent) -> bytes:
         message = " ".join(f"{key}={value}" for key, value in _fields(event).items())
     namespace = event.get("log_namespace", "-")
     head = f"{_timestamp(event)} {event['log_level'].name:5} {namespace}: {message}"
-    if request_id := event.get("request_id") or REQUEST_ID.get():
-        head += f" [{request_id}]"
+    head += "".join(f" [{value}]" for value in _ids(event).values())
     lines = [head, *(_traceback(event) or "").splitlines()]
     return ("\n    ".join(map(_one_line, lines)) + "\n").encode("utf-8", "backslashreplace")
 

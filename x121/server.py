@@ -20,7 +20,7 @@ from x121.api.dispatch import Dispatch
 from x121.api.router import Router
 from x121.api.routes import routes
 from x121.app_state import AppState, Lifecycle, Stage
-from x121.config import AppConfig
+from x121.config import AppConfig, WsConfig
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations
 from x121.db.pool import make_pool
@@ -30,8 +30,10 @@ from x121.middleware import wrap
 from x121.process import Exit
 from x121.shutdown import Report, Running, Shutdown
 from x121.systemd import Notifier
+from x121.ws.heartbeat import Heartbeat
+from x121.ws.manager import WsManager
 
-__all__ = ["MakeRoutes", "Server", "make_resource", "make_site"]
+__all__ = ["MakeRoutes", "Server", "make_resource", "make_site", "make_ws_manager"]
 
 _log = Logger(namespace="x121.server")
 
@@ -69,6 +71,16 @@ def make_site(resource: IResource, config: AppConfig, *, clock: Any) -> Site:
         idle_timeout_secs=server.keepalive_timeout_secs,
         trusted_proxies=server.trusted_proxies,
     )
+
+
+def make_ws_manager(config: WsConfig, *, clock: Any) -> WsManager:
+    """Return the manager of all WebSockets, which pings them as configured."""
+    heartbeat = Heartbeat(
+        interval_secs=config.heartbeat_interval_secs,
+        pong_timeout_secs=config.pong_timeout_secs,
+        clock=clock,
+    )
+    return WsManager(heartbeat, clock=clock)
 
 
 class Server(Service):
@@ -113,7 +125,8 @@ class Server(Service):
         )
         await pool.start()
         _log.info("Database pool started with {min} connections", min=config.db.pool_min)
-        await self._listen(AppState(pool, config, self._running.lifecycle))
+        self._running.ws_manager = manager = make_ws_manager(config.ws, clock=self._reactor)
+        await self._listen(AppState(pool, config, manager, self._running.lifecycle))
         self._running.lifecycle.stage = Stage.SERVING
         self._notifier.ready()
 

@@ -9,7 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    ensureDeferred,
+    gatherResults,
+    maybeDeferred,
+)
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -19,12 +25,17 @@ from x121.app_state import Lifecycle, Stage
 from x121.db.embedded import EmbeddedPostgres
 from x121.db.pool import Pool
 from x121.http.site import Site
+from x121.ws.manager import WsManager
 
 __all__ = ["Report", "Running", "Shutdown"]
 
 _log = Logger(namespace="x121.shutdown")
 
 _THREADS_POLL_SECS = 0.02
+
+# Of the budget, what is kept for the close handshakes of those who waited for answers till then.
+_CLOSE_RESERVE = 0.1
+_MOST_CLOSE_RESERVE_SECS = 2.0
 
 
 @dataclass
@@ -36,6 +47,7 @@ class Running:
     booting: Deferred[None] | None = None
     embedded: EmbeddedPostgres | None = None
     pool: Pool | None = None
+    ws_manager: WsManager | None = None
     site: Site | None = None
     port: IListeningPort | None = None
 
@@ -66,6 +78,8 @@ class Shutdown:
         self._end = self._begun + budget_secs
         self._requests_drained = 0
         self._requests_dropped = 0
+        self._websockets_closed = 0
+        self._websockets_dropped = 0
         self.threads_left = 0
         """Threads that still worked at the end; the reactor would wait for them for ever."""
 
@@ -74,15 +88,21 @@ class Shutdown:
         self._running.lifecycle.stage = Stage.DRAINING
         await self._stage("stop starting", self._stop_booting)
         await self._stage("stop listening", self._stop_listening)
-        await self._stage("drain requests", self._drain_requests)
+        # At the same time: one slow request must not take the time that the others need.
+        await gatherResults(
+            [
+                ensureDeferred(self._stage("drain requests", self._drain_requests)),
+                ensureDeferred(self._stage("close WebSockets", self._close_websockets)),
+            ]
+        )
         await self._stage("close the pool", self._close_pool)
         await self._stage("finish threads", self._finish_threads)
         await self._stage("stop the embedded PostgreSQL", self._stop_embedded)
         return Report(
             requests_drained=self._requests_drained,
             requests_dropped=self._requests_dropped,
-            websockets_closed=0,
-            websockets_dropped=0,
+            websockets_closed=self._websockets_closed,
+            websockets_dropped=self._websockets_dropped,
             seconds=round(self._clock.seconds() - self._begun, 3),
         )
 
@@ -112,6 +132,19 @@ class Shutdown:
         self._requests_drained = self._running.site.requests_drained
         self._requests_dropped = self._running.site.drop()
 
+    async def _close_websockets(self) -> None:
+        manager = self._running.ws_manager
+        if manager is None:
+            return
+        left = max(0.0, self._end - self._clock.seconds())
+        reserve = min(_MOST_CLOSE_RESERVE_SECS, left * _CLOSE_RESERVE)
+        leaving = ensureDeferred(manager.shutdown_all(left - reserve))
+        if not await self._within_budget(leaving, reserve):
+            await self._within_budget(ensureDeferred(manager.close_now()))
+        manager.drop_all()
+        self._websockets_closed = manager.closed
+        self._websockets_dropped = manager.dropped
+
     async def _close_pool(self) -> None:
         if self._running.pool is not None:
             await self._within_budget(ensureDeferred(self._running.pool.stop()))
@@ -134,9 +167,13 @@ class Shutdown:
         if not await self._within_budget(ensureDeferred(embedded.stop())):
             embedded.interrupt()
 
-    async def _within_budget(self, work: Deferred[Any]) -> bool:
-        """Wait for ``work``; cancel it at the end of the budget.  Return whether it got done."""
-        timer = self._clock.callLater(max(0.0, self._end - self._clock.seconds()), work.cancel)
+    async def _within_budget(self, work: Deferred[Any], reserve: float = 0.0) -> bool:
+        """Wait for ``work``; cancel it at the end of the budget, or ``reserve`` seconds before.
+
+        Returns whether it got done.
+        """
+        left = self._end - reserve - self._clock.seconds()
+        timer = self._clock.callLater(max(0.0, left), work.cancel)
         try:
             await work
         except CancelledError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest_twisted
@@ -10,7 +11,7 @@ from twisted.internet.task import Clock
 
 from tests.memory import AppTestCase, make_state
 from x121.api.health import Health
-from x121.app_state import AppState, Lifecycle, Stage
+from x121.app_state import Stage
 from x121.config import DbConfig
 from x121.db.pool import make_pool
 
@@ -54,7 +55,7 @@ async def test_ready(database: DbConfig) -> None:
     pool = make_pool(database, reactor=reactor, statement_timeout_secs=5)
     await pool.start()
     try:
-        state = AppState(pool, make_state(Clock()).config, Lifecycle(Stage.SERVING))
+        state = dataclasses.replace(make_state(Clock()), pool=pool)
         request: Any = _FakeAnswer()
         body = await Health(state).ready(request)
         assert (request.code, body) == (200, b'{"status":"ok"}')

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from tests.memory import App, AppTestCase
 from x121.api.router import Router
 from x121.http.request import Request
-from x121.middleware.request_id import make_request_id
+from x121.ids import make_id
 
 _log = Logger(namespace="tests.feature")
 _USER: ContextVar[str] = ContextVar("user", default="nobody")
@@ -149,7 +149,7 @@ _EXPECTED_HEADERS = {
 class MakeRequestIdTests(AppTestCase):
     def test_is_a_uuid4(self) -> None:
         """It is a UUID with the version and variant bits of RFC 9562, and never the same."""
-        made: list[Any] = [make_request_id() for _ in range(1000)]
+        made: list[Any] = [make_id() for _ in range(1000)]
         self.assertEqual(len(set(made)), 1000)
         for text in made:
             parsed = UUID(text)

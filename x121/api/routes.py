@@ -5,8 +5,10 @@ from __future__ import annotations
 from x121.api.health import Health
 from x121.api.router import Router
 from x121.app_state import AppState
+from x121.ws.echo import Echo
+from x121.ws.router import WsRouter
 
-__all__ = ["api_routes", "routes"]
+__all__ = ["api_routes", "routes", "ws_routes"]
 
 
 def api_routes(state: AppState) -> Router:
@@ -17,6 +19,22 @@ def api_routes(state: AppState) -> Router:
     return Router()
 
 
+def ws_routes(state: AppState) -> WsRouter:
+    """Return what is answered over WebSockets, at ``/ws`` and below: one line a feature.
+
+    ``.nest(Chat(state).messages)`` lets ``/ws`` answer Chat's messages.
+    """
+    return WsRouter(state.config, state.ws_manager)
+
+
 def routes(state: AppState) -> Router:
     """Return every route of the server."""
-    return Router().nest("/health", Health(state).router).nest("/api/v1", api_routes(state))
+    websockets = ws_routes(state)
+    if state.config.server.diagnostics:
+        websockets.mount("/echo", Echo())
+    return (
+        Router()
+        .nest("/health", Health(state).router)
+        .nest("/api/v1", api_routes(state))
+        .nest("/ws", websockets.routes)
+    )

@@ -15,7 +15,7 @@ import socket
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionAborted
-from twisted.internet.interfaces import IHalfCloseableProtocol, ITCPTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -69,6 +69,8 @@ class Phase(enum.IntEnum):
     """our own answer"""
     CLOSING = 5
     """the client to close"""
+    UPGRADED = 6
+    """nothing: another protocol speaks on the connection"""
 
     @property
     def between_requests(self) -> bool:
@@ -104,6 +106,7 @@ class Channel(http.HTTPChannel):
     timeOut = None  # Twisted's own timer starts anew with every byte; see Phase
     phase = Phase.NEW
     _deadlines: Deadlines[Channel] | None = None
+    _successor: IProtocol | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -311,6 +314,9 @@ class Channel(http.HTTPChannel):
         if self.phase is Phase.CLOSING:
             self._linger(len(data))
             return
+        if self._successor is not None:
+            self._successor.dataReceived(data)
+            return
         super().rawDataReceived(data)
         # Twisted relies on the transport's being paused while the client takes nothing, which it
         # is not if a request was handled when that began.
@@ -328,7 +334,7 @@ class Channel(http.HTTPChannel):
         """
         if not self.persistent or self.site.draining:
             self.persistent = False
-            headers.setRawHeaders(b"Connection", [b"close"])
+            headers.addRawHeader(b"Connection", b"close")
         pieces = [b"%s %s %s\r\nDate: %s\r\n" % (version, code, reason, self.site.date())]
         for name, values in headers.getAllRawHeaders():
             pieces += [b"%s: %s\r\n" % (name, value) for value in values]
@@ -371,8 +377,30 @@ class Channel(http.HTTPChannel):
         self._handlingRequest = True
         request.process()
 
+    # --- another protocol ---
+
+    def release(self) -> Any:
+        """Let go of the transport, and return it, for another protocol (RFC 9110 section 7.8)."""
+        self._enter(Phase.UPGRADED)
+        transport: Any = self.transport
+        transport.unregisterProducer()
+        self.site.closed(self)
+        return transport
+
+    def hand_over(self, successor: IProtocol) -> None:
+        """Give ``successor`` what has arrived behind the request that asked for it."""
+        early, self._dataBuffer = self._dataBuffer, []
+        for data in early:
+            successor.dataReceived(data)
+        self._successor = successor  # for what this turn of the reactor still has to bring
+
+    # --- the end of a request ---
+
     def requestDone(self, request: Request) -> None:
         """Go on to the next request, or close: gently, where the client may still be sending."""
+        if self.phase is Phase.UPGRADED:
+            self.requests.clear()
+            return
         if self.phase is not Phase.CLOSING:
             # An answer that began before the drain didn't know that it is the last.
             self.persistent = self.persistent and not self.site.draining

@@ -31,6 +31,9 @@ class Deadlines(Generic[K]):
     def __len__(self) -> int:
         return len(self._ends)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._ends
+
     def start(self, key: K) -> None:
         """Let ``key`` expire ``seconds`` from now, whatever was running for it before."""
         self._ends.pop(key, None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import NO_BODY_CODES
@@ -39,6 +40,8 @@ class Site(Protocol):
     max_body_bytes: int
     trusts: Callable[[str], bool]
 
+    def date(self) -> bytes: ...
+
 
 class Channel(Protocol):
     """What a request asks of its connection, besides what Twisted's does."""
@@ -47,6 +50,8 @@ class Channel(Protocol):
 
     def overflow(self) -> None: ...
     def abandon(self, request: Request) -> None: ...
+    def release(self) -> Any: ...
+    def hand_over(self, successor: IProtocol) -> None: ...
 
 
 class Request(server.Request):
@@ -194,15 +199,40 @@ class Request(server.Request):
         if self.startedWriting or self.is_over:
             super().write(data)
             return
-        replacement = None
-        for prepare in reversed(self._before_head):
-            replacement = prepare(self) or replacement
+        replacement = self._prepare_head()
         if replacement is None:
             super().write(data)
             return
         self.setHeader(b"Content-Length", b"%d" % len(replacement))
         super().write(replacement)
         self.write = _drop  # type: ignore[method-assign]  # as Twisted does for HEAD
+
+    def _prepare_head(self) -> bytes | None:
+        """Let everybody set headers; return the body that one of them wants instead."""
+        replacement = None
+        for prepare in reversed(self._before_head):
+            replacement = prepare(self) or replacement
+        return replacement
+
+    def upgrade(self, take_over: Callable[[Headers], IProtocol]) -> None:
+        """Be answered with 101, and leave the connection to another protocol.
+
+        ``take_over`` is given the headers of the answer, which is for it to write; it returns
+        the protocol that it has put on the channel's transport.
+        """
+        self.setResponseCode(101)
+        self._prepare_head()
+        self.setHeader(b"Date", self.site.date())
+        channel = self.channel
+        transport = channel.release()
+        try:
+            successor = take_over(self.responseHeaders)
+        except BaseException:
+            transport.abortConnection()  # nobody else would ever close it
+            raise
+        self.startedWriting = 1
+        self.finish()
+        channel.hand_over(successor)
 
     def fail(self, error: AppError) -> None:
         """Answer with ``error`` in the contract's form.

@@ -61,7 +61,10 @@ class Site(server.Site):
             Phase.BODY: body_timeout_secs,
             Phase.CLOSING: CLOSING_TIMEOUT_SECS,
         }
-        self.deadlines: dict[Phase, Deadlines[Channel] | None] = {Phase.ANSWER: None}
+        self.deadlines: dict[Phase, Deadlines[Channel] | None] = {
+            Phase.ANSWER: None,
+            Phase.UPGRADED: None,
+        }
         for phase, limit in seconds.items():
             self.deadlines[phase] = Deadlines(limit, Channel.expired, clock=clock)
         self._channels: set[Channel] = set()

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.defer import CancelledError
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.error import UnsupportedMethod
 from twisted.web.server import NOT_DONE_YET
 
 from x121.errors import AppError, MethodNotAllowed, as_app_error, error_for_status
+from x121.failures import report
 from x121.http.request import Request
 from x121.middleware._wrapper import Rendered, Wrapper
 
@@ -47,18 +48,13 @@ class Errors(Wrapper):
         if request.is_over and failure.check(CancelledError):
             return  # the handler ended because its request did
         error = _as_app_error(failure.value)
-        if error.ours:
-            about = _about(request, error.detail or error.message)
-            _log.failure(_LINE, failure, LogLevel.error, **about)
-        elif error.detail:  # such as why there was no database connection
-            _log.warn(_LINE, **_about(request, error.detail))
+        report(failure, error, _LINE, **_about(request))
         request.fail(error)
 
 
-def _about(request: Request, reason: str) -> dict[str, str]:
+def _about(request: Request) -> dict[str, str]:
     """Return what a line about a request tells of it."""
     return {
-        "log_reason": reason,
         "method": request.method.decode("latin-1"),
         "path": request.path.decode("latin-1"),
         "request_id": request.request_id,
@@ -84,5 +80,5 @@ def _replace_foreign_page(request: Request) -> bytes | None:
     }
     error = error_for_status(request.code, headers)
     if error.ours:
-        _log.error(_LINE, **_about(request, "a page with status 500"))
+        _log.error(_LINE, log_reason="a page with status 500", **_about(request))
     return request.prepare_error(error)

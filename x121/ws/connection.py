@@ -1,0 +1,128 @@
+"""One WebSocket connection, as features and the manager hold it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+from datetime import datetime
+from typing import Any, Protocol
+
+from autobahn.websocket.protocol import PreparedMessage
+from twisted.python import threadable
+
+from x121.types import DbId
+from x121.ws.messages import encode_event
+
+__all__ = ["Link", "WrongThread", "WsConnection", "check_thread", "make_frame"]
+
+
+class Link(Hashable, Protocol):
+    """What is beneath a connection: a WebSocket, which may be closing or closed already."""
+
+    @property
+    def can_send(self) -> bool:
+        """Whether the handshake is done, and no close frame was sent yet."""
+
+    def send_frame(self, frame: bytes) -> bool:
+        """Send a whole frame.  Return whether it was taken."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Send a close frame now, and close when the peer has answered it."""
+
+    def go_away(self) -> None:
+        """Close with 1001 once the messages that came in so far are answered."""
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+
+    def ping(self) -> None:
+        """Send a ping."""
+
+    def listen(self) -> None:
+        """Begin to listen for a sign of life."""
+
+    def is_alive(self) -> bool:
+        """Whether there was one since then, or none is to be expected."""
+
+    def time_out(self) -> None:
+        """Send 1011 and drop the connection."""
+
+
+class WsConnection:
+    """A client that is connected.
+
+    ``id`` is a UUID, version 4; ``user_id`` is whose connection it is, None for nobody's;
+    ``connected_at`` is when it came, in UTC; ``takes_events`` tells whether the endpoint speaks
+    the messages of :mod:`x121.ws.messages`, so that events are for it.
+    """
+
+    __slots__ = ("connected_at", "dropped", "id", "link", "takes_events", "user_id")
+
+    def __init__(
+        self,
+        connection_id: str,
+        link: Link,
+        *,
+        user_id: DbId | None,
+        connected_at: datetime,
+        takes_events: bool = True,
+    ) -> None:
+        self.id = connection_id
+        self.link = link
+        self.user_id = user_id
+        self.connected_at = connected_at
+        self.takes_events = takes_events
+        self.dropped = False
+
+    @property
+    def can_send(self) -> bool:
+        """Whether anything can be sent."""
+        return self.link.can_send
+
+    def send(self, name: str, data: Any = None) -> bool:
+        """Send the event ``name``.
+
+        Returns whether it was taken: not by a connection that is closing, or whose client is so
+        slow that it is closed for it.  Raises :class:`WrongThread` outside of the reactor's thread.
+        """
+        return self.send_payload(encode_event(name, data))
+
+    def send_payload(self, payload: bytes, *, is_binary: bool = False) -> bool:
+        """Send one message as it is; otherwise like :meth:`send`."""
+        check_thread("WsConnection")
+        return self.link.send_frame(make_frame(payload, is_binary=is_binary))
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection: with 1000, or an application's own code from 4000 to 4999.
+
+        ``reason`` is at most 123 bytes long in UTF-8; what is longer is cut off.  Raises
+        :class:`ValueError` for another code.
+        """
+        check_thread("WsConnection")
+        if code != 1000 and not 3000 <= code <= 4999:
+            raise ValueError(f"a connection is closed with 1000 or 3000 to 4999, not {code}")
+        self.link.end(code, reason)
+
+    def abort(self) -> None:
+        """Drop the connection at once, without a word."""
+        self.dropped = True
+        self.link.abort()
+
+
+def make_frame(payload: bytes, *, is_binary: bool = False) -> bytes:
+    """Return ``payload`` as one unfragmented frame (RFC 6455 section 5.2)."""
+    frame: bytes = PreparedMessage(payload, is_binary, False, True).payloadHybi
+    return frame
+
+
+class WrongThread(RuntimeError):
+    """WebSockets were used outside of the reactor's thread."""
+
+
+def check_thread(what: str) -> None:
+    """Raise :class:`WrongThread` if this isn't the reactor's thread."""
+    if threadable.ioThread not in (None, threading.get_ident()):
+        raise WrongThread(
+            f"{what} was used in the thread {threading.current_thread().name!r}: use"
+            " reactor.callFromThread, or return the value from deferToThread and use it there"
+        )

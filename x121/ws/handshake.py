@@ -1,0 +1,148 @@
+"""From an HTTP request to a WebSocket: the judgement of a handshake, and the take-over.
+
+Whatever is wrong is answered as HTTP, like any other error; what passes here Autobahn accepts.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from autobahn.twisted.resource import WebSocketResource
+from twisted.internet.interfaces import IAddress
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from x121.errors import BadRequest, Forbidden, ServiceUnavailable, UpgradeRequired
+from x121.http.request import Request
+from x121.types import DbId
+from x121.ws.protocol import Endpoint, WsFactory, WsProtocol
+
+__all__ = ["Authenticate", "Upgrade", "anonymous", "check_handshake"]
+
+Authenticate = Callable[[Request], "DbId | Awaitable[DbId | None] | None"]
+"""Says whose handshake it is, None for nobody's; raises ``Unauthorized`` or ``Forbidden``."""
+
+
+def anonymous(request: Request) -> DbId | None:
+    """Let everybody in, as nobody."""
+    return None
+
+
+# --- the judgement ------------------------------------------------------------------------
+
+
+def check_handshake(request: Request, origins: Collection[bytes]) -> None:
+    """Check a handshake (RFC 6455 section 4.2.1); ``origins`` are the pages allowed.
+
+    Raises :class:`UpgradeRequired` where it is none, or one of an older version,
+    :class:`BadRequest` where it is malformed, and :class:`Forbidden` for a page elsewhere.  A
+    client that sends no Origin is no browser.
+    """
+    if not _asks_for_websocket(request):
+        raise UpgradeRequired("This path speaks WebSocket")
+    if _values(request, b"Sec-WebSocket-Version") != [b"13"]:
+        raise UpgradeRequired("Sec-WebSocket-Version has to be 13")
+    if not _is_key(_values(request, b"Sec-WebSocket-Key")):
+        raise BadRequest("Sec-WebSocket-Key has to be 16 bytes in base64")
+    if request.getHeader(b"Transfer-Encoding") or request.getHeader(b"Content-Length") not in (
+        None,
+        b"0",
+    ):
+        raise BadRequest("A WebSocket handshake has no body")
+    given = _values(request, b"Origin")
+    if given and not (len(given) == 1 and given[0] in origins):
+        shown = b", ".join(given)[:100].decode("latin-1")
+        raise Forbidden(f"Origin {shown!r} may not open WebSockets here")
+
+
+def _asks_for_websocket(request: Request) -> bool:
+    return (
+        request.clientproto == b"HTTP/1.1"  # RFC 9110 section 7.8: in 1.0 there is no Upgrade
+        and request.method == b"GET"
+        and b"websocket" in _options(request, b"Upgrade")
+        and b"upgrade" in _options(request, b"Connection")
+    )
+
+
+def _values(request: Request, name: bytes) -> list[bytes]:
+    return [value.strip() for value in request.requestHeaders.getRawHeaders(name, [])]
+
+
+def _options(request: Request, name: bytes) -> list[bytes]:
+    return [option.strip().lower() for option in b",".join(_values(request, name)).split(b",")]
+
+
+def _is_key(values: list[bytes]) -> bool:
+    try:
+        return len(values) == 1 and len(base64.b64decode(values[0], validate=True)) == 16
+    except binascii.Error:
+        return False
+
+
+# --- the take-over ------------------------------------------------------------------------
+
+
+class Upgrade(Resource):
+    """Turns the request for it, a handshake that is in order, into a WebSocket of ``user_id``.
+
+    Raises :class:`ServiceUnavailable` while the server stops.
+    """
+
+    isLeaf = True
+
+    def __init__(self, factory: WsFactory, endpoint: Endpoint, user_id: DbId | None) -> None:
+        super().__init__()
+        self._factory = factory
+        self._endpoint = endpoint
+        self._user_id = user_id
+
+    def render(self, request: Request) -> int:
+        """Leave the connection to Autobahn, which answers."""
+        if self._factory.manager.draining:
+            raise ServiceUnavailable("The server is shutting down")
+        request.upgrade(partial(self._take_over, request))
+        return NOT_DONE_YET
+
+    def _take_over(self, request: Request, headers: Headers) -> WsProtocol:
+        protocol = WsProtocol(self._factory, self._endpoint, self._user_id, headers)
+        WebSocketResource(_Given(protocol)).render(_Handshake(request))
+        return protocol
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The factory that Autobahn's resource asks for a protocol."""
+
+    protocol: WsProtocol
+
+    def buildProtocol(self, _: IAddress) -> WsProtocol:
+        return self.protocol
+
+
+class _Handshake:
+    """A request as Autobahn's resource reads it: what the handshake needs, and no secrets."""
+
+    method = b"GET"
+    uri = b"/"
+
+    def __init__(self, request: Request) -> None:
+        channel: Any = request.channel
+        self.channel = channel  # whose transport Autobahn's resource takes
+        self.transport = channel.transport
+        self.content = io.BytesIO()
+        self.requestHeaders = Headers(
+            {
+                b"Host": [b"localhost"],
+                b"Upgrade": [b"websocket"],
+                b"Connection": [b"Upgrade"],
+                b"Sec-WebSocket-Version": [b"13"],
+                b"Sec-WebSocket-Key": _values(request, b"Sec-WebSocket-Key"),
+            }
+        )

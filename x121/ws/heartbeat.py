@@ -1,0 +1,84 @@
+"""Whether everybody is still there: one timer pings all of them, each once an interval.
+
+The interval is divided into slots, and those who come are put into one slot after the other, so
+that ten thousand pings do not leave in one turn of the reactor, even if all came in the same one.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from x121.http.deadlines import Deadlines
+from x121.ws.connection import Link
+
+__all__ = ["Heartbeat"]
+
+_MOST_SLOTS = 256
+_SHORTEST_TICK_SECS = 0.02
+
+
+class Heartbeat:
+    """Pings every link that it watches, every ``interval_secs``.
+
+    One that shows no sign of life for ``pong_timeout_secs`` after a ping is timed out.  There is a
+    timer only while there is somebody to watch.
+    """
+
+    def __init__(
+        self, *, interval_secs: float, pong_timeout_secs: float, clock: IReactorTime
+    ) -> None:
+        count = max(1, min(_MOST_SLOTS, int(interval_secs / _SHORTEST_TICK_SECS)))
+        self._tick_secs = interval_secs / count
+        self._slots: list[dict[Link, None]] = [{} for _ in range(count)]
+        self._slot_of: dict[Link, dict[Link, None]] = {}
+        self._newest = 0
+        self._turn = 0
+        self._next_turn_at = 0.0
+        self._clock = clock
+        self._timer: IDelayedCall | None = None
+        self._unanswered = Deadlines(pong_timeout_secs, _judge, clock=clock)
+
+    def watch(self, link: Link) -> None:
+        """Ping ``link`` from now on, the first time within one interval."""
+        self._newest = (self._newest + 1) % len(self._slots)
+        slot = self._slot_of[link] = self._slots[self._newest]
+        slot[link] = None
+        if self._timer is None:
+            self._next_turn_at = self._clock.seconds() + self._tick_secs
+            self._timer = self._clock.callLater(self._tick_secs, self._tick)
+
+    def forget(self, link: Link) -> None:
+        """Leave ``link`` alone; nothing happens if it isn't watched."""
+        slot = self._slot_of.pop(link, None)
+        if slot is None:
+            return
+        del slot[link]
+        self._unanswered.stop(link)
+        if not self._slot_of and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        """Ping those whose turn it is, and those whose turn came while the reactor was busy."""
+        now = self._clock.seconds()
+        due = 1 + int((now - self._next_turn_at) / self._tick_secs)
+        self._next_turn_at += due * self._tick_secs
+        self._timer = self._clock.callLater(self._next_turn_at - now, self._tick)
+        for _ in range(min(due, len(self._slots))):
+            self._turn = (self._turn + 1) % len(self._slots)
+            for link in list(self._slots[self._turn]):
+                self._ping(link)
+
+    def _ping(self, link: Link) -> None:
+        if link not in self._slot_of:
+            return  # another one's ping ended it
+        # One that is asked more often than it has time to answer is judged by the first ping.
+        if link not in self._unanswered:
+            link.listen()
+            self._unanswered.start(link)
+        link.ping()
+
+
+def _judge(link: Link) -> None:
+    if not link.is_alive():
+        link.time_out()

@@ -1,0 +1,106 @@
+"""What came in on one connection, done in its order, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+__all__ = ["Inbox", "Work"]
+
+_log = Logger(namespace="x121.ws.inbox")
+
+_MOST_WAITING = 16
+
+Work = Callable[[], Deferred[Any] | None]
+"""Something to do; it is done when the Deferred fires, or at once if there is none."""
+
+
+class Inbox:
+    """Does one thing at a time, and lets a bounded number wait.
+
+    Whoever puts things in asks :attr:`is_full` first; ``on_room`` is called when a full one has
+    room again.  At most 16 wait, of together ``max_bytes`` and the last one's.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_current",
+        "_is_busy",
+        "_is_looping",
+        "_max_bytes",
+        "_on_room",
+        "_waiting",
+    )
+
+    def __init__(self, on_room: Callable[[], object], *, max_bytes: int) -> None:
+        self._on_room = on_room
+        self._max_bytes = max_bytes
+        self._waiting: list[tuple[Work, int]] = []
+        self._bytes = 0
+        self._current: Deferred[Any] | None = None
+        self._is_busy = self._is_looping = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more should be put in."""
+        return len(self._waiting) >= _MOST_WAITING or self._bytes >= self._max_bytes
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self._is_busy
+
+    def put(self, work: Work, size: int = 0) -> None:
+        """Do ``work`` when all before it is done.  ``size`` is how many bytes it holds on to."""
+        self._waiting.append((work, size))
+        self._bytes += size
+        if not self._is_busy:
+            self._go_on()
+
+    def cancel(self) -> None:
+        """Cancel what is being done, and forget what waits."""
+        self._waiting = []
+        self._bytes = 0
+        if self._current is not None:
+            self._current.cancel()
+
+    def _go_on(self) -> None:
+        """Do what can be done at once, in a loop: what is ready needs no turn of the reactor."""
+        self._is_busy = self._is_looping = True
+        while self._waiting and self._current is None:
+            was_full = self.is_full
+            work, size = self._waiting.pop(0)
+            self._bytes -= size
+            self._current = _begin(work)
+            if self._current is not None:
+                self._current.addBoth(self._done)
+            if was_full and not self.is_full:
+                self._on_room()
+        self._is_looping = False
+        self._is_busy = self._current is not None
+
+    def _done(self, _: object) -> None:
+        self._current = None
+        if not self._is_looping:
+            self._go_on()
+
+
+def _begin(work: Work) -> Deferred[Any] | None:
+    """Begin ``work``, whose failure is nobody else's."""
+    try:
+        doing = work()
+    except Exception:
+        _log.failure("Failed at what came in")
+        return None
+    if doing is not None:
+        doing.addErrback(_log_failure)
+    return doing
+
+
+def _log_failure(failure: Failure) -> None:
+    if not failure.check(CancelledError):
+        _log.failure("Failed at what came in", failure)

@@ -1,0 +1,169 @@
+"""Who is connected, and the ways to reach them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from x121.types import DbId
+from x121.ws.connection import WsConnection, check_thread, make_frame
+from x121.ws.heartbeat import Heartbeat
+from x121.ws.messages import encode_event
+
+__all__ = ["WsManager"]
+
+_log = Logger(namespace="x121.ws.manager")
+
+# Thousands that are told to leave in one instant come back to the next server in one instant.
+_LEAVING_PER_SEC = 1000
+_LEAVING_TICK_SECS = 0.05
+
+
+class WsManager:
+    """Every connection, by its id and by its user.
+
+    Belongs to the reactor's thread: everywhere else its methods raise
+    :class:`~x121.ws.connection.WrongThread`.  While a connection is in here it is pinged.
+
+    ``draining`` turns true when the server stops: then nobody is let in.  ``closed`` and
+    ``dropped`` count how those that were connected then have left.
+    """
+
+    def __init__(self, heartbeat: Heartbeat, *, clock: IReactorTime) -> None:
+        self.clock = clock
+        self.draining = False
+        self.closed = 0
+        self.dropped = 0
+        self._heartbeat = heartbeat
+        self._connections: dict[str, WsConnection] = {}
+        self._by_user: dict[DbId, dict[str, WsConnection]] = {}
+        self._waiting: list[Deferred[None]] = []
+
+    # --- who is there ---
+
+    def add(self, connection: WsConnection) -> None:
+        """Take in a connection.  Raises :class:`ValueError` if its id is known."""
+        check_thread("WsManager")
+        if connection.id in self._connections:
+            raise ValueError(f"there already is a connection {connection.id}")
+        self._connections[connection.id] = connection
+        if connection.user_id is not None:
+            self._by_user.setdefault(connection.user_id, {})[connection.id] = connection
+        self._heartbeat.watch(connection.link)
+
+    def remove(self, connection_id: str) -> WsConnection | None:
+        """Forget a connection, and return it, or None if it isn't known."""
+        check_thread("WsManager")
+        connection = self._connections.pop(connection_id, None)
+        if connection is None:
+            return None
+        self._heartbeat.forget(connection.link)
+        if connection.user_id is not None:
+            theirs = self._by_user[connection.user_id]
+            del theirs[connection_id]
+            if not theirs:
+                del self._by_user[connection.user_id]
+        if self.draining:
+            self._count(connection)
+        return connection
+
+    def get_by_user(self, user_id: DbId) -> list[WsConnection]:
+        """Return the connections of one user, oldest first.  Costs as much as there are of them."""
+        check_thread("WsManager")
+        return list(self._by_user.get(user_id, {}).values())
+
+    def connection_count(self) -> int:
+        """Return how many are connected."""
+        check_thread("WsManager")
+        return len(self._connections)
+
+    # --- what they are told ---
+
+    def send_to_user(self, user_id: DbId, name: str, data: Any = None) -> int:
+        """Send the event ``name`` to every connection of one user; see :meth:`broadcast`."""
+        return self._send(self.get_by_user(user_id), name, data)
+
+    def broadcast(self, name: str, data: Any = None) -> int:
+        """Send the event ``name`` to everybody, without waiting for anybody.
+
+        Returns how many connections took it; one that fails or is too slow keeps nobody else
+        from getting it.  The event is encoded once.  Raises :class:`TypeError` for data that JSON
+        has no form for.
+        """
+        check_thread("WsManager")
+        return self._send(list(self._connections.values()), name, data)
+
+    def _send(self, connections: list[WsConnection], name: str, data: Any) -> int:
+        frame = make_frame(encode_event(name, data))
+        taken = 0
+        for connection in connections:
+            try:
+                if connection.takes_events:
+                    taken += connection.link.send_frame(frame)
+            except Exception:
+                _log.failure("Could not send to {connection_id}", connection_id=connection.id)
+                connection.abort()
+        return taken
+
+    # --- the end ---
+
+    async def shutdown_all(self, within_secs: float = math.inf) -> None:
+        """Let nobody in, and everybody go with 1001; return when all have left.
+
+        They are told over some time, at most a third of ``within_secs``.  Who waits for answers
+        gets them before.
+        """
+        check_thread("WsManager")
+        self.draining = True
+        leaving = list(self._connections.values())
+        _log.info("Closing {count} WebSocket connections", count=len(leaving))
+        for batch in _batches(leaving, within_secs / 3):
+            for connection in batch:
+                connection.link.go_away()
+            await deferLater(self.clock, _LEAVING_TICK_SECS)
+        await self._until_empty()
+
+    async def close_now(self) -> None:
+        """Send 1001 to those who still wait for answers; return when all have left."""
+        check_thread("WsManager")
+        for connection in list(self._connections.values()):
+            connection.link.end(1001, "The server is shutting down")
+        await self._until_empty()
+
+    def drop_all(self) -> None:
+        """Drop every connection that is left."""
+        check_thread("WsManager")
+        for connection in list(self._connections.values()):
+            connection.abort()
+            self.remove(connection.id)
+
+    def _count(self, connection: WsConnection) -> None:
+        if connection.dropped:
+            self.dropped += 1
+        else:
+            self.closed += 1
+        if not self._connections:
+            waiting, self._waiting = self._waiting, []
+            for empty in waiting:
+                empty.callback(None)
+
+    def _until_empty(self) -> Deferred[None]:
+        empty: Deferred[None] = Deferred(self._waiting.remove)
+        if self._connections:
+            self._waiting.append(empty)
+        else:
+            empty.callback(None)
+        return empty
+
+
+def _batches(connections: list[WsConnection], within_secs: float) -> list[list[WsConnection]]:
+    """Return ``connections`` in parts, one a tick, as small as the time allows."""
+    ticks = max(1.0, within_secs / _LEAVING_TICK_SECS)
+    size = max(_LEAVING_PER_SEC * _LEAVING_TICK_SECS, len(connections) / ticks)
+    step = math.ceil(size)
+    return [connections[start : start + step] for start in range(0, len(connections), step)]

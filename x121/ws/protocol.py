@@ -1,0 +1,331 @@
+"""One WebSocket, spoken by Autobahn, within limits.
+
+What comes in goes through the :mod:`inbox` to an :class:`Endpoint`, and what goes out through the
+:mod:`outbox`.  Autobahn reads and writes the frames, and keeps the state of RFC 6455.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from contextvars import Context
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.util import encode_truncate
+from autobahn.websocket.types import ConnectionRequest
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.http_headers import Headers
+
+from x121.config import WsConfig
+from x121.http.deadlines import Deadlines
+from x121.ids import make_id
+from x121.logs import CONNECTION_ID
+from x121.types import DbId
+from x121.ws.connection import WsConnection
+from x121.ws.inbox import Inbox
+from x121.ws.manager import WsManager
+from x121.ws.options import Options
+from x121.ws.outbox import Outbox
+
+__all__ = ["CLOSE_TIMEOUT_SECS", "Endpoint", "WsFactory", "WsProtocol"]
+
+_log = Logger(namespace="x121.ws")
+
+CLOSE_TIMEOUT_SECS = 5.0
+"""How long a peer may take to answer a close frame, and to take what is on its way to it."""
+
+# Frames cost something each, however small; nobody has a reason to cut a message finer.
+_FREE_FRAMES = 1024
+_LEAST_BYTES_A_FRAME = 64
+
+# Logged, never sent: a close frame without a code, and no close frame (RFC 6455 section 7.4.1).
+_NO_STATUS = 1005
+_ABNORMAL = 1006
+
+# What Autobahn keeps of a handshake, and nobody reads again.
+_OF_THE_HANDSHAKE = (
+    "_headers",
+    "_transport_details",
+    "_wskey",
+    "http_headers",
+    "http_request_data",
+    "http_request_host",
+    "http_request_params",
+    "http_request_path",
+    "http_request_uri",
+    "http_response_data",
+    "http_status_line",
+    "websocket_extensions",
+    "websocket_extensions_in_use",
+    "websocket_protocols",
+)
+
+
+class Endpoint(Protocol):
+    """What is done with the messages that come to one path."""
+
+    takes_events: bool
+    """Whether its connections get the manager's events."""
+
+    def opened(self, connection: WsConnection) -> None:
+        """Greet a new connection."""
+
+    def received(
+        self, connection: WsConnection, payload: bytes, is_binary: bool
+    ) -> Awaitable[object] | None:
+        """Handle a message: at once, or until what is returned is done.  Text is valid UTF-8."""
+
+
+class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the types of the options
+    """A connection's protocol, and the :class:`~x121.ws.connection.Link` beneath it.
+
+    ``headers`` go into the answer to the handshake.
+    """
+
+    transport: Any  # a TCP transport; Autobahn's type lacks what those can do
+    connection: WsConnection
+
+    def __init__(
+        self, factory: WsFactory, endpoint: Endpoint, user_id: DbId | None, headers: Headers
+    ) -> None:
+        super().__init__()
+        max_bytes = factory.config.max_message_bytes
+        self.factory = factory
+        self.maxMessagePayloadSize = max_bytes
+        self._most_frames = _FREE_FRAMES + max_bytes // _LEAST_BYTES_A_FRAME
+        self._endpoint = endpoint
+        self._user_id = user_id
+        self._headers = headers
+        self._inbox = Inbox(self._go_on_reading, max_bytes=max_bytes)
+        self._is_held_back = False
+        self._is_consuming = False
+        self._is_heard = True
+        self._peer_is_done = False
+
+    # --- the connection --------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Begin on a transport that has no producer."""
+        self._outbox = Outbox(self.transport, max_bytes=self.factory.config.send_buffer_bytes)
+        super().connectionMade()
+
+    def onConnect(self, request: ConnectionRequest) -> Any:
+        """Accept the handshake, with no subprotocol."""
+        return None, {
+            name.decode("latin-1"): [value.decode("latin-1") for value in values]
+            for name, values in self._headers.getAllRawHeaders()
+        }
+
+    def onOpen(self) -> None:
+        """Make the connection known, and greet it."""
+        for name in _OF_THE_HANDSHAKE:
+            self.__dict__.pop(name, None)
+        manager = self.factory.manager
+        connection = self.connection = WsConnection(
+            make_id(),
+            self,
+            user_id=self._user_id,
+            connected_at=datetime.fromtimestamp(manager.clock.seconds(), UTC),
+            takes_events=self._endpoint.takes_events,
+        )
+        manager.add(connection)
+        _log.info("WebSocket connected", connection_id=connection.id, user_id=connection.user_id)
+        try:
+            self._endpoint.opened(connection)
+        except Exception:
+            _log.failure("Could not greet a WebSocket", connection_id=connection.id)
+            self.end(1011, "Internal server error")
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """Forget the connection, which is gone: what its client waited for is cancelled."""
+        self.factory.closing.stop(self)
+        self._inbox.cancel()
+        connection = self.connection
+        self.factory.manager.remove(connection.id)
+        seconds = self.factory.manager.clock.seconds() - connection.connected_at.timestamp()
+        _log.info(
+            "WebSocket closed with {code} after {seconds} s",
+            connection_id=connection.id,
+            user_id=connection.user_id,
+            code=self._close_code(),
+            seconds=round(seconds, 3),
+        )
+
+    def _close_code(self) -> int:
+        """Return the code of whoever closed first."""
+        if self.closedByMe:
+            return self.localCloseCode or _NO_STATUS
+        if self._peer_is_done:
+            return self.remoteCloseCode or _NO_STATUS
+        return _ABNORMAL
+
+    # --- what comes in ---------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take ``data`` in; behind a close frame there is nothing."""
+        self._is_heard = True
+        if not self._peer_is_done and self.state != self.STATE_CLOSED:
+            self._dataReceived(data)
+
+    def consumeData(self) -> None:
+        """Read frames, until there is no whole one or too many messages wait."""
+        if self.state == self.STATE_CONNECTING:
+            super().consumeData()
+        if self._is_consuming:
+            return
+        self._is_consuming = True
+        try:
+            while self._may_read() and self.processData():
+                pass
+        finally:
+            self._is_consuming = False
+
+    def _may_read(self) -> bool:
+        has_frames = self.state in (self.STATE_OPEN, self.STATE_CLOSING)
+        return has_frames and not self._is_held_back and not self._peer_is_done
+
+    def onMessageBegin(self, isBinary: bool) -> None:
+        """Begin a message, which is kept in one piece however many frames it comes in."""
+        self._is_binary = isBinary
+        self._message = bytearray()
+        self._frames = 0
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """Refuse a message that grows too large, before its frame has come in."""
+        if self.failedByMe:
+            return
+        self._frames += 1
+        if len(self._message) + length > self.maxMessagePayloadSize:
+            self._fail_connection(1009, f"over {self.maxMessagePayloadSize} bytes")
+        elif self._frames > self._most_frames:
+            self._fail_connection(1009, f"over {self._most_frames} frames")
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        """Keep a part of a frame."""
+        if not self.failedByMe:
+            self._message += payload
+
+    def onMessageFrameEnd(self) -> None:
+        """Go on: the message alone counts."""
+
+    def onMessageEnd(self) -> None:
+        """Have the message handled, unless it can't be answered any more."""
+        payload = bytes(self._message)
+        self._message = bytearray()
+        if not self.can_send:
+            return
+        handle = partial(Context().run, self._handle, payload, self._is_binary)
+        self._inbox.put(handle, len(payload))
+        if self._inbox.is_full and not self._is_held_back:
+            self._is_held_back = True
+            self.transport.pauseProducing()
+
+    def _handle(self, payload: bytes, is_binary: bool) -> Deferred[Any] | None:
+        CONNECTION_ID.set(self.connection.id)
+        handling = self._endpoint.received(self.connection, payload, is_binary)
+        if handling is None or isinstance(handling, Deferred):
+            return handling
+        return Deferred.fromCoroutine(handling)  # type: ignore[arg-type]  # or it raises TypeError
+
+    def _go_on_reading(self) -> None:
+        if self._is_held_back:
+            self._is_held_back = False
+            self.transport.resumeProducing()
+            self.consumeData()
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> None:
+        """Close, when the messages before this are answered."""
+        self._peer_is_done = True
+        self._inbox.put(partial(self._answer_close, code, reasonRaw))
+
+    def _answer_close(self, code: Any, reason: Any) -> None:
+        super().onCloseFrame(code, reason)
+
+    # --- what goes out ---------------------------------------------------------------------
+
+    @property
+    def can_send(self) -> bool:
+        """Whether the handshake is done, and no close frame was sent yet."""
+        return bool(self.state == self.STATE_OPEN)
+
+    def send_frame(self, frame: bytes) -> bool:
+        """Send a whole frame, if the connection is open; return whether it still is."""
+        if self.can_send:
+            self.sendData(frame)
+        return self.can_send
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Write ``data``, Autobahn's or ours, or close if the peer doesn't take what waits."""
+        if not self._outbox.write(data):
+            self._outbox.drop()
+            self.end(1013, "Too slow: too much is waiting")
+
+    # --- the end ---------------------------------------------------------------------------
+
+    def end(self, code: int, reason: str) -> None:
+        """Send a close frame now, unless one was sent."""
+        if self.can_send:
+            self.sendCloseFrame(code, encode_truncate(reason, 123))
+
+    def go_away(self) -> None:
+        """Close with 1001 when the messages before this are answered."""
+        self._inbox.put(partial(self.end, 1001, "The server is shutting down"))
+
+    def sendCloseFrame(
+        self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
+    ) -> None:
+        """Send a close frame, and give the peer some time from now on."""
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+        self.factory.closing.start(self)
+
+    def _closeConnection(self, abort: bool = False) -> None:
+        """Close when all is sent.
+
+        Autobahn would abort after a closing handshake that it began, and with that throw away
+        its own close frame.
+        """
+        self._outbox.flush()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.transport.abortConnection()
+
+    # --- the heartbeat ---------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Send a ping, if the connection is open."""
+        self.sendPing()
+
+    def listen(self) -> None:
+        """Wait for a sign of life."""
+        self._is_heard = False
+
+    def is_alive(self) -> bool:
+        """Whether bytes have come, or none can come: we don't read, or the peer is done."""
+        can_speak = self.can_send and not self._peer_is_done
+        return self._is_heard or self._is_held_back or not can_speak
+
+    def time_out(self) -> None:
+        """Send 1011, then drop the connection."""
+        self.end(1011, "No answer to a ping")
+        self.dropConnection()
+
+
+class WsFactory(WebSocketServerFactory):
+    """What the connections share: limits, the manager, and the deadlines of those that close."""
+
+    def __init__(self, config: WsConfig, manager: WsManager) -> None:
+        super().__init__(server=None, reactor=manager.clock)
+        self.config = config
+        self.manager = manager
+        self.closing: Deadlines[WsProtocol] = Deadlines(
+            CLOSE_TIMEOUT_SECS, _give_up, clock=manager.clock
+        )
+
+
+def _give_up(protocol: WsProtocol) -> None:
+    protocol.connection.abort()

@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What a package manager sets for itself would change what is tested here.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: run test lint types bench wheel clean
+.PHONY: run test lint types conformance bench wheel clean
 
 run: $(VENV)/.run
 	@echo "==> Starting the server; Ctrl-C stops it"
@@ -28,6 +28,10 @@ types: $(VENV)/.test
 	@echo "==> Checking the types"
 	$(BIN)/mypy
 
+conformance: $(VENV)/.test
+	@echo "==> Asking the Autobahn Testsuite, which needs a Python 2.7"
+	$(BIN)/python -m tests.conformance
+
 bench: $(VENV)/.test
 	@echo "==> Measuring"
 	$(BIN)/python -m bench
@@ -38,7 +42,7 @@ wheel: $(VENV)/.test
 	$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-conformance build dist *.egg-info
 
 # Half a virtual environment, as Debian's Python leaves where python3-venv is missing, would be
 # taken for a whole one the next time.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import psycopg2
+from klein import Klein
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IAddress, ITCPTransport
@@ -66,12 +67,12 @@ class App:
     """
 
     def __init__(
-        self, feature: Router | Callable[[App], Router] | None = None, **environ: str
+        self, feature: Klein | Callable[[App], Klein] | None = None, **environ: str
     ) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000_000)
         self.state = make_state(self.clock, environ)
-        if callable(feature):
+        if feature is not None and not isinstance(feature, Klein):
             feature = feature(self)
 
         def make_routes(state: AppState) -> Router:
@@ -120,7 +121,7 @@ class _Observer:
 class AppTestCase(SynchronousTestCase):
     """A test with servers in memory, which are forgotten when it ends."""
 
-    def app(self, feature: Router | Callable[[App], Router] | None = None, **environ: str) -> App:
+    def app(self, feature: Klein | Callable[[App], Klein] | None = None, **environ: str) -> App:
         """Return a server; see :class:`App`."""
         app = App(feature, **environ)
         self.addCleanup(app.close)

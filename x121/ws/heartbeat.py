@@ -1,7 +1,8 @@
 """Whether everybody is still there: one timer pings all of them, each once an interval.
 
-The interval is divided into slots, and those who come are put into one slot after the other, so
-that ten thousand pings do not leave in one turn of the reactor, even if all came in the same one.
+The interval is divided into slots whose turn comes one after the other.  Those who come go into
+the slot that has just been, the one before that, and so on: ten thousand pings do not leave in one
+turn of the reactor, even if all came in the same one.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ class Heartbeat:
 
     def watch(self, link: Link) -> None:
         """Ping ``link`` from now on, the first time within one interval."""
-        self._newest = (self._newest + 1) % len(self._slots)
-        slot = self._slot_of[link] = self._slots[self._newest]
-        slot[link] = None
         if self._timer is None:
+            self._newest = self._turn + 1
             self._next_turn_at = self._clock.seconds() + self._tick_secs
             self._timer = self._clock.callLater(self._tick_secs, self._tick)
+        self._newest = (self._newest - 1) % len(self._slots)
+        slot = self._slot_of[link] = self._slots[self._newest]
+        slot[link] = None
 
     def forget(self, link: Link) -> None:
         """Leave ``link`` alone; nothing happens if it isn't watched."""

@@ -21,13 +21,14 @@ class Outbox:
     bytes.
     """
 
-    __slots__ = ("_held", "_is_paused", "_max_bytes", "_transport")
+    __slots__ = ("_held", "_is_paused", "_is_producer", "_max_bytes", "_transport")
 
     def __init__(self, transport: Any, *, max_bytes: int) -> None:
         self._transport = transport
         self._max_bytes = max_bytes
         self._held: bytearray | None = None
         self._is_paused = False
+        self._is_producer = True
         transport.registerProducer(self, True)
 
     @property
@@ -52,7 +53,10 @@ class Outbox:
         self._held = None
 
     def flush(self) -> None:
-        """Leave all of it to the transport, whose producer this is no longer."""
+        """Leave all of it to the transport, and what is written from now on, too."""
+        if self._is_producer:
+            self._is_producer = False
+            self._transport.unregisterProducer()
         self.resumeProducing()
 
     # --- what the transport says ---

@@ -290,9 +290,26 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._outbox.flush()
         self.transport.loseConnection()
 
+    def unregisterProducer(self) -> None:
+        """Leave that to the outbox, which is the producer."""
+
     def abort(self) -> None:
         """Drop the connection at once."""
         self.transport.abortConnection()
+
+    def _fail_connection(self, code: int = 1002, reason: str = "") -> None:
+        """End with ``code``, and process nothing more (RFC 6455 section 7.1.7).
+
+        What still comes is read and thrown away: to close on it would reset the connection, and
+        the peer might never see the code.
+        """
+        if self.failedByMe:
+            return
+        self.failedByMe = True
+        self._peer_is_done = True
+        self.end(code, reason)
+        self._outbox.flush()
+        self.transport.loseWriteConnection()
 
     # --- the heartbeat ---------------------------------------------------------------------
 

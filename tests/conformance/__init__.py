@@ -1,0 +1,1 @@
+"""Whether the WebSockets are what RFC 6455 says: ``python -m tests.conformance``."""

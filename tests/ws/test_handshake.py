@@ -1,0 +1,289 @@
+"""The handshake: judged, answered and logged like any request, then a WebSocket."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+
+from tests.memory import ORIGIN, App, Response
+from tests.ws.client import KEY, TEXT, WebSocket, WebSocketTestCase, client_frame, handshake
+from x121.errors import Forbidden, Unauthorized
+from x121.http.request import Request
+from x121.types import DbId
+from x121.ws.router import WsRouter
+
+
+class HandshakeTests(WebSocketTestCase):
+    def refused(
+        self, app: App, headers: dict[str, str | None] | None = None, **how: Any
+    ) -> Response:
+        """Return the answer to a handshake that isn't accepted."""
+        connection = app.connect()
+        connection.send(handshake(headers=headers, **how))
+        return connection.response()
+
+    def test_accepted(self) -> None:
+        """101 carries the accept key of RFC 6455 section 4.2.2 and the headers of every answer."""
+        client = self.connect(self.app(), headers={"Origin": ORIGIN})
+        headers = client.response.headers
+        digest = hashlib.sha1(KEY.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        self.assertEqual(headers["sec-websocket-accept"], base64.b64encode(digest).decode())
+        self.assertEqual(headers["upgrade"].lower(), "websocket")
+        self.assertEqual(headers["connection"].lower(), "upgrade")
+        self.assertEqual(headers["access-control-allow-origin"], ORIGIN)
+        self.assertEqual(headers["vary"], "Origin")
+        for name in ("x-request-id", "date"):
+            self.assertIn(name, headers)
+        for name in ("server", "sec-websocket-extensions", "sec-websocket-protocol"):
+            self.assertNotIn(name, headers)
+
+    def test_logged(self) -> None:
+        """The handshake has an access log line, and a line that ties it to its connection."""
+        app = self.app()
+        client = self.connect(app, headers={"Cookie": "secret", "Authorization": "secret"})
+        (access,) = app.lines("x121.access")
+        self.assertEqual((access["status"], access["path"], access["method"]), (101, "/ws", "GET"))
+        self.assertEqual(access["request_id"], client.response.headers["x-request-id"])
+        (connected,) = app.lines("x121.ws")
+        self.assertEqual(connected["request_id"], access["request_id"])
+        self.assertEqual(connected["connection_id"], client.id)
+        self.assertNotIn("secret", repr(app.log))
+
+    def test_request_is_over(self) -> None:
+        """The request's timeout is disarmed: the connection outlives it, and the idle time."""
+        app = self.app(REQUEST_TIMEOUT_SECS="3", KEEPALIVE_TIMEOUT_SECS="5")
+        client = self.connect(app)
+        app.clock.pump([1] * 9)
+        self.assertFalse(client.connection.closed)
+        client.say("ping", 1)
+        self.assertIn(b'"pong"', client.frames()[-1].payload)
+
+    def test_site_forgets_it(self) -> None:
+        """The site doesn't wait for it when requests are drained."""
+        app = self.app()
+        self.connect(app)
+        self.assertEqual(app.site.connections, 0)
+        self.assertTrue(app.site.drain().called)
+
+    def test_nothing_is_left(self) -> None:
+        """When all have left there is no timer."""
+        app = self.app()
+        client = self.connect(app)
+        self.assertNotEqual(app.clock.getDelayedCalls(), [])
+        client.close()
+        app.clock.advance(0)
+        self.assertEqual(app.clock.getDelayedCalls(), [])
+        self.assertEqual(app.state.ws_manager.connection_count(), 0)
+
+    def test_plain_get(self) -> None:
+        """A plain GET is 426 in the form of every error, says what to speak, and is logged."""
+        app = self.app()
+        response = app.request("GET", "/ws")
+        self.assertEqual(response.status, 426)
+        self.assertEqual(response.json["code"], "UPGRADE_REQUIRED")
+        self.assertEqual(response.headers["upgrade"], "websocket")
+        self.assertIn("upgrade", response.headers["connection"].lower())
+        self.assertEqual(app.lines("x121.access")[0]["status"], 426)
+
+    def test_not_a_handshake(self) -> None:
+        """Without both upgrade headers, and in HTTP/1.0, it is no handshake: 426."""
+        for name, value in (
+            ("Upgrade", None),
+            ("Upgrade", "h2c"),
+            ("Connection", None),
+            ("Connection", "keep-alive"),
+        ):
+            with self.subTest(name, value=value):
+                self.assertEqual(self.refused(self.app(), {name: value}).status, 426)
+        connection = self.app().connect()
+        connection.send(handshake().replace(b"HTTP/1.1", b"HTTP/1.0"))
+        response = connection.response()
+        self.assertEqual(response.status, 426)
+        self.assertEqual(response.headers["connection"], "Upgrade, close")
+
+    def test_spelling(self) -> None:
+        """The upgrade headers are lists, in any case."""
+        headers = {"Upgrade": "h2c, WebSocket", "Connection": "keep-alive, UPGRADE"}
+        self.connect(self.app(), headers=dict(headers))
+
+    def test_old_version(self) -> None:
+        """Another version is 426, which names the one that is spoken, and is logged."""
+        for version in ("8", "0", "14", "13, 8", None):
+            with self.subTest(version):
+                app = self.app()
+                response = self.refused(app, {"Sec-WebSocket-Version": version})
+                self.assertEqual(response.status, 426)
+                self.assertEqual(response.headers["sec-websocket-version"], "13")
+                self.assertEqual(app.lines("x121.access")[0]["status"], 426)
+
+    def test_bad_key(self) -> None:
+        """A key that isn't 16 bytes in base64 is 400."""
+        for key in (None, "", "x", KEY[:-4], KEY[:-1] + "?", KEY + "AAAA", KEY + ", " + KEY):
+            with self.subTest(key):
+                response = self.refused(self.app(), {"Sec-WebSocket-Key": key})
+                self.assertEqual((response.status, response.json["code"]), (400, "BAD_REQUEST"))
+
+    def test_body(self) -> None:
+        """A handshake with a body, which could be taken for frames, is 400."""
+        for headers in ({"Content-Length": "2"}, {"Transfer-Encoding": "chunked"}):
+            connection = self.app().connect()
+            body = b"0\r\n\r\n" if "Transfer-Encoding" in headers else b"ok"
+            connection.send(handshake(headers=dict(headers)) + body)
+            self.assertEqual(connection.response().status, 400)
+
+    def test_wrong_origin(self) -> None:
+        """A page elsewhere is 403, without CORS headers for it, and is logged."""
+        for origin in ("http://evil.test", "null", ORIGIN + ".evil.test", ORIGIN.upper(), ""):
+            with self.subTest(origin):
+                app = self.app()
+                response = self.refused(app, {"Origin": origin})
+                self.assertEqual((response.status, response.json["code"]), (403, "FORBIDDEN"))
+                self.assertNotIn("access-control-allow-origin", response.headers)
+                self.assertEqual(app.lines("x121.access")[0]["status"], 403)
+
+    def test_two_origins(self) -> None:
+        """Two Origin fields are 403, even if one of them is allowed."""
+        connection = self.app().connect()
+        line = f"Origin: {ORIGIN}\r\n".encode()
+        connection.send(handshake().replace(b"\r\n\r\n", b"\r\n" + line + line + b"\r\n"))
+        self.assertEqual(connection.response().status, 403)
+
+    def test_origins_are_configured(self) -> None:
+        """``WS_ALLOWED_ORIGINS`` says which pages may connect, else ``CORS_ORIGINS`` does."""
+        app = self.app(WS_ALLOWED_ORIGINS="https://a.test,https://b.test")
+        self.connect(app, headers={"Origin": "https://b.test"})
+        self.assertEqual(self.refused(app, {"Origin": ORIGIN}).status, 403)
+        self.connect(self.app(CORS_ORIGINS="https://c.test"), headers={"Origin": "https://c.test"})
+
+    def test_other_methods(self) -> None:
+        """Other methods are 405, HEAD is what GET is."""
+        self.assertEqual(self.app().request("POST", "/ws").status, 405)
+        self.assertEqual(self.app().request("HEAD", "/ws").status, 426)
+
+    def test_echo_is_a_diagnostic(self) -> None:
+        """``/ws/echo`` is there with ``DIAGNOSTICS`` alone."""
+        self.assertEqual(self.app().request("GET", "/ws/echo").status, 404)
+        self.connect(self.app(DIAGNOSTICS="true"), "/ws/echo")
+
+    def test_after_requests(self) -> None:
+        """A handshake may follow requests on the same connection, even before their answers."""
+        connection = self.app().connect()
+        connection.send(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" + handshake())
+        self.assertEqual(connection.response().status, 200)
+        self.assertEqual(connection.response().status, 101)
+
+    def test_early_frames(self) -> None:
+        """Frames that come with the handshake, or while it is judged, are not lost."""
+        app = self.app()
+        connection = app.connect()
+        ping = client_frame(TEXT, b'{"type":"ping"}')
+        connection.send(handshake() + ping + ping[:4])
+        connection.send(ping[4:])
+        self.assertEqual(connection.received.count(b'"pong"'), 2)
+
+    def test_draining(self) -> None:
+        """While the server stops a handshake is 503, and a plain GET still 426."""
+        app = self.app()
+        app.state.ws_manager.draining = True
+        response = self.refused(app)
+        self.assertEqual((response.status, response.json["code"]), (503, "SERVICE_UNAVAILABLE"))
+        self.assertEqual(app.request("GET", "/ws").status, 426)
+
+
+class AuthenticationTests(WebSocketTestCase):
+    def authenticated_by(self, authenticate: Any) -> App:
+        """Return a server whose ``/test`` asks ``authenticate`` whose a handshake is."""
+
+        def router(app: App) -> Klein:
+            manager = app.state.ws_manager
+            return WsRouter(app.state.config, manager, authenticate=authenticate).routes
+
+        return self.app(router)
+
+    def test_user(self) -> None:
+        """The connection belongs to the user that the callable says, at once or later."""
+
+        def by_header(request: Request) -> DbId:
+            return DbId(int(request.getHeader("X-User") or 0))
+
+        async def later(request: Request) -> DbId:
+            return by_header(request)
+
+        for authenticate in (by_header, later):
+            app = self.authenticated_by(authenticate)
+            client = self.connect(app, "/test", {"X-User": "7"})
+            (connection,) = app.state.ws_manager.get_by_user(DbId(7))
+            self.assertEqual(connection.id, client.id)
+
+    def test_refused(self) -> None:
+        """What it raises is the answer, as HTTP: 401 with a challenge, 403."""
+
+        def nobody(request: Request) -> None:
+            raise Unauthorized("Log in first")
+
+        async def never(request: Request) -> None:
+            raise Forbidden("Not you")
+
+        connection = self.authenticated_by(nobody).connect()
+        connection.send(handshake("/test"))
+        response = connection.response()
+        self.assertEqual((response.status, response.json["code"]), (401, "UNAUTHORIZED"))
+        self.assertEqual(response.headers["www-authenticate"], "Bearer")
+        connection = self.authenticated_by(never).connect()
+        connection.send(handshake("/test"))
+        self.assertEqual(connection.response().status, 403)
+
+    def test_not_asked(self) -> None:
+        """It isn't asked about what is no handshake, or comes from a page elsewhere."""
+        asked: list[Request] = []
+        app = self.authenticated_by(asked.append)
+        app.request("GET", "/test")
+        app.connect().send(handshake("/test", {"Origin": "http://evil.test"}))
+        self.assertEqual(asked, [])
+
+    def test_slow(self) -> None:
+        """It has as long as a request, and is cancelled when the client leaves."""
+        waiting: list[Deferred[DbId]] = []
+
+        def slow(_: Request) -> Deferred[DbId]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        app = self.authenticated_by(slow)
+        connection = app.connect()
+        connection.send(handshake("/test") + client_frame(TEXT, b'{"type":"ping"}'))
+        self.assertEqual(connection.received, b"")
+        waiting[0].callback(DbId(1))
+        self.assertEqual(connection.response().status, 101)
+        self.assertIn(b'"pong"', connection.received)
+
+        connection = app.connect()
+        connection.send(handshake("/test"))
+        app.clock.advance(31)
+        self.assertEqual(connection.response().status, 408)
+
+        connection = app.connect()
+        connection.send(handshake("/test"))
+        connection.leave()
+        self.assertTrue(waiting[2].called)
+        self.assertEqual(app.lines("x121.errors"), [])
+
+    def test_draining_meanwhile(self) -> None:
+        """Who is let in after the server began to stop gets 503."""
+        waiting: Deferred[DbId] = Deferred()
+        app = self.authenticated_by(lambda _: waiting)
+        connection = app.connect()
+        connection.send(handshake("/test"))
+        app.state.ws_manager.draining = True
+        waiting.callback(DbId(1))
+        self.assertEqual(connection.response().status, 503)
+
+    def test_client_is_one(self) -> None:
+        """A client without a user is nobody's."""
+        app = self.authenticated_by(lambda _: None)
+        client = WebSocket(app, "/test")
+        self.assertIsNone(client.protocol.connection.user_id)

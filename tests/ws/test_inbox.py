@@ -1,0 +1,137 @@
+"""What came in is done one after the other, and a bounded number waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from x121.ws.inbox import Inbox
+
+
+class InboxTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.done: list[Any] = []
+        self.waiting: list[Deferred[Any]] = []
+        self.rooms = 0
+        self.inbox = Inbox(self.room, max_bytes=100)
+
+    def room(self) -> None:
+        self.rooms += 1
+
+    def put(self, name: object, size: int = 0, ready: bool = True) -> None:
+        """Put something in that notes its name, and waits unless it is ``ready``."""
+
+        def work() -> Deferred[Any] | None:
+            self.done.append(name)
+            if ready:
+                return None
+            self.waiting.append(Deferred())
+            return self.waiting[-1]
+
+        self.inbox.put(work, size)
+
+    def test_at_once(self) -> None:
+        """What is ready is done at once, and leaves nothing."""
+        self.put(1)
+        self.put(2)
+        self.assertEqual(self.done, [1, 2])
+        self.assertTrue(self.inbox.is_idle)
+
+    def test_one_at_a_time(self) -> None:
+        """The next is begun when the one before it is done."""
+        for number in range(3):
+            self.put(number, ready=False)
+        for number in range(3):
+            self.assertEqual(self.done, list(range(number + 1)))
+            self.assertFalse(self.inbox.is_idle)
+            self.waiting[number].callback(None)
+        self.assertTrue(self.inbox.is_idle)
+
+    def test_fired_already(self) -> None:
+        """A Deferred that has fired is no reason to wait, one that is chained is."""
+        inner: Deferred[Any] = Deferred()
+        self.inbox.put(lambda: succeed(None))
+        self.put("next")
+        self.inbox.put(lambda: succeed(None).addCallback(lambda _: inner))
+        self.put("last")
+        self.assertEqual(self.done, ["next"])
+        inner.callback(None)
+        self.assertEqual(self.done, ["next", "last"])
+
+    def test_many_that_are_ready(self) -> None:
+        """Thousands that waited are done without growing the stack."""
+        self.put("slow", ready=False)
+        for number in range(5000):
+            self.inbox.put(lambda number=number: self.done.append(number))  # type: ignore[misc]
+        self.waiting[0].callback(None)
+        self.assertEqual(self.done, ["slow", *range(5000)])
+
+    def test_failures(self) -> None:
+        """What fails is logged, and the next is done."""
+
+        def fail() -> None:
+            raise RuntimeError("first")
+
+        def fail_later() -> Deferred[Any]:
+            self.waiting.append(Deferred())
+            return self.waiting[-1]
+
+        self.inbox.put(fail)
+        self.inbox.put(fail_later)
+        self.put("next")
+        self.waiting[0].errback(RuntimeError("second"))
+        self.assertEqual(self.done, ["next"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
+    def test_full(self) -> None:
+        """It is full with 16 that wait, or with their bytes, and says when there is room."""
+        self.put("slow", ready=False)
+        for number in range(16):
+            self.assertFalse(self.inbox.is_full)
+            self.put(number, ready=False)
+        self.assertTrue(self.inbox.is_full)
+        self.assertEqual(self.rooms, 0)
+        self.waiting[0].callback(None)
+        self.assertEqual((self.rooms, self.inbox.is_full), (1, False))
+
+    def test_full_of_bytes(self) -> None:
+        """What is being done doesn't count."""
+        self.put("slow", 1000, ready=False)
+        self.assertFalse(self.inbox.is_full)
+        self.put(1, 60)
+        self.assertFalse(self.inbox.is_full)
+        self.put(2, 60)
+        self.assertTrue(self.inbox.is_full)
+
+    def test_cancel(self) -> None:
+        """What is being done is cancelled, and what waits forgotten."""
+        cancelled: list[object] = []
+        doing: Deferred[Any] = Deferred(cancelled.append)
+        self.inbox.put(lambda: doing)
+        self.put("next")
+        self.inbox.cancel()
+        self.assertEqual((cancelled, self.done), ([doing], []))
+        self.assertTrue(self.inbox.is_idle)
+        self.inbox.cancel()
+
+    @given(st.lists(st.sampled_from(["ready", "slow", "fire"]), max_size=60))
+    def test_any_order(self, steps: list[str]) -> None:
+        """Whatever is put in whenever, it is done in its order, and nothing twice."""
+        self.setUp()
+        fired = 0
+        for number, step in enumerate(steps):
+            if step == "fire":
+                if fired < len(self.waiting):
+                    fired += 1
+                    self.waiting[fired - 1].callback(None)
+            else:
+                self.put(number, ready=step == "ready")
+        while fired < len(self.waiting):
+            fired += 1
+            self.waiting[fired - 1].callback(None)
+        expected = [number for number, step in enumerate(steps) if step != "fire"]
+        self.assertEqual(self.done, expected)

@@ -1,0 +1,302 @@
+"""Who is connected, how they are reached, and how they leave."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.ws.client import CLOSE, TEXT, WebSocketTestCase
+from tests.ws.links import FakeLink, connected
+from x121.types import DbId
+from x121.ws.connection import WrongThread, WsConnection
+from x121.ws.heartbeat import Heartbeat
+from x121.ws.manager import WsManager
+from x121.ws.messages import Handlers
+
+ALICE, BOB = DbId(1), DbId(2)
+
+
+def make_manager(clock: Clock | None = None) -> WsManager:
+    """Return a manager of nobody."""
+    clock = clock or Clock()
+    heartbeat = Heartbeat(interval_secs=30, pong_timeout_secs=10, clock=clock)
+    return WsManager(heartbeat, clock=clock)
+
+
+class MembersTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.manager = make_manager()
+
+    def add(self, name: str, user_id: DbId | None = None, **how: Any) -> WsConnection:
+        """Return a connection that is in the manager."""
+        connection = connected(name, user_id, **how)
+        self.manager.add(connection)
+        return connection
+
+    def test_count(self) -> None:
+        """Everybody who came and hasn't left is counted."""
+        self.assertEqual(self.manager.connection_count(), 0)
+        self.add("one")
+        self.add("two", ALICE)
+        self.assertEqual(self.manager.connection_count(), 2)
+        self.manager.remove("one")
+        self.assertEqual(self.manager.connection_count(), 1)
+
+    def test_remove(self) -> None:
+        """Removing returns the connection, and None for one that isn't there."""
+        one = self.add("one", ALICE)
+        self.assertIs(self.manager.remove("one"), one)
+        self.assertIsNone(self.manager.remove("one"))
+        self.assertEqual(self.manager.get_by_user(ALICE), [])
+
+    def test_known_id(self) -> None:
+        """An id is there once."""
+        self.add("one")
+        self.assertRaises(ValueError, self.add, "one")
+
+    def test_by_user(self) -> None:
+        """A user's connections are found, oldest first, and nobody else's."""
+        one, _, three = self.add("one", ALICE), self.add("two", BOB), self.add("three", ALICE)
+        self.add("four")
+        self.assertEqual(self.manager.get_by_user(ALICE), [one, three])
+        self.assertEqual(self.manager.get_by_user(DbId(9)), [])
+
+    @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.none() | st.integers(0, 2))))
+    def test_index(self, steps: list[tuple[bool, int, int | None]]) -> None:
+        """Whoever comes and goes, the index by user says what a search would."""
+        manager = make_manager()
+        there: dict[str, WsConnection] = {}
+        for comes, number, user in steps:
+            name = str(number)
+            if not comes:
+                self.assertIs(manager.remove(name), there.pop(name, None))
+            elif name not in there:
+                there[name] = connected(name, None if user is None else DbId(user))
+                manager.add(there[name])
+        for user in range(3):
+            expected = [one for one in there.values() if one.user_id == user]
+            self.assertEqual(manager.get_by_user(DbId(user)), expected)
+        self.assertEqual(manager.connection_count(), len(there))
+        self.assertEqual(len(manager._by_user), len({c.user_id for c in there.values()} - {None}))
+
+    def test_send_to_user(self) -> None:
+        """An event reaches every connection of its user, and nobody else."""
+        one, two, three = self.add("one", ALICE), self.add("two", BOB), self.add("three", ALICE)
+        self.assertEqual(self.manager.send_to_user(ALICE, "news", [1]), 2)
+        for connection in (one, three):
+            self.assertEqual(sent(connection), [{"type": "news", "data": [1]}])
+        self.assertEqual(sent(two), [])
+        self.assertEqual(self.manager.send_to_user(DbId(9), "news"), 0)
+
+    def test_broadcast(self) -> None:
+        """An event reaches everybody, as one and the same frame."""
+        connections = [self.add(str(number)) for number in range(5)]
+        self.assertEqual(self.manager.broadcast("news", "x"), 5)
+        for connection in connections:
+            self.assertEqual(sent(connection), [{"type": "news", "data": "x"}])
+        self.assertEqual(len({id(link(one).frames[0]) for one in connections}), 1)
+
+    def test_broadcast_survives(self) -> None:
+        """A connection that fails, or is closing, keeps nobody else from the event."""
+        one, broken, closing, last = (self.add(str(number)) for number in range(4))
+        link(broken).error = RuntimeError("broken")
+        link(closing).can_send = False
+        self.assertEqual(self.manager.broadcast("news"), 2)
+        self.assertEqual(len(sent(one) + sent(last)), 2)
+        self.assertTrue(link(broken).is_aborted)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_leaving_meanwhile(self) -> None:
+        """Who leaves while an event is sent doesn't disturb that."""
+        one, two = self.add("one"), self.add("two")
+        link(one).on_send = lambda: self.manager.remove("two")
+        self.manager.broadcast("news")
+        self.assertEqual(len(sent(one)), 1)
+        self.assertEqual(self.manager.connection_count(), 1)
+        self.assertIsNotNone(two)
+
+    def test_not_for_all_endpoints(self) -> None:
+        """An endpoint that doesn't speak our messages gets no events."""
+        raw = self.add("raw", ALICE, takes_events=False)
+        self.assertEqual(self.manager.broadcast("news"), 0)
+        self.assertEqual(self.manager.send_to_user(ALICE, "news"), 0)
+        self.assertEqual(sent(raw), [])
+
+    def test_unfit_event(self) -> None:
+        """An event that JSON has no form for is the caller's error, and nobody's connection."""
+        one = self.add("one")
+        self.assertRaises(TypeError, self.manager.broadcast, "news", object())
+        self.assertFalse(link(one).is_aborted)
+
+
+def link(connection: WsConnection) -> FakeLink:
+    """Return what is beneath a connection."""
+    assert isinstance(connection.link, FakeLink)
+    return connection.link
+
+
+def sent(connection: WsConnection) -> list[Any]:
+    """Return the messages that a connection was sent."""
+    return [json.loads(frame[2:]) for frame in link(connection).frames]
+
+
+class ConnectionTests(WebSocketTestCase):
+    def test_facts(self) -> None:
+        """A connection has a random id of version 4, and the time it came, in UTC."""
+        app = self.app()
+        client = self.connect(app)
+        connection = client.protocol.connection
+        self.assertEqual(UUID(connection.id).version, 4)
+        self.assertEqual(connection.connected_at.timestamp(), app.clock.seconds())
+        self.assertEqual(str(connection.connected_at.tzinfo), "UTC")
+        self.assertIsNone(connection.user_id)
+
+    def test_events(self) -> None:
+        """What the manager and a connection send arrives as events."""
+        app = self.app()
+        one, two = self.connect(app), self.connect(app)
+        app.state.ws_manager.broadcast("news", {"x": 1})
+        one.protocol.connection.send("yours")
+        self.assertEqual(
+            one.messages(), [{"type": "news", "data": {"x": 1}}, {"type": "yours", "data": None}]
+        )
+        self.assertEqual(two.messages(), [{"type": "news", "data": {"x": 1}}])
+
+    def test_closed(self) -> None:
+        """What is sent to a connection that is closed is lost, and says so."""
+        client = self.connect(self.app())
+        connection = client.protocol.connection
+        client.close()
+        self.assertFalse(connection.send("news"))
+        self.assertFalse(connection.can_send)
+
+
+class LeavingTests(WebSocketTestCase):
+    def test_everybody_goes(self) -> None:
+        """Everybody gets 1001, and who answers is counted as closed."""
+        app = self.app(DIAGNOSTICS="true")
+        clients = [self.connect(app), self.connect(app, "/ws/echo")]
+        gone = ensureDeferred(app.state.ws_manager.shutdown_all(30))
+        for client in clients:
+            self.assertClosed(client, 1001)
+            self.assertNoResult(gone)
+            client.close(1001)
+        app.clock.advance(0.1)
+        self.successResultOf(gone)
+        manager = app.state.ws_manager
+        self.assertEqual((manager.closed, manager.dropped), (2, 0))
+        self.assertEqual(app.clock.getDelayedCalls(), [])
+        self.assertIn("Closing 2 WebSocket", app.lines("x121.ws.manager")[0]["message"])
+
+    def test_nobody(self) -> None:
+        """Where nobody is connected there is nothing to wait for."""
+        app = self.app()
+        self.successResultOf(ensureDeferred(app.state.ws_manager.shutdown_all(30)))
+
+    def test_no_answer(self) -> None:
+        """Who doesn't answer the close frame in time is dropped, and counted so."""
+        app = self.app()
+        self.connect(app)
+        gone = ensureDeferred(app.state.ws_manager.shutdown_all(30))
+        app.clock.pump([1] * 6)
+        self.successResultOf(gone)
+        self.assertEqual((app.state.ws_manager.closed, app.state.ws_manager.dropped), (0, 1))
+
+    def test_dropped(self) -> None:
+        """Who is left in the end is dropped at once, and counted once."""
+        app = self.app()
+        client = self.connect(app)
+        gone = ensureDeferred(app.state.ws_manager.shutdown_all(30))
+        gone.addErrback(lambda _: None)
+        gone.cancel()
+        app.state.ws_manager.drop_all()
+        self.assertTrue(client.connection.transport.aborted)
+        app.clock.advance(0)
+        manager = app.state.ws_manager
+        self.assertEqual((manager.closed, manager.dropped), (0, 1))
+        self.assertEqual(manager.connection_count(), 0)
+        self.assertEqual(app.clock.getDelayedCalls(), [])
+
+    def test_spread(self) -> None:
+        """Thousands are not told to leave in one instant, but within a third of the time."""
+        for count, within_secs in ((3000, 30.0), (3000, 1.0)):
+            clock = Clock()
+            manager = make_manager(clock)
+            connections = [connected(str(number)) for number in range(count)]
+            for connection in connections:
+                manager.add(connection)
+            gone = ensureDeferred(manager.shutdown_all(within_secs))
+            gone.addErrback(lambda _: None)
+            told = []
+            while clock.seconds() <= within_secs / 3:
+                told.append(sum(link(one).is_leaving for one in connections))
+                clock.advance(0.05)
+            steps = [after - before for before, after in zip([0, *told], told, strict=False)]
+            self.assertEqual(told[-1], count)
+            self.assertLessEqual(max(steps), max(50, count * 0.05 / (within_secs / 3) + 1))
+            gone.cancel()
+
+    def test_busy(self) -> None:
+        """Who waits for an answer gets it before 1001, or 1001 when there is no time left."""
+        app, waiting = self.waiting_app()
+        one, two = self.connect(app, "/test"), self.connect(app, "/test")
+        one.say("wait", 1)
+        two.say("wait", 2)
+        gone = ensureDeferred(app.state.ws_manager.shutdown_all(30))
+        gone.addErrback(lambda _: None)
+        app.clock.advance(1)
+        self.assertEqual(one.frames() + two.frames(), [])
+        waiting[0].callback("done")
+        self.assertEqual([frame.opcode for frame in one.frames()], [TEXT, CLOSE])
+        gone.cancel()
+        closing = ensureDeferred(app.state.ws_manager.close_now())
+        self.assertClosed(two, 1001)
+        one.close(1001)
+        two.connection.leave()
+        app.clock.advance(0)
+        self.successResultOf(closing)
+
+    def waiting_app(self) -> tuple[Any, list[Deferred[Any]]]:
+        """Return a server whose handler ``wait`` waits for the Deferreds in the list."""
+        handlers = Handlers()
+        waiting: list[Deferred[Any]] = []
+
+        @handlers.on("wait")
+        def wait(_: object) -> Deferred[Any]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        return self.serve(lambda _: handlers), waiting
+
+
+@pytest_twisted.ensureDeferred
+async def test_threads() -> None:
+    """Every use in another thread is an error that says what to do."""
+    manager = make_manager()
+    connection = connected("one")
+    manager.add(connection)
+    for use in (
+        lambda: manager.add(connected("two")),
+        lambda: manager.remove("one"),
+        lambda: manager.get_by_user(ALICE),
+        lambda: manager.send_to_user(ALICE, "news"),
+        lambda: manager.broadcast("news"),
+        manager.connection_count,
+        manager.drop_all,
+        lambda: connection.send("news"),
+        lambda: connection.close(),
+    ):
+        with pytest.raises(WrongThread, match="callFromThread"):
+            await deferToThread(use)
+    assert manager.connection_count() == 1
+    manager.drop_all()

@@ -1,0 +1,66 @@
+"""What goes out: as much as the transport takes, and a bounded rest."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from x121.ws.outbox import Outbox
+
+
+class OutboxTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.transport = StringTransport()
+        self.outbox = Outbox(self.transport, max_bytes=10)
+
+    def test_written_at_once(self) -> None:
+        """While the transport takes it, nothing is held back, however much it is."""
+        self.assertTrue(self.outbox.write(b"x" * 100))
+        self.assertEqual(self.transport.value(), b"x" * 100)
+        self.assertEqual(self.outbox.waiting_bytes, 0)
+
+    def test_held_back(self) -> None:
+        """While the transport has enough, what is written waits, up to the limit."""
+        self.outbox.pauseProducing()
+        self.assertTrue(self.outbox.write(b"12345"))
+        self.assertTrue(self.outbox.write(b"67890"))
+        self.assertFalse(self.outbox.write(b"x"))
+        self.assertEqual((self.transport.value(), self.outbox.waiting_bytes), (b"", 10))
+        self.outbox.resumeProducing()
+        self.assertEqual((self.transport.value(), self.outbox.waiting_bytes), (b"1234567890", 0))
+
+    def test_dropped(self) -> None:
+        """What is held back can be forgotten, to make room for a last word."""
+        self.outbox.pauseProducing()
+        self.outbox.write(b"1234567890")
+        self.outbox.drop()
+        self.assertTrue(self.outbox.write(b"bye"))
+        self.outbox.resumeProducing()
+        self.assertEqual(self.transport.value(), b"bye")
+
+    def test_flushed(self) -> None:
+        """In the end all is left to the transport, which has no producer then."""
+        self.outbox.pauseProducing()
+        self.outbox.write(b"12345")
+        self.outbox.flush()
+        self.outbox.flush()
+        self.assertEqual(self.transport.value(), b"12345")
+        self.assertIsNone(self.transport.producer)
+
+    @given(st.lists(st.binary(max_size=4000) | st.booleans(), max_size=50))
+    def test_any_schedule(self, steps: list[bytes | bool]) -> None:
+        """Whenever the transport has enough or is empty, all bytes go out in their order."""
+        transport = StringTransport()
+        outbox = Outbox(transport, max_bytes=1 << 30)
+        for step in steps:
+            if isinstance(step, bytes):
+                outbox.write(step)
+            elif step:
+                outbox.resumeProducing()
+            else:
+                outbox.pauseProducing()
+        outbox.resumeProducing()
+        written = b"".join(step for step in steps if isinstance(step, bytes))
+        self.assertEqual(transport.value(), written)

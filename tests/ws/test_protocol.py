@@ -1,0 +1,413 @@
+"""RFC 6455 as it is spoken here: frames, faults, limits and the end."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+
+from tests.memory import App
+from tests.ws.client import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    WebSocket,
+    WebSocketTestCase,
+    client_frame,
+    server_frames,
+)
+from x121.ws.messages import Handlers, Message
+from x121.ws.options import Options
+from x121.ws.protocol import CLOSE_TIMEOUT_SECS
+
+
+class ProtocolTestCase(WebSocketTestCase):
+    def echo(self, **environ: str) -> WebSocket:
+        """Return a client of ``/ws/echo``."""
+        return self.connect(self.app(None, DIAGNOSTICS="true", **environ), "/ws/echo")
+
+
+class FramesTests(ProtocolTestCase):
+    def test_sizes(self) -> None:
+        """Messages of every length encoding are echoed as they are, text and binary."""
+        client = self.echo()
+        for size in (0, 1, 125, 126, 127, 65_535, 65_536, 300_000):
+            for opcode in (TEXT, BINARY):
+                client.send(opcode, b"x" * size)
+                self.assertEqual(client.frames(), [Frame(opcode, b"x" * size)])
+
+    def test_fragments(self) -> None:
+        """A message in fragments, with control frames between them, is one message."""
+        client = self.echo()
+        client.send(TEXT, b"one ", fin=False)
+        client.send(PING, b"still there?")
+        client.send(CONTINUATION, b"", fin=False)
+        client.send(CONTINUATION, b"two ", fin=False)
+        client.send(CONTINUATION, b"three")
+        self.assertEqual(
+            client.frames(), [Frame(PONG, b"still there?"), Frame(TEXT, b"one two three")]
+        )
+
+    def test_text_across_fragments(self) -> None:
+        """A character may be cut by the end of a fragment."""
+        client = self.echo()
+        letters = "Grüße €".encode()
+        for cut in range(1, len(letters)):
+            client.send(TEXT, letters[:cut], fin=False)
+            client.send(CONTINUATION, letters[cut:])
+            self.assertEqual(client.frames(), [Frame(TEXT, letters)])
+
+    def test_pong(self) -> None:
+        """A ping is answered with its own bytes; a pong that nobody asked for with nothing."""
+        client = self.echo()
+        client.send(PING, b"x" * 125)
+        client.send(PONG, b"unasked")
+        self.assertEqual(client.frames(), [Frame(PONG, b"x" * 125)])
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from([TEXT, BINARY, PING]), st.text(max_size=40)), max_size=12
+        ),
+        st.lists(st.integers(1, 50), min_size=1),
+    )
+    def test_any_cut(self, sent: list[tuple[int, str]], cuts: list[int]) -> None:
+        """However the bytes are cut by the network, the same frames come back in order."""
+        client = self.echo()
+        data = b"".join(client_frame(opcode, text.encode()) for opcode, text in sent)
+        position = 0
+        while position < len(data):
+            for cut in cuts:
+                client.connection.send(data[position : position + cut])
+                position += cut
+        expected = [
+            Frame(PONG if opcode == PING else opcode, text.encode()) for opcode, text in sent
+        ]
+        self.assertEqual(client.frames(), expected)
+
+
+class FaultsTests(ProtocolTestCase):
+    def assert_ends(self, data: bytes, code: int, **environ: str) -> WebSocket:
+        """Fail unless ``data`` ends the connection with ``code`` and without being echoed."""
+        client = self.echo(**environ)
+        client.connection.send(data)
+        self.assertClosed(client, code)
+        self.assertTrue(client.connection.closed)
+        self.assertFalse(client.connection.transport.disconnecting)  # so that nothing is reset
+        app = client.app
+        client.connection.leave()
+        self.assertEqual(app.lines("x121.ws")[-1]["code"], code)
+        self.assertEqual(app.clock.getDelayedCalls(), [])
+        return client
+
+    def test_framing(self) -> None:
+        """Broken framing is 1002."""
+        faults = {
+            "reserved bits": client_frame(TEXT, b"x", reserved=4),
+            "reserved opcode": client_frame(3, b"x"),
+            "reserved control opcode": client_frame(11, b"x"),
+            "not masked": client_frame(TEXT, b"x", masked=False),
+            "control frame in fragments": client_frame(PING, b"x", fin=False),
+            "large control frame": client_frame(PING, b"x" * 126),
+            "continuation of nothing": client_frame(CONTINUATION, b"x"),
+            "message within a message": (
+                client_frame(TEXT, b"x", fin=False) + client_frame(TEXT, b"y")
+            ),
+            "length not minimal": b"\x81\xfe\x00\x01" + bytes(4) + b"x",
+            "length over 63 bits": b"\x82\xff" + b"\xff" * 8 + bytes(4),
+            "close frame of one byte": client_frame(CLOSE, b"x"),
+        }
+        for name, data in faults.items():
+            with self.subTest(name):
+                self.assert_ends(data, 1002)
+
+    def test_close_codes(self) -> None:
+        """Codes that nobody may send are 1002."""
+        for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535):
+            with self.subTest(code):
+                client = self.echo()
+                client.close(code)
+                self.assertClosed(client, 1002)
+                self.assertTrue(client.connection.closed)
+
+    def test_utf8(self) -> None:
+        """Text that isn't UTF-8 is 1007, as soon as that is certain."""
+        for text in (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"ok \xe2\x82"):
+            with self.subTest(text):
+                self.assert_ends(client_frame(TEXT, text), 1007)
+        self.assert_ends(client_frame(TEXT, b"\xff", fin=False), 1007)
+        reason = struct.pack("!H", 1000) + b"\xff"
+        client = self.echo()
+        client.send(CLOSE, reason)
+        self.assertClosed(client, 1007)
+
+    def test_large_message(self) -> None:
+        """A message over the limit is 1009, before it has come in; one at the limit is taken."""
+        client = self.echo(WS_MAX_MESSAGE_BYTES="1000")
+        client.send(TEXT, b"x" * 1000)
+        self.assertEqual(len(client.frames()), 1)
+        self.assert_ends(client_frame(TEXT, b"x" * 1001), 1009, WS_MAX_MESSAGE_BYTES="1000")
+        announced = b"\x82\xff" + struct.pack("!Q", 1 << 40) + bytes(4)
+        client = self.echo(WS_MAX_MESSAGE_BYTES="1000")
+        client.connection.send(announced)
+        self.assertClosed(client, 1009)
+
+    def test_large_in_fragments(self) -> None:
+        """The limit is that of all fragments together."""
+        part = client_frame(CONTINUATION, b"x" * 400, fin=False)
+        data = client_frame(TEXT, b"x" * 400, fin=False) + part + part
+        self.assert_ends(data, 1009, WS_MAX_MESSAGE_BYTES="1000")
+
+    def test_many_fragments(self) -> None:
+        """Fragments are counted, also those that are empty."""
+        client = self.echo(WS_MAX_MESSAGE_BYTES="640")
+        client.send(TEXT, fin=False)
+        client.connection.send(client_frame(CONTINUATION, fin=False) * 1033)
+        self.assertEqual(client.frames(), [])
+        client.send(CONTINUATION, fin=False)
+        self.assertClosed(client, 1009)
+
+    def test_nothing_is_kept(self) -> None:
+        """What comes behind a fault is neither kept nor handled."""
+        client = self.echo(WS_MAX_MESSAGE_BYTES="1000")
+        client.connection.send(client_frame(TEXT, b"x" * 1001) + client_frame(TEXT, b"y"))
+        client.send(TEXT, b"z" * 900)
+        client.close()
+        self.assertClosed(client, 1009)
+        self.assertEqual(len(client.protocol._message), 0)
+        self.assertFalse(client.connection.transport.aborted)
+        client.app.clock.advance(CLOSE_TIMEOUT_SECS)
+        self.assertTrue(client.connection.transport.aborted)
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(st.binary(max_size=200), max_size=5))
+    def test_any_bytes(self, pieces: list[bytes]) -> None:
+        """Whatever bytes come, the answers are frames, and nothing is logged as our fault."""
+        client = self.echo()
+        for piece in pieces:
+            client.connection.send(piece)
+        client.frames()
+        client.connection.leave()
+        self.assertEqual([line for line in client.app.log if line["level"] != "info"], [])
+        self.assertEqual(client.app.state.ws_manager.connection_count(), 0)
+
+
+class ClosingTests(ProtocolTestCase):
+    def test_peer_closes(self) -> None:
+        """A close frame is answered with its own code, then the connection closes."""
+        for code in (1000, 1001, 1011, 3000, 4999):
+            client = self.echo()
+            client.close(code)
+            self.assertClosed(client, code)
+            self.assertTrue(client.connection.closed)
+            client.app.clock.advance(0)
+            line = client.app.lines("x121.ws")[-1]
+            self.assertEqual((line["code"], line["connection_id"]), (code, client.id))
+
+    def test_no_code(self) -> None:
+        """A close frame without a code is answered with one, and logged as 1005."""
+        client = self.echo()
+        client.send(CLOSE)
+        self.assertEqual(client.frames(), [Frame(CLOSE, b"")])
+        client.app.clock.advance(0)
+        self.assertEqual(client.app.lines("x121.ws")[-1]["code"], 1005)
+
+    def test_behind_a_close_frame(self) -> None:
+        """What comes behind a close frame is ignored."""
+        client = self.echo()
+        client.connection.send(client_frame(CLOSE) + client_frame(TEXT, b"x"))
+        self.assertEqual(client.frames(), [Frame(CLOSE, b"")])
+
+    def test_peer_vanishes(self) -> None:
+        """A peer that is gone without a word is logged as 1006."""
+        client = self.echo()
+        client.connection.leave()
+        self.assertEqual(client.app.lines("x121.ws")[-1]["code"], 1006)
+        self.assertEqual(client.app.clock.getDelayedCalls(), [])
+
+    def test_server_closes(self) -> None:
+        """The server waits for the peer's close frame, then closes gently."""
+        client = self.echo()
+        client.protocol.connection.close(4001, "enough")
+        self.assertEqual(client.frames(), [Frame(CLOSE, struct.pack("!H", 4001) + b"enough")])
+        self.assertFalse(client.connection.closed)
+        client.send(TEXT, b"too late")
+        client.close(4001)
+        self.assertTrue(client.connection.closed)
+        self.assertFalse(client.connection.transport.aborted)
+        self.assertEqual(client.frames(), [])
+
+    def test_code_of_the_application(self) -> None:
+        """Features close with 1000 or codes of their own; the others are the server's."""
+        connection = self.echo().protocol.connection
+        for code in (0, 1001, 1006, 2999, 5000):
+            self.assertRaises(ValueError, connection.close, code)
+
+    def test_long_reason(self) -> None:
+        """A reason is cut where a close frame ends, and between characters."""
+        client = self.echo()
+        client.protocol.connection.close(1000, "€" * 100)
+        (frame,) = client.frames()
+        self.assertEqual(frame.payload[2:].decode(), "€" * 41)
+
+    def test_close_is_not_answered(self) -> None:
+        """A peer that doesn't answer a close frame in time is dropped."""
+        client = self.echo()
+        client.protocol.connection.close()
+        client.app.clock.advance(CLOSE_TIMEOUT_SECS - 0.1)
+        self.assertFalse(client.connection.transport.aborted)
+        client.app.clock.advance(0.1)
+        self.assertTrue(client.connection.transport.aborted)
+        client.app.clock.advance(0)
+        self.assertEqual(client.app.clock.getDelayedCalls(), [])
+
+    def test_answer_is_not_taken(self) -> None:
+        """A peer that closes, and then takes nothing, is dropped."""
+        client = self.echo()
+        client.take_nothing()
+        client.close()
+        client.app.clock.advance(CLOSE_TIMEOUT_SECS)
+        self.assertTrue(client.connection.transport.aborted)
+
+
+class Slow:
+    messages = Handlers()
+
+    def __init__(self, app: App) -> None:
+        self.waiting: list[Deferred[Any]] = []
+
+    @messages.on("wait")
+    def wait(self, message: Message) -> Deferred[Any]:
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+
+class BoundsTests(WebSocketTestCase):
+    def slow(self, **environ: str) -> tuple[Slow, WebSocket]:
+        """Return a feature whose handler waits, and a client of it."""
+        features: list[Slow] = []
+
+        def make(app: App) -> Handlers:
+            features.append(Slow(app))
+            return features[0].messages
+
+        environ.setdefault("WS_HEARTBEAT_INTERVAL_SECS", "1000")
+        client = self.connect(self.serve(make, **environ), "/test")
+        return features[0], client
+
+    def test_messages_wait(self) -> None:
+        """At most 16 messages wait; then the client isn't read, until there is room."""
+        slow, client = self.slow()
+        for number in range(1, 17):
+            client.say("wait", number)
+            self.assertFalse(client.is_paused)
+        client.say("wait", 17)
+        self.assertTrue(client.is_paused)
+        slow.waiting[0].callback(None)
+        self.assertFalse(client.is_paused)
+
+    def test_one_read(self) -> None:
+        """Of what comes in one piece no more is taken apart than may wait, and none is lost."""
+        slow, client = self.slow()
+        client.connection.send(client_frame(TEXT, b'{"type":"wait"}') * 100)
+        self.assertEqual(len(client.protocol._inbox._waiting), 16)
+        for number in range(100):
+            slow.waiting[number].callback(number)
+        self.assertEqual([answer["data"] for answer in client.messages()], list(range(100)))
+        self.assertFalse(client.is_paused)
+
+    def test_bytes_wait(self) -> None:
+        """Large messages wait in smaller numbers."""
+        slow, client = self.slow(WS_MAX_MESSAGE_BYTES="1000")
+        for _ in range(3):
+            client.say("wait", "x" * 400)
+            self.assertFalse(client.is_paused)
+        client.say("wait", "x" * 400)
+        self.assertTrue(client.is_paused)
+        slow.waiting[0].callback(None)
+        self.assertFalse(client.is_paused)
+
+    def test_largest_message(self) -> None:
+        """A message of the largest size, behind nothing, is handled at once."""
+        _, client = self.slow(WS_MAX_MESSAGE_BYTES="1000")
+        message = b'{"type":"ping"'.ljust(999) + b"}"
+        client.connection.send(client_frame(TEXT, message) + client_frame(TEXT, message))
+        self.assertEqual(len(client.messages()), 2)
+
+    def test_slow_reader(self) -> None:
+        """Who leaves more waiting than the limit is sent 1013, and dropped if that waits too."""
+        app = self.app(WS_SEND_BUFFER_BYTES="1000", WS_HEARTBEAT_INTERVAL_SECS="1000")
+        client = self.connect(app)
+        client.take_nothing()
+        for _ in range(5):
+            app.state.ws_manager.broadcast("event", "x" * 100)
+        self.assertEqual(client.frames(), [])
+        self.assertTrue(client.protocol.can_send)
+        app.state.ws_manager.broadcast("event", "x" * 1000)
+        self.assertFalse(client.protocol.can_send)
+        app.clock.advance(CLOSE_TIMEOUT_SECS)
+        self.assertTrue(client.connection.transport.aborted)
+        app.clock.advance(0)
+        self.assertEqual(app.lines("x121.ws")[-1]["code"], 1013)
+
+    def test_slow_reader_reads(self) -> None:
+        """Who reads at last finds the close frame behind what was on its way."""
+        app = self.app(WS_SEND_BUFFER_BYTES="1000", WS_HEARTBEAT_INTERVAL_SECS="1000")
+        client = self.connect(app)
+        client.take_nothing()
+        for _ in range(20):
+            app.state.ws_manager.broadcast("event", "x" * 100)
+        client.outbox.resumeProducing()
+        self.assertClosed(client, 1013)
+
+    def test_pongs_wait_too(self) -> None:
+        """Pongs that nobody takes are bounded like everything else."""
+        app = self.app(WS_SEND_BUFFER_BYTES="1000", WS_HEARTBEAT_INTERVAL_SECS="1000")
+        client = self.connect(app)
+        client.take_nothing()
+        client.connection.send(client_frame(PING, b"x" * 100) * 20)
+        self.assertFalse(client.protocol.can_send)
+
+    def test_reader_catches_up(self) -> None:
+        """Who reads in time misses nothing, and gets it in order."""
+        app = self.app(WS_HEARTBEAT_INTERVAL_SECS="1000")
+        client = self.connect(app)
+        client.take_nothing()
+        for number in range(1000):
+            app.state.ws_manager.broadcast("event", number)
+        client.connection.transport.full = False
+        client.outbox.resumeProducing()
+        self.assertEqual([message["data"] for message in client.messages()], list(range(1000)))
+
+    def test_close_behind_what_waits(self) -> None:
+        """A peer that closes is sent what waits for it first."""
+        app = self.app(WS_HEARTBEAT_INTERVAL_SECS="1000")
+        client = self.connect(app)
+        client.outbox.pauseProducing()
+        app.state.ws_manager.broadcast("event", 1)
+        client.close()
+        event, close = client.frames()
+        self.assertEqual((event.opcode, close.code), (TEXT, 1000))
+
+
+class OptionsTests(WebSocketTestCase):
+    def test_every_option_is_set(self) -> None:
+        """There is no option of Autobahn's that isn't set on purpose."""
+        known = set(WebSocketServerProtocol.CONFIG_ATTRS)
+        ours = vars(Options).keys() | {"maxMessagePayloadSize"}
+        self.assertEqual(known - ours, set())
+
+    def test_no_compression(self) -> None:
+        """An offer to compress is not taken up."""
+        offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
+        client = self.connect(self.app(), headers=dict(offer))
+        self.assertNotIn("sec-websocket-extensions", client.response.headers)
+        self.assertEqual(server_frames(b""), [])

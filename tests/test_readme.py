@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import re
 import sys
 import types
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ import psycopg2
 import pytest
 import pytest_twisted
 import treq
+from klein import Klein
 from twisted.internet import reactor as _reactor
 from twisted.internet.task import Clock
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from tests.memory import make_state
+from tests.memory import App, make_state
+from tests.ws.client import WebSocketTestCase
 from x121 import config, errors
 from x121.api.router import Router
 from x121.app_state import AppState
@@ -27,10 +31,12 @@ from x121.config import DbConfig
 from x121.db.migrations import Migration, migrate
 from x121.db.pool import make_pool
 from x121.server import make_resource, make_site
+from x121.ws.router import WsRouter
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 reactor: Any = _reactor
 LINE = '.nest("/notes", Notes(state).router)'
+WS_LINE = "state.config, state.ws_manager).nest(Chat(state).messages)"
 
 
 def block(path: str) -> str:
@@ -40,25 +46,28 @@ def block(path: str) -> str:
     return match[1]
 
 
-@pytest.fixture
-def feature() -> Iterator[Any]:
-    """The README's modules, imported as if they were in their files; gives ``Notes``."""
-    made = []
-    try:
-        for path in ("x121/repositories/notes.py", "x121/api/notes.py"):
+@contextmanager
+def imported(*paths: str) -> Iterator[types.ModuleType]:
+    """Import the README's modules as if they were in their files; give the last one."""
+    with ExitStack() as undo:
+        for path in paths:
             name = path.removesuffix(".py").replace("/", ".")
             module = types.ModuleType(name)
             package, _, child = name.rpartition(".")
             importlib.import_module(package)
             setattr(sys.modules[package], child, module)
+            undo.callback(delattr, sys.modules[package], child)
             sys.modules[name] = module
-            made.append((package, child))
+            undo.callback(sys.modules.pop, name)
             exec(compile(block(path), path, "exec"), module.__dict__)
+        yield module
+
+
+@pytest.fixture
+def feature() -> Iterator[Any]:
+    """The README's ``Notes``."""
+    with imported("x121/repositories/notes.py", "x121/api/notes.py") as module:
         yield module.Notes
-    finally:
-        for package, child in made:
-            delattr(sys.modules[package], child)
-            del sys.modules[f"{package}.{child}"]
 
 
 @pytest_twisted.ensureDeferred
@@ -111,17 +120,40 @@ async def _use(url: str) -> None:
         assert (status, body["code"], body["details"][0]["path"]) == (400, "BAD_REQUEST", "title")
 
 
+class WebSocketTests(WebSocketTestCase):
+    def test_chat(self) -> None:
+        """The worked example is served by its one line, and answers as the README says."""
+        self.assertIn(f"return WsRouter({WS_LINE}", README)
+
+        def make_routes(app: App) -> Klein:
+            names = {"WsRouter": WsRouter, "Chat": module.Chat, "state": app.state}
+            router: WsRouter = eval(f"WsRouter({WS_LINE}", names)
+            return router.routes
+
+        with imported("x121/api/chat.py") as module:
+            app = self.app(make_routes)
+        clients = [self.connect(app, "/test") for _ in range(3)]
+        clients[0].say("chat.say", 7, "hello")
+        event = {"type": "chat.said", "data": {"by": clients[0].id, "text": "hello"}}
+        reply = {"type": "reply", "id": 7, "data": {"heard": 3}}
+        self.assertIn(json.dumps(reply), README)
+        self.assertEqual(clients[0].messages(), [event, reply])
+        self.assertEqual(clients[1].messages(), [event])
+        clients[0].say("chat.say", 7, 7)
+        (error,) = clients[0].messages()
+        self.assertIn(json.dumps(error), README)
+
+
 def test_configuration() -> None:
-    """The README's table has every variable but those of WebSockets, with its default."""
+    """The README's table has every variable with its default."""
     section = README.split("## Configuration")[1].split("## ")[0]
     told: dict[str, str] = {}
     for row in re.findall(r"^\| (`[A-Z].*?) \| (.*?)\|", section, re.MULTILINE):
         names, defaults = (re.findall(r"`([^`]+)`", cell) for cell in row)
         told.update(zip(names, [*defaults, *[""] * len(names)], strict=False))
     known = {v.name: v.default for v in config.variables()}
-    for name in known:
-        if not name.startswith("WS_"):  # told in one row, with DIAGNOSTICS
-            assert told[name] == known[name], name
+    known["WS_ALLOWED_ORIGINS"] = "CORS_ORIGINS"  # whose value it has
+    assert told == known
 
 
 def test_errors() -> None:

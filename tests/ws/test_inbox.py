@@ -107,6 +107,16 @@ class InboxTests(SynchronousTestCase):
         self.put(2, 60)
         self.assertTrue(self.inbox.is_full)
 
+    def test_forget(self) -> None:
+        """What waits can be forgotten, which makes room; what is being done goes on."""
+        for number in range(17):
+            self.put(number, ready=False)
+        self.inbox.forget()
+        self.assertEqual((self.rooms, self.inbox.is_full), (1, False))
+        self.waiting[0].callback(None)
+        self.assertEqual(self.done, [0])
+        self.assertTrue(self.inbox.is_idle)
+
     def test_cancel(self) -> None:
         """What is being done is cancelled, and what waits forgotten."""
         cancelled: list[object] = []

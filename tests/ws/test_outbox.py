@@ -36,9 +36,9 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.pauseProducing()
         self.outbox.write(b"1234567890")
         self.outbox.drop()
-        self.assertTrue(self.outbox.write(b"bye"))
+        self.assertTrue(self.outbox.write(b"a very long goodbye"))
         self.outbox.resumeProducing()
-        self.assertEqual(self.transport.value(), b"bye")
+        self.assertEqual(self.transport.value(), b"a very long goodbye")
 
     def test_flushed(self) -> None:
         """In the end all is left to the transport, which has no producer then."""

@@ -335,6 +335,32 @@ class BoundsTests(WebSocketTestCase):
         slow.waiting[0].callback(None)
         self.assertFalse(client.is_paused)
 
+    def test_close_while_messages_wait(self) -> None:
+        """When the server closes, what waits is forgotten, and the peer's close frame is read."""
+        slow, client = self.slow()
+        for number in range(20):
+            client.say("wait", number)
+        self.assertTrue(client.is_paused)
+        client.protocol.connection.close(4000)
+        self.assertFalse(client.is_paused)
+        self.assertClosed(client, 4000)
+        client.close(4000)
+        self.assertFalse(client.connection.closed)
+        slow.waiting[0].callback(None)
+        self.assertTrue(client.connection.closed)
+        self.assertEqual(len(slow.waiting), 1)
+
+    def test_both_close(self) -> None:
+        """A peer whose close frame waits for an answer, when the server closes, is let go."""
+        _, client = self.slow()
+        client.say("wait")
+        client.close(4000)
+        self.assertEqual(client.frames(), [])
+        client.protocol.connection.close(4001)
+        self.assertClosed(client, 4001)
+        self.assertTrue(client.connection.closed)
+        self.assertFalse(client.connection.transport.aborted)
+
     def test_largest_message(self) -> None:
         """A message of the largest size, behind nothing, is handled at once."""
         _, client = self.slow(WS_MAX_MESSAGE_BYTES="1000")
@@ -357,6 +383,15 @@ class BoundsTests(WebSocketTestCase):
         self.assertTrue(client.connection.transport.aborted)
         app.clock.advance(0)
         self.assertEqual(app.lines("x121.ws")[-1]["code"], 1013)
+
+    def test_no_room_for_the_close_frame(self) -> None:
+        """The close frame is sent, even if the limit has no room for it."""
+        app = self.app(WS_SEND_BUFFER_BYTES="1", WS_HEARTBEAT_INTERVAL_SECS="1000")
+        client = self.connect(app)
+        client.take_nothing()
+        app.state.ws_manager.broadcast("event")
+        client.outbox.resumeProducing()
+        self.assertClosed(client, 1013)
 
     def test_slow_reader_reads(self) -> None:
         """Who reads at last finds the close frame behind what was on its way."""

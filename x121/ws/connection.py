@@ -105,6 +105,7 @@ class WsConnection:
 
     def abort(self) -> None:
         """Drop the connection at once, without a word."""
+        check_thread("WsConnection")
         self.dropped = True
         self.link.abort()
 

@@ -61,6 +61,14 @@ class Inbox:
         if not self._is_busy:
             self._go_on()
 
+    def forget(self) -> None:
+        """Forget what waits.  What is being done goes on."""
+        was_full = self.is_full
+        self._waiting = []
+        self._bytes = 0
+        if was_full:
+            self._on_room()
+
     def cancel(self) -> None:
         """Cancel what is being done, and forget what waits."""
         self._waiting = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -49,8 +50,12 @@ class Outbox:
         return True
 
     def drop(self) -> None:
-        """Forget what is held back.  What the transport has is sent."""
+        """Forget what is held back, and make room for a last word, however long.
+
+        What the transport has is sent.
+        """
         self._held = None
+        self._max_bytes = sys.maxsize
 
     def flush(self) -> None:
         """Leave all of it to the transport, and what is written from now on, too."""

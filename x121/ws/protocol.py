@@ -45,7 +45,7 @@ _LEAST_BYTES_A_FRAME = 64
 _NO_STATUS = 1005
 _ABNORMAL = 1006
 
-# What Autobahn keeps of a handshake, and nobody reads again.
+# What is kept of a handshake, and nobody reads again: a third of an idle connection's memory.
 _OF_THE_HANDSHAKE = (
     "_headers",
     "_transport_details",
@@ -58,6 +58,7 @@ _OF_THE_HANDSHAKE = (
     "http_request_uri",
     "http_response_data",
     "http_status_line",
+    "send_queue",  # of a way to write that sendData doesn't have
     "websocket_extensions",
     "websocket_extensions_in_use",
     "websocket_protocols",
@@ -269,6 +270,8 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         """Send a close frame now, unless one was sent."""
         if self.can_send:
             self.sendCloseFrame(code, encode_truncate(reason, 123))
+            if self._peer_is_done:
+                self.dropConnection()  # its close frame is here already, behind what waited
 
     def go_away(self) -> None:
         """Close with 1001 when the messages before this are answered."""
@@ -277,9 +280,14 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def sendCloseFrame(
         self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
     ) -> None:
-        """Send a close frame, and give the peer some time from now on."""
+        """Send a close frame, and give the peer some time from now on.
+
+        Messages that wait can't be answered any more; but the peer's own close frame, which is
+        somewhere behind them, has to be read.
+        """
         super().sendCloseFrame(code, reasonUtf8, isReply)
         self.factory.closing.start(self)
+        self._inbox.forget()
 
     def _closeConnection(self, abort: bool = False) -> None:
         """Close when all is sent.
@@ -306,8 +314,8 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         if self.failedByMe:
             return
         self.failedByMe = True
-        self._peer_is_done = True
         self.end(code, reason)
+        self._peer_is_done = True
         self._outbox.flush()
         self.transport.loseWriteConnection()
 

@@ -71,7 +71,7 @@ def decode(payload: bytes) -> dict[str, Any]:
     Raises :class:`BadRequest` for anything else, and for what JSON lacks, such as NaN.
     """
     try:
-        value = json.loads(payload, parse_constant=_refuse)
+        value = _DECODER.decode(payload.decode())
     except RecursionError:
         raise BadRequest("The message is nested too deeply") from None
     except ValueError as error:
@@ -83,6 +83,9 @@ def decode(payload: bytes) -> dict[str, Any]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a value of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _short(text: str) -> str:

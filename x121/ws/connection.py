@@ -11,7 +11,7 @@ from autobahn.websocket.protocol import PreparedMessage
 from twisted.python import threadable
 
 from x121.types import DbId
-from x121.ws.messages import encode_event
+from x121.ws.wire import encode_event
 
 __all__ = ["Link", "WrongThread", "WsConnection", "check_thread", "make_frame"]
 
@@ -53,7 +53,7 @@ class WsConnection:
 
     ``id`` is a UUID, version 4; ``user_id`` is whose connection it is, None for nobody's;
     ``connected_at`` is when it came, in UTC; ``takes_events`` tells whether the endpoint speaks
-    the messages of :mod:`x121.ws.messages`, so that events are for it.
+    the messages of :mod:`x121.ws.wire`, so that events are for it.
     """
 
     __slots__ = ("connected_at", "dropped", "id", "link", "takes_events", "user_id")

@@ -14,7 +14,8 @@ from x121.errors import BadRequest, NotFound, RequestTimeout, as_app_error
 from x121.failures import report
 from x121.http.deadlines import Deadlines
 from x121.ws.connection import WsConnection
-from x121.ws.messages import Handler, Message, decode, encode_error, encode_reply
+from x121.ws.messages import Handler, Message
+from x121.ws.wire import decode, encode_error, encode_reply
 
 __all__ = ["Dispatch"]
 
@@ -22,7 +23,7 @@ _LINE = "Message {message_type}: {log_reason}"
 
 
 class Dispatch:
-    """The endpoint that speaks the messages of :mod:`x121.ws.messages`.
+    """The endpoint that speaks the messages of :mod:`x121.ws.wire`.
 
     A handler has ``seconds`` for its reply; then the message is answered with an error, and the
     handler is cancelled.

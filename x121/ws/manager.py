@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from x121.types import DbId
 from x121.ws.connection import WsConnection, check_thread, make_frame
 from x121.ws.heartbeat import Heartbeat
-from x121.ws.messages import encode_event
+from x121.ws.wire import encode_event
 
 __all__ = ["WsManager"]
 

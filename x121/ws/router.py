@@ -22,7 +22,7 @@ __all__ = ["WsRouter"]
 class WsRouter:
     """Endpoints for WebSockets, to be nested into a router for HTTP as ``routes``.
 
-    The route ``/`` is the endpoint that speaks the messages of :mod:`x121.ws.messages`, with a
+    The route ``/`` is the endpoint that speaks the messages of :mod:`x121.ws.wire`, with a
     ``ping`` built in.  ``authenticate`` says whose a handshake is, or refuses it.
     """
 

@@ -1,0 +1,90 @@
+"""The wire format of ``/ws``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from x121.errors import BadRequest, FieldError, InternalError
+from x121.ws.wire import decode, encode_error, encode_event, encode_reply
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)  # fmt: skip
+
+
+def nested(levels: int) -> bytes:
+    """Return a message of so many levels, itself one of them."""
+    return b'{"id":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+class WireTests(SynchronousTestCase):
+    @given(_JSON)
+    def test_ids_and_data_come_back(self, value: Any) -> None:
+        """Whatever JSON an id or data is, it is the same in the reply."""
+        sent = json.dumps({"type": "x", "id": value, "data": value}).encode()
+        fields = decode(sent)
+        reply = json.loads(encode_reply(fields["id"], fields["data"]))
+        self.assertEqual(reply, {"type": "reply", "id": value, "data": value})
+
+    @given(st.binary())
+    def test_any_bytes(self, payload: bytes) -> None:
+        """Bytes are an object, or a BadRequest; nothing else happens."""
+        with contextlib.suppress(BadRequest):
+            self.assertIsInstance(decode(payload), dict)
+
+    def test_refused(self) -> None:
+        """What is no JSON object is refused with the reason, in a few words."""
+        cases = {
+            b"": "not JSON",
+            b"{": "not JSON",
+            b"[]": "not a JSON object",
+            b'"text"': "not a JSON object",
+            b'{"data": NaN}': "NaN is not a value",
+            b'{"data": -Infinity}': "-Infinity is not a value",
+            b'{"data": ' + b"9" * 5000 + b"}": "not JSON",
+            b"[" * 100_000: "nested deeper than 200",
+            nested(201): "nested deeper than 200",
+            nested(900): "nested deeper than 200",
+        }
+        for payload, reason in cases.items():
+            with self.subTest(payload[:20]):
+                error = self.assertRaises(BadRequest, decode, payload)
+                self.assertIn(reason, error.message)
+                self.assertLess(len(error.message), 300)
+
+    def test_deep(self) -> None:
+        """Whatever is taken can be sent back, also as the id of an error, and however wide."""
+        for payload in (nested(200), b'{"id":[' + b"[]," * 5000 + b"{}]}"):
+            fields = decode(payload)
+            self.assertEqual(
+                json.loads(encode_error(fields["id"], BadRequest("")))["id"], fields["id"]
+            )
+
+    def test_events(self) -> None:
+        """An event has a type and data."""
+        self.assertEqual(
+            json.loads(encode_event("chat.said", [1])), {"type": "chat.said", "data": [1]}
+        )
+
+    def test_errors(self) -> None:
+        """An error has what an HTTP error has, and hides what that hides."""
+        wrong = BadRequest("No", details=[FieldError(path="data.x", message="a number")])
+        self.assertEqual(
+            json.loads(encode_error(7, wrong)),
+            {
+                "type": "error",
+                "id": 7,
+                "error": "No",
+                "code": "BAD_REQUEST",
+                "details": [{"path": "data.x", "message": "a number"}],
+            },
+        )
+        self.assertNotIn(b"secret", encode_error(None, InternalError("secret")))

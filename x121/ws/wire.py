@@ -1,0 +1,87 @@
+"""What is said on ``/ws``: JSON objects in text messages, one of these.
+
+From the client::
+
+    {"type": NAME, "id": anything, "data": anything}        id and data may be left out
+
+To the client, one for every message that came, in their order::
+
+    {"type": "reply", "id": ..., "data": ...}               what the handler returned
+    {"type": "error", "id": ..., "error": TEXT, "code": CODE, "details": [...]}
+
+and unasked::
+
+    {"type": EVENT, "data": ...}                            the first is "welcome"
+
+``id`` is the message's own, or null where it had none or could not be read; ``error``, ``code`` and
+``details`` are those of an HTTP error (:mod:`x121.errors`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from x121 import jsons
+from x121.errors import AppError, BadRequest
+
+__all__ = ["decode", "encode_error", "encode_event", "encode_reply"]
+
+_MOST_LEVELS = 200
+_TOO_DEEP = f"The message is nested deeper than {_MOST_LEVELS} levels"
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    """Return the JSON object that ``payload`` is, which is UTF-8.
+
+    Raises :class:`BadRequest` for anything else, for what JSON lacks, such as NaN, and for
+    more than 200 levels of lists and objects, which could not be sent back.
+    """
+    try:
+        value = _DECODER.decode(payload.decode())
+    except RecursionError:
+        raise BadRequest(_TOO_DEEP) from None
+    except ValueError as error:
+        raise BadRequest(f"The message is not JSON: {_short(str(error))}") from None
+    if not isinstance(value, dict):
+        raise BadRequest("The message is not a JSON object")
+    if payload.count(b"[") + payload.count(b"{") > _MOST_LEVELS and _is_deep(value):
+        raise BadRequest(_TOO_DEEP)
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Return whether ``value`` has too many levels."""
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        inner = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [part for parts in inner for part in parts if isinstance(part, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a value of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def encode_reply(message_id: Any, data: Any) -> bytes:
+    """Return a reply.  Raises what :func:`x121.jsons.encode` raises."""
+    return jsons.encode({"type": "reply", "id": message_id, "data": data})
+
+
+def encode_error(message_id: Any, error: AppError) -> bytes:
+    """Return an error in the contract's form."""
+    return jsons.encode({"type": "error", "id": message_id, **error.body()})
+
+
+def encode_event(name: str, data: Any) -> bytes:
+    """Return an event.  Raises what :func:`x121.jsons.encode` raises."""
+    return jsons.encode({"type": name, "data": data})

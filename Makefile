@@ -34,7 +34,8 @@ conformance: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@echo "==> Measuring"
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench http
+	$(BIN)/python -m bench websockets
 
 wheel: $(VENV)/.test
 	@echo "==> Building a source archive, and a wheel from that, in dist"

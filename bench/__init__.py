@@ -1,1 +1,1 @@
-"""How fast x121 is beside a bare Klein site: ``python -m bench``."""
+"""How fast x121 is, and beside what it stands on: ``python -m bench``."""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 import shutil
-import statistics
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from bench.servers import Server, pinned
+from bench.table import Column, comparison
 
-__all__ = ["Round", "find_wrk", "median", "run_round"]
+__all__ = ["Round", "find_wrk", "load_table", "run_round", "wrk_version"]
 
 CONNECTIONS = 32
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+_COLUMNS = (
+    Column("requests/s", "requests_per_sec"),
+    Column("CPU us/request", "cpu_secs_per_request", 1e6, 1),
+    Column("p50 ms", "p50_secs", 1e3, 2),
+    Column("p99 ms", "p99_secs", 1e3, 2),
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,12 @@ def find_wrk() -> str:
     if wrk is None:
         raise SystemExit("bench: wrk is not installed (Debian, Ubuntu: apt install wrk)")
     return wrk
+
+
+def wrk_version(wrk: str) -> str:
+    """Return the name and version of wrk."""
+    said = subprocess.run([wrk, "-v"], capture_output=True, text=True, check=False).stdout
+    return " ".join(said.split()[:2])
 
 
 def run_round(wrk: str, server: Server, seconds: int, core: int | None) -> Round:
@@ -56,10 +68,9 @@ def run_round(wrk: str, server: Server, seconds: int, core: int | None) -> Round
     )
 
 
-def median(rounds: Sequence[Round]) -> Round:
-    """Return the median of each number by itself."""
-    names = [field.name for field in fields(Round)]
-    return Round(*(statistics.median(getattr(one, name) for one in rounds) for name in names))
+def load_table(medians: Mapping[str, Round]) -> str:
+    """Return one row a server, and the first one's ratio to every other below."""
+    return comparison("GET /health", _COLUMNS, medians)
 
 
 def _find(pattern: str, text: str) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["choose_cores", "describe"]
-
-_PACKAGES = ("twisted", "klein", "orjson", "psycopg2-binary")
+__all__ = ["choose_cores", "describe", "package_versions"]
 
 
 def choose_cores() -> tuple[int, int] | tuple[None, None]:
@@ -23,20 +21,26 @@ def choose_cores() -> tuple[int, int] | tuple[None, None]:
     return (cores[-1], cores[0]) if len(cores) > 1 else (None, None)
 
 
-def describe(wrk: str, cores: tuple[int | None, int | None]) -> list[str]:
-    """Return lines on the machine, the versions, and how the two share the cores."""
+def describe(cores: tuple[int | None, int | None], load: str, versions: Iterable[str]) -> list[str]:
+    """Return lines on the machine, the versions, and how server and ``load`` share the cores."""
     pinning = (
-        "server and wrk share the cores" if None in cores else "one for the server, one for wrk"
+        f"server and {load} share the cores"
+        if None in cores
+        else f"one for the server, one for {load}"
     )
-    packages = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    average = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     return [
-        f"date      {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load average before: {load}",
+        f"date      {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load average before: {average}",
         f"machine   {_cpu_model()}; {os.cpu_count()} cores, {pinning}",
         f"system    {platform.system()} {platform.release()}",
-        f"versions  {python}, {packages}, {_wrk_version(wrk)}",
+        f"versions  {', '.join([python, *versions])}",
     ]
+
+
+def package_versions(*names: str) -> list[str]:
+    """Return each package's name and version."""
+    return [f"{name} {_version(name)}" for name in names]
 
 
 def _version(package: str) -> str:
@@ -53,8 +57,3 @@ def _cpu_model() -> str:
         return platform.processor() or platform.machine()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.machine()
-
-
-def _wrk_version(wrk: str) -> str:
-    said = subprocess.run([wrk, "-v"], capture_output=True, text=True, check=False).stdout
-    return " ".join(said.split()[:2])

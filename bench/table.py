@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from bench.load import Round
+__all__ = ["Column", "comparison", "table", "verdict"]
 
-__all__ = ["load_table", "table", "verdict"]
+
+@dataclass(frozen=True)
+class Column:
+    """Shows the attribute ``name`` of a result, times ``scale``, with ``digits`` decimals."""
+
+    title: str
+    name: str
+    scale: float = 1.0
+    digits: int = 0
+
+    def value(self, result: object) -> float:
+        """Return the number of ``result``."""
+        value: Any = getattr(result, self.name)
+        return float(value) * self.scale
+
+    def text(self, result: object) -> str:
+        """Return the number of ``result`` as it is shown."""
+        return f"{self.value(result):,.{self.digits}f}"
+
+    def ratio(self, ours: object, theirs: object) -> str:
+        """Return how ``ours`` is to ``theirs``."""
+        divisor = self.value(theirs)
+        return f"{self.value(ours) / divisor:.2f}x" if divisor else "-"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -23,30 +47,15 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def load_table(medians: dict[str, Round]) -> str:
+def comparison(what: str, columns: Sequence[Column], results: Mapping[str, object]) -> str:
     """Return one row a server, and the first one's ratio to every other below."""
-    rows = [["GET /health", "requests/s", "CPU us/request", "p50 ms", "p99 ms"]]
-    for name, one in medians.items():
-        rows.append(
-            [
-                name,
-                f"{one.requests_per_sec:,.0f}",
-                f"{one.cpu_secs_per_request * 1e6:.1f}",
-                f"{one.p50_secs * 1e3:.2f}",
-                f"{one.p99_secs * 1e3:.2f}",
-            ]
-        )
-    (name, ours), *others = medians.items()
+    rows = [[what, *(column.title for column in columns)]]
+    for name, result in results.items():
+        rows.append([name, *(column.text(result) for column in columns)])
+    (name, ours), *others = results.items()
     for other, theirs in others:
-        rows.append(
-            [
-                f"{name} / {other}",
-                f"{ours.requests_per_sec / theirs.requests_per_sec:.2f}x",
-                f"{ours.cpu_secs_per_request / theirs.cpu_secs_per_request:.2f}x",
-                f"{ours.p50_secs / theirs.p50_secs:.2f}x",
-                f"{ours.p99_secs / theirs.p99_secs:.2f}x",
-            ]
-        )
+        ratios = [column.ratio(ours, theirs) for column in columns]
+        rows.append([f"{name} / {other}", *ratios])
     return table(rows)
 
 

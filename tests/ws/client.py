@@ -110,6 +110,7 @@ class WebSocket:
         self.connection.send(handshake(path, headers))
         self.response: Response = self.connection.response()
         assert self.response.status == 101, self.response
+        self.id: str = self.protocol.connection.id
 
     # --- sending ---
 
@@ -146,12 +147,6 @@ class WebSocket:
     def protocol(self) -> Any:
         """The server's protocol."""
         return self.connection.transport.protocol
-
-    @property
-    def id(self) -> str:
-        """The connection's id."""
-        connection_id: str = self.protocol.connection.id
-        return connection_id
 
     @property
     def outbox(self) -> Any:

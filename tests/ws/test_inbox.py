@@ -117,16 +117,16 @@ class InboxTests(SynchronousTestCase):
         self.assertEqual(self.done, [0])
         self.assertTrue(self.inbox.is_idle)
 
-    def test_cancel(self) -> None:
+    def test_close(self) -> None:
         """What is being done is cancelled, and what waits forgotten."""
         cancelled: list[object] = []
         doing: Deferred[Any] = Deferred(cancelled.append)
         self.inbox.put(lambda: doing)
         self.put("next")
-        self.inbox.cancel()
+        self.inbox.close()
         self.assertEqual((cancelled, self.done), ([doing], []))
         self.assertTrue(self.inbox.is_idle)
-        self.inbox.cancel()
+        self.inbox.close()
 
     @given(st.lists(st.sampled_from(["ready", "slow", "fire"]), max_size=60))
     def test_any_order(self, steps: list[str]) -> None:

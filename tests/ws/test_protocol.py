@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 from typing import Any
+from weakref import ref
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from hypothesis import given, settings
@@ -225,6 +227,21 @@ class ClosingTests(ProtocolTestCase):
         client = self.echo()
         client.connection.send(client_frame(CLOSE) + client_frame(TEXT, b"x"))
         self.assertEqual(client.frames(), [Frame(CLOSE, b"")])
+
+    def test_nothing_is_left(self) -> None:
+        """A connection that is gone is freed at once, not when the garbage collector comes."""
+        app = self.app()
+        for end in (WebSocket.close, lambda client: client.connection.leave()):
+            client = self.connect(app)
+            protocol = ref(client.protocol)
+            gc.collect()
+            gc.disable()
+            self.addCleanup(gc.enable)
+            end(client)
+            app.clock.advance(0)
+            client.connection.transport.protocol = None
+            del client.connection.channel
+            self.assertIsNone(protocol())
 
     def test_peer_vanishes(self) -> None:
         """A peer that is gone without a word is logged as 1006."""

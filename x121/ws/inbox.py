@@ -69,10 +69,10 @@ class Inbox:
         if was_full:
             self._on_room()
 
-    def cancel(self) -> None:
-        """Cancel what is being done, and forget what waits."""
-        self._waiting = []
-        self._bytes = 0
+    def close(self) -> None:
+        """Forget what waits, and cancel what is being done."""
+        self._on_room = _nothing
+        self.forget()
         if self._current is not None:
             self._current.cancel()
 
@@ -107,6 +107,10 @@ def _begin(work: Work) -> Deferred[Any] | None:
     if doing is not None:
         doing.addErrback(_log_failure)
     return doing
+
+
+def _nothing() -> None:
+    pass
 
 
 def _log_failure(failure: Failure) -> None:

@@ -143,7 +143,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Forget the connection, which is gone: what its client waited for is cancelled."""
         self.factory.closing.stop(self)
-        self._inbox.cancel()
+        self._inbox.close()
         connection = self.connection
         self.factory.manager.remove(connection.id)
         seconds = self.factory.manager.clock.seconds() - connection.connected_at.timestamp()
@@ -154,6 +154,8 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             code=self._close_code(),
             seconds=round(seconds, 3),
         )
+        # Else these would hold one another until the garbage collector comes.
+        del self.connection, self.is_closed
 
     def _close_code(self) -> int:
         """Return the code of whoever closed first."""

@@ -139,11 +139,13 @@ class Shutdown:
         left = max(0.0, self._end - self._clock.seconds())
         reserve = min(_MOST_CLOSE_RESERVE_SECS, left * _CLOSE_RESERVE)
         leaving = ensureDeferred(manager.shutdown_all(left - reserve))
-        if not await self._within_budget(leaving, reserve):
-            await self._within_budget(ensureDeferred(manager.close_now()))
-        manager.drop_all()
-        self._websockets_closed = manager.closed
-        self._websockets_dropped = manager.dropped
+        try:
+            if not await self._within_budget(leaving, reserve):
+                await self._within_budget(ensureDeferred(manager.close_now()))
+        finally:
+            manager.drop_all()
+            self._websockets_closed = manager.closed
+            self._websockets_dropped = manager.dropped
 
     async def _close_pool(self) -> None:
         if self._running.pool is not None:

@@ -59,6 +59,13 @@ class Feature:
             await self.deferred(message)
         return "at last"
 
+    @messages.on("careless")
+    async def careless(self, message: Message) -> None:
+        try:
+            await self.deferred(message)
+        finally:
+            raise ZeroDivisionError
+
     @messages.on("raise")
     def fail(self, message: Message) -> None:
         raise {
@@ -192,6 +199,8 @@ class DispatchTests(WebSocketTestCase):
             lines,
             [("waiting", one.id), ("waiting", two.id), ("done", one.id), ("done", two.id)],
         )
+        _log.info("elsewhere")
+        self.assertNotIn("connection_id", app.lines("tests.feature")[-1])
 
     def test_in_order(self) -> None:
         """Messages of one connection are handled one after the other, in their order."""
@@ -238,6 +247,17 @@ class DispatchTests(WebSocketTestCase):
         self.assertEqual(next_one["id"], 2)
         self.assertTrue(self.feature.waiting[0].called)
 
+    def test_answered_in_time(self) -> None:
+        """A message that was answered has no deadline any more."""
+        app = self.start(REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")
+        client = self.connect(app, "/test")
+        timers = list(app.clock.getDelayedCalls())
+        client.say("wait", 1)
+        client.say("raise", 2, "forbidden")
+        self.feature.waiting[0].callback(None)
+        self.assertEqual([answer["id"] for answer in client.messages()], [1, 2])
+        self.assertEqual(app.clock.getDelayedCalls(), timers)
+
     def test_stubborn(self) -> None:
         """A handler that goes on after it was cancelled holds nobody back, and says no more."""
         app = self.start(REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")
@@ -259,6 +279,16 @@ class DispatchTests(WebSocketTestCase):
         self.assertEqual(len(self.feature.waiting), 1)
         self.assertTrue(self.feature.waiting[0].called)
         self.assertEqual(app.lines("x121.errors") + app.lines("x121.ws.inbox"), [])
+
+    def test_fault_after_leaving(self) -> None:
+        """A handler that fails because its client is gone is a fault, and logged."""
+        app = self.start()
+        client = self.connect(app, "/test")
+        client.say("careless")
+        client.connection.leave()
+        (line,) = app.lines("x121.errors")
+        self.assertEqual((line["level"], line["connection_id"]), ("error", client.id))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_client_closes(self) -> None:
         """What came before a close frame is answered before it."""

@@ -8,12 +8,14 @@ from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred
+from twisted.web.http_headers import Headers
 
 from tests.memory import ORIGIN, App, Response
 from tests.ws.client import KEY, TEXT, WebSocket, WebSocketTestCase, client_frame, handshake
 from x121.errors import Forbidden, Unauthorized
 from x121.http.request import Request
 from x121.types import DbId
+from x121.ws.protocol import _OF_THE_HANDSHAKE, WsProtocol
 from x121.ws.router import WsRouter
 
 
@@ -134,6 +136,7 @@ class HandshakeTests(WebSocketTestCase):
             body = b"0\r\n\r\n" if "Transfer-Encoding" in headers else b"ok"
             connection.send(handshake(headers=dict(headers)) + body)
             self.assertEqual(connection.response().status, 400)
+        self.connect(self.app(), headers={"Content-Length": "0"})
 
     def test_wrong_origin(self) -> None:
         """A page elsewhere is 403, without CORS headers for it, and is logged."""
@@ -144,6 +147,14 @@ class HandshakeTests(WebSocketTestCase):
                 self.assertEqual((response.status, response.json["code"]), (403, "FORBIDDEN"))
                 self.assertNotIn("access-control-allow-origin", response.headers)
                 self.assertEqual(app.lines("x121.access")[0]["status"], 403)
+
+    def test_odd_origin(self) -> None:
+        """An Origin of any bytes and any length is shown, as far as it fits."""
+        for origin in ("\xff\xfe", "http://" + "x" * 5000):
+            response = self.refused(self.app(), {"Origin": origin})
+            self.assertEqual(response.status, 403)
+            self.assertIn(repr(origin[:100]), response.json["error"])
+            self.assertLess(len(response.json["error"]), 200)
 
     def test_two_origins(self) -> None:
         """Two Origin fields are 403, even if one of them is allowed."""
@@ -163,6 +174,9 @@ class HandshakeTests(WebSocketTestCase):
         """Other methods are 405, HEAD is what GET is."""
         self.assertEqual(self.app().request("POST", "/ws").status, 405)
         self.assertEqual(self.app().request("HEAD", "/ws").status, 426)
+        connection = self.app().connect()
+        connection.send(handshake().replace(b"GET", b"HEAD"))
+        self.assertEqual(connection.response("HEAD").status, 426)
 
     def test_echo_is_a_diagnostic(self) -> None:
         """``/ws/echo`` is there with ``DIAGNOSTICS`` alone."""
@@ -184,6 +198,38 @@ class HandshakeTests(WebSocketTestCase):
         connection.send(handshake() + ping + ping[:4])
         connection.send(ping[4:])
         self.assertEqual(connection.received.count(b'"pong"'), 2)
+
+    def test_nothing_is_kept(self) -> None:
+        """Of the handshake nothing is kept."""
+        client = self.connect(self.app(), headers={"Origin": ORIGIN, "Cookie": "secret"})
+        kept = vars(client.protocol)
+        self.assertEqual(kept.keys() & set(_OF_THE_HANDSHAKE), set())
+        for value in (KEY, ORIGIN, "secret"):
+            self.assertNotIn(value, repr(kept))
+
+    def test_small_messages(self) -> None:
+        """Small messages don't wait for one another in the kernel."""
+        connection = self.app().connect()
+        told: list[bool] = []
+        connection.transport.setTcpNoDelay = told.append  # type: ignore[assignment,method-assign]
+        connection.send(handshake())
+        self.assertEqual(told[-1:], [True])
+
+    def test_take_over_fails(self) -> None:
+        """A connection that nobody takes over is dropped, and why is logged."""
+
+        def fail(_: Headers) -> WsProtocol:
+            raise ZeroDivisionError
+
+        klein = Klein()
+        klein.route("/")(lambda request: request.upgrade(fail))
+        app = self.app(klein)
+        connection = app.connect()
+        connection.send(handshake("/test"))
+        self.assertTrue(connection.transport.aborted)
+        (line,) = app.lines("x121.errors")
+        self.assertEqual(line["level"], "error")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_draining(self) -> None:
         """While the server stops a handshake is 503, and a plain GET still 426."""
@@ -218,6 +264,9 @@ class AuthenticationTests(WebSocketTestCase):
             client = self.connect(app, "/test", {"X-User": "7"})
             (connection,) = app.state.ws_manager.get_by_user(DbId(7))
             self.assertEqual(connection.id, client.id)
+            client.connection.leave()
+            lines = [(line["message"][:16], line["user_id"]) for line in app.lines("x121.ws")]
+            self.assertEqual(lines, [("WebSocket connec", 7), ("WebSocket closed", 7)])
 
     def test_refused(self) -> None:
         """What it raises is the answer, as HTTP: 401 with a challenge, 403."""
@@ -255,11 +304,14 @@ class AuthenticationTests(WebSocketTestCase):
 
         app = self.authenticated_by(slow)
         connection = app.connect()
-        connection.send(handshake("/test") + client_frame(TEXT, b'{"type":"ping"}'))
+        ping = client_frame(TEXT, b'{"type":"ping"}')
+        connection.send(handshake("/test") + ping)
+        for piece in (ping[:4], ping[4:]):
+            connection.send(piece)
         self.assertEqual(connection.received, b"")
         waiting[0].callback(DbId(1))
         self.assertEqual(connection.response().status, 101)
-        self.assertIn(b'"pong"', connection.received)
+        self.assertEqual(connection.received.count(b'"pong"'), 2)
 
         connection = app.connect()
         connection.send(handshake("/test"))

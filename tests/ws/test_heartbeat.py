@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.ws.client import CLOSE, PING, PONG, WebSocketTestCase
+from tests.ws.client import CLOSE, PING, PONG, TEXT, WebSocketTestCase
 from tests.ws.links import FakeLink
 from x121.ws.heartbeat import Heartbeat
+from x121.ws.messages import Handlers
 
 # Powers of two, which floats add up exactly.
 INTERVAL, TIMEOUT, STEP = 32.0, 8.0, 0.0625
+
+
+class Punctual(Clock):
+    """A clock that, as a reactor, calls nobody in the past."""
+
+    def callLater(self, delay: float, *args: Any, **kwargs: Any) -> IDelayedCall:
+        assert delay >= 0
+        return super().callLater(delay, *args, **kwargs)
 
 
 class HeartbeatTests(SynchronousTestCase):
@@ -96,6 +110,27 @@ class HeartbeatTests(SynchronousTestCase):
         self.clock.advance(INTERVAL)
         self.assertEqual({link.pings for link in links}, {1})
 
+    def test_timer_is_not_late(self) -> None:
+        """The next turn is never in the past, which a reactor would refuse."""
+        clock = Punctual()
+        heartbeat = Heartbeat(interval_secs=INTERVAL, pong_timeout_secs=TIMEOUT, clock=clock)
+        link = FakeLink()
+        heartbeat.watch(link)
+        for seconds in (INTERVAL + 0.7, 0.3, INTERVAL * 3, INTERVAL):
+            clock.advance(seconds)
+        self.assertGreater(link.pings, 2)
+
+    def test_forgotten_is_not_kept(self) -> None:
+        """Nothing of who is forgotten is kept."""
+        link = FakeLink()
+        self.heartbeat.watch(FakeLink())
+        self.heartbeat.watch(link)
+        self.pass_time(INTERVAL)
+        self.heartbeat.forget(link)
+        kept = weakref.ref(link)
+        del link
+        self.assertIsNone(kept())
+
     def test_ping_ends_another(self) -> None:
         """A ping that ends another connection of its turn doesn't disturb the turn."""
         heartbeat = self.make(interval=0.01)
@@ -164,6 +199,7 @@ class AliveTests(WebSocketTestCase):
         app.clock.advance(10)
         self.assertClosed(client, 1011)
         self.assertTrue(client.connection.closed)
+        self.assertFalse(client.connection.transport.aborted)  # so that 1011 isn't lost
         app.clock.advance(0)
         self.assertEqual(app.lines("x121.ws")[-1]["code"], 1011)
         self.assertEqual(app.clock.getDelayedCalls(), [])
@@ -194,3 +230,31 @@ class AliveTests(WebSocketTestCase):
         client.protocol.connection.close()
         app.clock.advance(4)
         self.assertEqual([frame.opcode for frame in client.frames()], [CLOSE])
+
+    def test_closing_in_silence(self) -> None:
+        """Nor is it blamed for the ping before, which it may have answered behind that."""
+        app = self.app(WS_HEARTBEAT_INTERVAL_SECS="30", WS_PONG_TIMEOUT_SECS="2")
+        client = self.connect(app)
+        app.clock.advance(30)
+        client.protocol.connection.close()
+        app.clock.advance(3)
+        self.assertFalse(client.connection.closed)
+
+    def test_peer_is_done(self) -> None:
+        """Who has sent a close frame, which waits for an answer before it, has no more to say."""
+        handlers = Handlers()
+        waiting: Deferred[None] = Deferred()
+        handlers.on("wait")(lambda _: waiting)
+        app = self.serve(
+            lambda _: handlers,
+            REQUEST_TIMEOUT_SECS="1000",
+            WS_HEARTBEAT_INTERVAL_SECS="30",
+            WS_PONG_TIMEOUT_SECS="10",
+        )
+        client = self.connect(app, "/test")
+        client.say("wait")
+        client.close()
+        app.clock.pump([10] * 9)
+        self.assertFalse(client.connection.closed)
+        waiting.callback(None)
+        self.assertEqual([frame.opcode for frame in client.frames()[-2:]], [TEXT, CLOSE])

@@ -67,8 +67,21 @@ class InboxTests(SynchronousTestCase):
         self.put("slow", ready=False)
         for number in range(5000):
             self.inbox.put(lambda number=number: self.done.append(number))  # type: ignore[misc]
+        for _ in range(5000):
+            self.inbox.put(lambda: succeed(None))
+        self.put("last")
         self.waiting[0].callback(None)
-        self.assertEqual(self.done, ["slow", *range(5000)])
+        self.assertEqual(self.done, ["slow", *range(5000), "last"])
+
+    def test_put_in_meanwhile(self) -> None:
+        """What is put in by what is being done waits until that is done."""
+
+        def work() -> None:
+            self.put("inner")
+            self.done.append("outer")
+
+        self.inbox.put(work)
+        self.assertEqual(self.done, ["outer", "inner"])
 
     def test_failures(self) -> None:
         """What fails is logged, and the next is done."""
@@ -107,6 +120,25 @@ class InboxTests(SynchronousTestCase):
         self.put(2, 60)
         self.assertTrue(self.inbox.is_full)
 
+    def test_full_to_the_byte(self) -> None:
+        """It is full at its limit, not below; what has no size takes no room."""
+        self.put("slow", ready=False)
+        self.put(1, 99)
+        self.inbox.put(lambda: None)
+        self.assertFalse(self.inbox.is_full)
+        self.put(2, 1)
+        self.assertTrue(self.inbox.is_full)
+
+    def test_still_full(self) -> None:
+        """While what is left is too much there is no room."""
+        self.put("slow", ready=False)
+        for number in range(2):
+            self.put(number, 100, ready=False)
+        self.waiting[0].callback(None)
+        self.assertEqual((self.rooms, self.inbox.is_full), (0, True))
+        self.waiting[1].callback(None)
+        self.assertEqual((self.rooms, self.inbox.is_full), (1, False))
+
     def test_forget(self) -> None:
         """What waits can be forgotten, which makes room; what is being done goes on."""
         for number in range(17):
@@ -116,6 +148,18 @@ class InboxTests(SynchronousTestCase):
         self.waiting[0].callback(None)
         self.assertEqual(self.done, [0])
         self.assertTrue(self.inbox.is_idle)
+
+    def test_forgotten_bytes(self) -> None:
+        """The bytes of what was forgotten take no room."""
+        for number, end in enumerate((self.inbox.forget, self.inbox.close)):
+            self.put(number, ready=False)
+            self.put("next", 100)
+            self.assertTrue(self.inbox.is_full)
+            end()
+            self.put("last", 99)
+            self.assertFalse(self.inbox.is_full)
+            self.waiting[number].callback(None)
+            self.assertTrue(self.inbox.is_idle)
 
     def test_close(self) -> None:
         """What is being done is cancelled, and what waits forgotten."""

@@ -172,6 +172,13 @@ class ConnectionTests(WebSocketTestCase):
         )
         self.assertEqual(two.messages(), [{"type": "news", "data": {"x": 1}}])
 
+    def test_no_events(self) -> None:
+        """A client of an endpoint that has no events gets none."""
+        app = self.app(DIAGNOSTICS="true")
+        client = self.connect(app, "/ws/echo")
+        self.assertEqual(app.state.ws_manager.broadcast("news"), 0)
+        self.assertEqual(client.frames(), [])
+
     def test_closed(self) -> None:
         """What is sent to a connection that is closed is lost, and says so."""
         client = self.connect(self.app())
@@ -197,6 +204,22 @@ class LeavingTests(WebSocketTestCase):
         self.assertEqual((manager.closed, manager.dropped), (2, 0))
         self.assertEqual(app.clock.getDelayedCalls(), [])
         self.assertIn("Closing 2 WebSocket", app.lines("x121.ws.manager")[0]["message"])
+
+    def test_last_one(self) -> None:
+        """It is over when the last one has left, not before."""
+        for leave in ("shutdown_all", "close_now"):
+            app = self.app()
+            manager = app.state.ws_manager
+            one, two = self.connect(app), self.connect(app)
+            manager.draining = True
+            gone = ensureDeferred(getattr(manager, leave)())
+            app.clock.advance(1)
+            one.close(1001)
+            app.clock.advance(1)
+            self.assertNoResult(gone)
+            two.close(1001)
+            app.clock.advance(0)
+            self.successResultOf(gone)
 
     def test_nobody(self) -> None:
         """Where nobody is connected there is nothing to wait for."""
@@ -293,10 +316,15 @@ async def test_threads() -> None:
         lambda: manager.broadcast("news"),
         manager.connection_count,
         manager.drop_all,
+        lambda: manager.shutdown_all().send(None),
+        lambda: manager.close_now().send(None),
         lambda: connection.send("news"),
         lambda: connection.close(),
+        connection.abort,
     ):
         with pytest.raises(WrongThread, match="callFromThread"):
             await deferToThread(use)
     assert manager.connection_count() == 1
+    assert not manager.draining
+    assert not connection.dropped
     manager.drop_all()

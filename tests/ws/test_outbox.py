@@ -10,6 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from x121.ws.outbox import Outbox
 
 
+class Eager(StringTransport):
+    """Has enough after every write."""
+
+    outbox: Outbox
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.outbox.pauseProducing()
+
+
 class OutboxTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.transport = StringTransport()
@@ -21,6 +31,11 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.transport.value(), b"x" * 100)
         self.assertEqual(self.outbox.waiting_bytes, 0)
 
+    def test_push_producer(self) -> None:
+        """The transport is to say when it has enough, not to ask for more."""
+        self.assertIs(self.transport.producer, self.outbox)
+        self.assertTrue(self.transport.streaming)
+
     def test_held_back(self) -> None:
         """While the transport has enough, what is written waits, up to the limit."""
         self.outbox.pauseProducing()
@@ -31,11 +46,32 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.resumeProducing()
         self.assertEqual((self.transport.value(), self.outbox.waiting_bytes), (b"1234567890", 0))
 
+    def test_enough_again(self) -> None:
+        """What was held back is held back again as soon as the transport has enough of it."""
+        transport = Eager()
+        outbox = transport.outbox = Outbox(transport, max_bytes=1 << 20)
+        outbox.pauseProducing()
+        data = bytes(range(256)) * 600
+        outbox.write(data)
+        for size in (65_536, 131_072, len(data)):
+            outbox.resumeProducing()
+            self.assertEqual(len(transport.value()), size)
+            self.assertEqual(outbox.waiting_bytes, len(data) - size)
+        self.assertEqual(transport.value(), data)
+
+    def test_connection_is_gone(self) -> None:
+        """When the connection is gone, what was held back is forgotten."""
+        self.outbox.pauseProducing()
+        self.outbox.write(b"12345")
+        self.outbox.stopProducing()
+        self.assertEqual(self.outbox.waiting_bytes, 0)
+
     def test_dropped(self) -> None:
-        """What is held back can be forgotten, to make room for a last word."""
+        """What is held back can be forgotten, and room be made for a last word."""
         self.outbox.pauseProducing()
         self.outbox.write(b"1234567890")
         self.outbox.drop()
+        self.outbox.make_room()
         self.assertTrue(self.outbox.write(b"a very long goodbye"))
         self.outbox.resumeProducing()
         self.assertEqual(self.transport.value(), b"a very long goodbye")

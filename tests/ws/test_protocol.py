@@ -10,7 +10,8 @@ from weakref import ref
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, ensureDeferred
 
 from tests.memory import App
 from tests.ws.client import (
@@ -26,15 +27,41 @@ from tests.ws.client import (
     client_frame,
     server_frames,
 )
+from x121.ws.connection import WsConnection
 from x121.ws.messages import Handlers, Message
 from x121.ws.options import Options
-from x121.ws.protocol import CLOSE_TIMEOUT_SECS
+from x121.ws.protocol import CLOSE_TIMEOUT_SECS, Endpoint
+from x121.ws.router import WsRouter
+
+
+class Slow:
+    messages = Handlers()
+
+    def __init__(self, app: App) -> None:
+        self.waiting: list[Deferred[Any]] = []
+
+    @messages.on("wait")
+    def wait(self, message: Message) -> Deferred[Any]:
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
 
 
 class ProtocolTestCase(WebSocketTestCase):
     def echo(self, **environ: str) -> WebSocket:
         """Return a client of ``/ws/echo``."""
         return self.connect(self.app(None, DIAGNOSTICS="true", **environ), "/ws/echo")
+
+    def slow(self, **environ: str) -> tuple[Slow, WebSocket]:
+        """Return a feature whose handler waits, and a client of it."""
+        features: list[Slow] = []
+
+        def make(app: App) -> Handlers:
+            features.append(Slow(app))
+            return features[0].messages
+
+        environ.setdefault("WS_HEARTBEAT_INTERVAL_SECS", "1000")
+        client = self.connect(self.serve(make, **environ), "/test")
+        return features[0], client
 
 
 class FramesTests(ProtocolTestCase):
@@ -189,6 +216,29 @@ class FaultsTests(ProtocolTestCase):
         client.app.clock.advance(CLOSE_TIMEOUT_SECS)
         self.assertTrue(client.connection.transport.aborted)
 
+    def test_only_once(self) -> None:
+        """Of several faults in one frame the first one ends the connection, once."""
+        client = self.echo(WS_MAX_MESSAGE_BYTES="1000")
+        ends: list[None] = []
+        client.connection.transport.loseWriteConnection = (  # type: ignore[method-assign]
+            lambda: ends.append(None)
+        )
+        frame = client_frame(3, b"\xff" * 1001, reserved=7, masked=False)
+        client.connection.send(frame[:500])
+        self.assertClosed(client, 1002)
+        client.connection.send(frame[500:])
+        self.assertEqual((client.frames(), len(ends)), ([], 1))
+        self.assertEqual(len(client.protocol._message), 0)
+
+    def test_fault_behind_what_waits(self) -> None:
+        """A peer that makes a fault is sent what waits for it first."""
+        client = self.echo()
+        client.outbox.pauseProducing()
+        client.send(TEXT, b"x")
+        client.send(CONTINUATION, b"y")
+        echoed, close = client.frames()
+        self.assertEqual((echoed.opcode, close.code), (TEXT, 1002))
+
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.binary(max_size=200), max_size=5))
     def test_any_bytes(self, pieces: list[bytes]) -> None:
@@ -243,10 +293,23 @@ class ClosingTests(ProtocolTestCase):
             del client.connection.channel
             self.assertIsNone(protocol())
 
+    def test_nothing_is_kept(self) -> None:
+        """Nothing is kept of a message that was handled, nor of what comes behind a close frame."""
+        slow, client = self.slow()
+        client.say("wait", "x" * 1000)
+        self.assertEqual(len(client.protocol._message), 0)
+        client.close()
+        client.send(TEXT, b"x" * 100_000)
+        self.assertEqual(len(client.protocol.data), 0)
+        slow.waiting[0].callback(None)
+        self.assertEqual([frame.opcode for frame in client.frames()], [TEXT, CLOSE])
+
     def test_peer_vanishes(self) -> None:
-        """A peer that is gone without a word is logged as 1006."""
+        """A peer that is gone without a word is logged as 1006, with the time it was there."""
         client = self.echo()
+        client.app.clock.advance(1.25)
         client.connection.leave()
+        self.assertEqual(client.app.lines("x121.ws")[-1]["seconds"], 1.25)
         self.assertEqual(client.app.lines("x121.ws")[-1]["code"], 1006)
         self.assertEqual(client.app.clock.getDelayedCalls(), [])
 
@@ -267,13 +330,18 @@ class ClosingTests(ProtocolTestCase):
         connection = self.echo().protocol.connection
         for code in (0, 1001, 1006, 2999, 5000):
             self.assertRaises(ValueError, connection.close, code)
+        for code in (1000, 3000, 4999):
+            client = self.echo()
+            client.protocol.connection.close(code)
+            self.assertClosed(client, code)
 
     def test_long_reason(self) -> None:
         """A reason is cut where a close frame ends, and between characters."""
-        client = self.echo()
-        client.protocol.connection.close(1000, "€" * 100)
-        (frame,) = client.frames()
-        self.assertEqual(frame.payload[2:].decode(), "€" * 41)
+        for reason, sent in (("€" * 100, "€" * 41), ("x" * 200, "x" * 123)):
+            client = self.echo()
+            client.protocol.connection.close(1000, reason)
+            (frame,) = client.frames()
+            self.assertEqual(frame.payload[2:].decode(), sent)
 
     def test_close_is_not_answered(self) -> None:
         """A peer that doesn't answer a close frame in time is dropped."""
@@ -295,31 +363,7 @@ class ClosingTests(ProtocolTestCase):
         self.assertTrue(client.connection.transport.aborted)
 
 
-class Slow:
-    messages = Handlers()
-
-    def __init__(self, app: App) -> None:
-        self.waiting: list[Deferred[Any]] = []
-
-    @messages.on("wait")
-    def wait(self, message: Message) -> Deferred[Any]:
-        self.waiting.append(Deferred())
-        return self.waiting[-1]
-
-
-class BoundsTests(WebSocketTestCase):
-    def slow(self, **environ: str) -> tuple[Slow, WebSocket]:
-        """Return a feature whose handler waits, and a client of it."""
-        features: list[Slow] = []
-
-        def make(app: App) -> Handlers:
-            features.append(Slow(app))
-            return features[0].messages
-
-        environ.setdefault("WS_HEARTBEAT_INTERVAL_SECS", "1000")
-        client = self.connect(self.serve(make, **environ), "/test")
-        return features[0], client
-
+class BoundsTests(ProtocolTestCase):
     def test_messages_wait(self) -> None:
         """At most 16 messages wait; then the client isn't read, until there is room."""
         slow, client = self.slow()
@@ -337,6 +381,7 @@ class BoundsTests(WebSocketTestCase):
         client.connection.send(client_frame(TEXT, b'{"type":"wait"}') * 100)
         self.assertEqual(len(client.protocol._inbox._waiting), 16)
         for number in range(100):
+            self.assertEqual(client.is_paused, number < 84)
             slow.waiting[number].callback(number)
         self.assertEqual([answer["data"] for answer in client.messages()], list(range(100)))
         self.assertFalse(client.is_paused)
@@ -450,7 +495,115 @@ class BoundsTests(WebSocketTestCase):
         self.assertEqual((event.opcode, close.code), (TEXT, 1000))
 
 
+class Own:
+    """An endpoint whose every answer, a greeting too, is a test's own."""
+
+    takes_events = False
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.waiting: list[Deferred[Any]] = []
+
+    def opened(self, connection: WsConnection) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def received(self, connection: WsConnection, payload: bytes, is_binary: bool) -> Deferred[Any]:
+        self.waiting.append(Deferred())
+        return self.waiting[-1].addCallback(connection.send_payload)
+
+
+class EndpointTests(WebSocketTestCase):
+    def mounted(self, endpoint: Endpoint) -> WebSocket:
+        """Return a client of ``endpoint``."""
+
+        def router(app: App) -> Any:
+            websockets = WsRouter(app.state.config, app.state.ws_manager)
+            return websockets.mount("/own", endpoint).routes
+
+        return WebSocket(self.app(router), "/test/own")
+
+    def test_deferreds(self) -> None:
+        """What an endpoint returns may be a Deferred, which the next message waits for."""
+        endpoint = Own()
+        client = self.mounted(endpoint)
+        client.send(TEXT, b"one")
+        client.send(TEXT, b"two")
+        self.assertEqual(len(endpoint.waiting), 1)
+        for number, answer in enumerate((b"1", b"2")):
+            endpoint.waiting[number].callback(answer)
+            self.assertEqual(client.frames(), [Frame(TEXT, answer)])
+
+    def test_no_greeting(self) -> None:
+        """A connection whose endpoint fails to greet it is closed with 1011, and that logged."""
+        endpoint = Own()
+        endpoint.error = ZeroDivisionError()
+        client = self.mounted(endpoint)
+        (close,) = client.frames()
+        self.assertEqual((close.opcode, close.code), (CLOSE, 1011))
+        self.assertFalse(client.connection.closed)
+        _, line = client.app.lines("x121.ws")
+        self.assertEqual((line["level"], line["connection_id"]), ("critical", client.id))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        client.close(1011)
+        self.assertTrue(client.connection.closed)
+
+
+class FullOutboxTests(WebSocketTestCase):
+    def setUp(self) -> None:
+        handlers = Handlers()
+        self.waiting: Deferred[Any] = Deferred()
+        handlers.on("wait")(lambda _: self.waiting)
+        environ = {"WS_SEND_BUFFER_BYTES": "100", "WS_HEARTBEAT_INTERVAL_SECS": "1000"}
+        self.server: App = self.serve(lambda _: handlers, **environ)
+
+    def full(self) -> WebSocket:
+        """Return a client for whom 98 of at most 100 bytes wait."""
+        client = self.connect(self.server, "/test")
+        client.take_nothing()
+        self.assertTrue(client.protocol.connection.send_payload(b"x" * 96))
+        return client
+
+    def test_peer_closes(self) -> None:
+        """A peer that closes is answered with its own code, behind what waits."""
+        client = self.full()
+        client.close(4000)
+        text, close = client.frames()
+        self.assertEqual((text.opcode, close.opcode, close.code), (TEXT, CLOSE, 4000))
+        self.server.clock.advance(CLOSE_TIMEOUT_SECS)
+        self.server.clock.advance(0)
+        lines = [(line["level"], line["message"][:22]) for line in self.server.lines("x121.ws")]
+        self.assertEqual(lines[1:], [("info", "WebSocket closed with ")])
+        self.assertEqual(self.server.lines("x121.ws.inbox"), [])
+
+    def test_both_close(self) -> None:
+        """A peer whose close frame waits doesn't disturb the others when the server closes."""
+        client = self.full()
+        other = self.connect(self.server, "/test")
+        client.say("wait")
+        client.close(4000)
+        closing = ensureDeferred(self.server.state.ws_manager.close_now())
+        self.assertNoResult(closing)
+        self.assertClosed(other, 1001)
+
+    def test_code(self) -> None:
+        """The code that is logged is the one that was sent."""
+        client = self.full()
+        client.protocol.connection.close(4000)
+        client.outbox.resumeProducing()
+        sent = client.frames()[-1].code
+        client.connection.leave()
+        self.assertEqual(self.server.lines("x121.ws")[-1]["code"], sent)
+
+
 class OptionsTests(WebSocketTestCase):
+    def test_no_other_timers(self) -> None:
+        """Autobahn starts no timers of its own, which would not run on our clock."""
+        timers = set(reactor.getDelayedCalls())
+        client = self.connect(self.app())
+        client.protocol.connection.close()
+        self.assertEqual(set(reactor.getDelayedCalls()) - timers, set())
+
     def test_every_option_is_set(self) -> None:
         """There is no option of Autobahn's that isn't set on purpose."""
         known = set(WebSocketServerProtocol.CONFIG_ATTRS)

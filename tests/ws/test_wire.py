@@ -68,6 +68,13 @@ class WireTests(SynchronousTestCase):
                 json.loads(encode_error(fields["id"], BadRequest("")))["id"], fields["id"]
             )
 
+    def test_fault_is_shown(self) -> None:
+        """The reason says where the fault is."""
+        error = self.assertRaises(BadRequest, decode, b'{"type": }')
+        self.assertEqual(
+            error.message, "The message is not JSON: Expecting value: line 1 column 10 (char 9)"
+        )
+
     def test_events(self) -> None:
         """An event has a type and data."""
         self.assertEqual(

@@ -93,7 +93,7 @@ class WsConnection:
         return self.link.send_frame(make_frame(payload, is_binary=is_binary))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection: with 1000, or an application's own code from 4000 to 4999.
+        """Close the connection: with 1000, or a code of the application's, from 3000 to 4999.
 
         ``reason`` is at most 123 bytes long in UTF-8; what is longer is cut off.  Raises
         :class:`ValueError` for another code.

@@ -49,7 +49,7 @@ class Dispatch:
             fields = _read(payload, is_binary)
             data = await self._call(fields, connection)
             answer = encode_reply(fields.get("id"), data)
-        except (Exception, CancelledError):
+        except Exception:
             failure = Failure()
             if failure.check(CancelledError) and not connection.can_send:
                 return  # the handler ended because its connection did

@@ -72,7 +72,7 @@ def _asks_for_websocket(request: Request) -> bool:
 
 
 def _values(request: Request, name: bytes) -> list[bytes]:
-    return [value.strip() for value in request.requestHeaders.getRawHeaders(name, [])]
+    return list(request.requestHeaders.getRawHeaders(name, []))
 
 
 def _options(request: Request, name: bytes) -> list[bytes]:

@@ -153,7 +153,7 @@ class WsManager:
                 empty.callback(None)
 
     def _until_empty(self) -> Deferred[None]:
-        empty: Deferred[None] = Deferred(self._waiting.remove)
+        empty: Deferred[None] = Deferred()
         if self._connections:
             self._waiting.append(empty)
         else:

@@ -50,11 +50,11 @@ class Outbox:
         return True
 
     def drop(self) -> None:
-        """Forget what is held back, and make room for a last word, however long.
-
-        What the transport has is sent.
-        """
+        """Forget what is held back.  What the transport has is sent."""
         self._held = None
+
+    def make_room(self) -> None:
+        """Take what is written from now on, which is a last word, however much waits."""
         self._max_bytes = sys.maxsize
 
     def flush(self) -> None:

@@ -102,7 +102,6 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._headers = headers
         self._inbox = Inbox(self._go_on_reading, max_bytes=max_bytes)
         self._is_held_back = False
-        self._is_consuming = False
         self._is_heard = True
         self._peer_is_done = False
 
@@ -159,11 +158,9 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
     def _close_code(self) -> int:
         """Return the code of whoever closed first."""
-        if self.closedByMe:
-            return self.localCloseCode or _NO_STATUS
-        if self._peer_is_done:
-            return self.remoteCloseCode or _NO_STATUS
-        return _ABNORMAL
+        if not self.closedByMe and not self._peer_is_done:
+            return _ABNORMAL
+        return (self.localCloseCode if self.closedByMe else self.remoteCloseCode) or _NO_STATUS
 
     # --- what comes in ---------------------------------------------------------------------
 
@@ -177,18 +174,9 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         """Read frames, until there is no whole one or too many messages wait."""
         if self.state == self.STATE_CONNECTING:
             super().consumeData()
-        if self._is_consuming:
             return
-        self._is_consuming = True
-        try:
-            while self._may_read() and self.processData():
-                pass
-        finally:
-            self._is_consuming = False
-
-    def _may_read(self) -> bool:
-        has_frames = self.state in (self.STATE_OPEN, self.STATE_CLOSING)
-        return has_frames and not self._is_held_back and not self._peer_is_done
+        while not self._is_held_back and not self._peer_is_done and self.processData():
+            pass
 
     def onMessageBegin(self, isBinary: bool) -> None:
         """Begin a message, which is kept in one piece however many frames it comes in."""
@@ -198,8 +186,6 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
     def onMessageFrameBegin(self, length: int) -> None:
         """Refuse a message that grows too large, before its frame has come in."""
-        if self.failedByMe:
-            return
         self._frames += 1
         if len(self._message) + length > self.maxMessagePayloadSize:
             self._fail_connection(1009, f"over {self.maxMessagePayloadSize} bytes")
@@ -222,7 +208,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             return
         handle = partial(Context().run, self._handle, payload, self._is_binary)
         self._inbox.put(handle, len(payload))
-        if self._inbox.is_full and not self._is_held_back:
+        if self._inbox.is_full:
             self._is_held_back = True
             self.transport.pauseProducing()
 
@@ -287,6 +273,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         Messages that wait can't be answered any more; but the peer's own close frame, which is
         somewhere behind them, has to be read.
         """
+        self._outbox.make_room()
         super().sendCloseFrame(code, reasonUtf8, isReply)
         self.factory.closing.start(self)
         self._inbox.forget()

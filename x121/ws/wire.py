@@ -42,7 +42,7 @@ def decode(payload: bytes) -> dict[str, Any]:
     except RecursionError:
         raise BadRequest(_TOO_DEEP) from None
     except ValueError as error:
-        raise BadRequest(f"The message is not JSON: {_short(str(error))}") from None
+        raise BadRequest(f"The message is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise BadRequest("The message is not a JSON object")
     if payload.count(b"[") + payload.count(b"{") > _MOST_LEVELS and _is_deep(value):
@@ -66,10 +66,6 @@ def _refuse(constant: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def encode_reply(message_id: Any, data: Any) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+from weakref import ref
 
 import psycopg2
 from twisted.internet.defer import CancelledError, Deferred
@@ -75,6 +77,7 @@ class Feature:
             "database": psycopg2.OperationalError("a secret"),
             "fields": BadRequest("No", details=[{"path": "data", "message": "a number"}]),
             "cancelled": CancelledError(),
+            "exit": SystemExit(),
         }[message.data]
 
     @messages.on("unfit")
@@ -158,6 +161,7 @@ class DispatchTests(WebSocketTestCase):
             "internal": {"error": "Internal server error", "code": "INTERNAL_ERROR"},
             "unexpected": {"error": "Internal server error", "code": "PANIC"},
             "cancelled": {"error": "Internal server error", "code": "PANIC"},
+            "exit": {"error": "Internal server error", "code": "PANIC"},
             "fields": {
                 "error": "No",
                 "code": "BAD_REQUEST",
@@ -172,7 +176,7 @@ class DispatchTests(WebSocketTestCase):
         client.say("unfit", 1)
         self.assertEqual(client.messages()[0]["code"], "PANIC")
         logged = self.flushLoggedErrors()
-        self.assertEqual(len(logged), 4)
+        self.assertEqual(len(logged), 5)
 
     def test_logged(self) -> None:
         """Our own faults are logged with their traceback, the type and the connection's id."""
@@ -268,6 +272,31 @@ class DispatchTests(WebSocketTestCase):
         self.assertEqual([answer["type"] for answer in client.messages()], ["error", "reply"])
         self.feature.waiting[1].callback(None)
         self.assertEqual(client.messages(), [])
+
+    def test_slow_cleanup(self) -> None:
+        """A handler that takes its time after it was cancelled disturbs nobody."""
+        app = self.start(REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")
+        client = self.connect(app, "/test")
+        client.say("stubborn", 1)
+        client.connection.leave()
+        app.clock.advance(3)
+        self.assertEqual(app.clock.getDelayedCalls(), [])
+        self.feature.waiting[1].callback(None)
+        self.assertEqual([line for line in app.log if line["level"] != "info"], [])
+
+    def test_timed_out_is_freed(self) -> None:
+        """Nothing of a message that took too long is kept."""
+        app = self.start(REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")
+        client = self.connect(app, "/test")
+        client.say("wait", 1)
+        app.clock.advance(2)
+        protocol = ref(client.protocol)
+        client.connection.leave()
+        client.connection.transport.protocol = None
+        del client.connection.channel
+        self.feature.waiting.clear()
+        gc.collect()
+        self.assertIsNone(protocol())
 
     def test_client_leaves(self) -> None:
         """What waits for a client that is gone is cancelled, without a word in the log."""

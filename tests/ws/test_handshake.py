@@ -264,6 +264,8 @@ class AuthenticationTests(WebSocketTestCase):
             client = self.connect(app, "/test", {"X-User": "7"})
             (connection,) = app.state.ws_manager.get_by_user(DbId(7))
             self.assertEqual(connection.id, client.id)
+            request_id = client.response.headers["x-request-id"]
+            self.assertEqual(app.lines("x121.ws")[0]["request_id"], request_id)
             client.connection.leave()
             lines = [(line["message"][:16], line["user_id"]) for line in app.lines("x121.ws")]
             self.assertEqual(lines, [("WebSocket connec", 7), ("WebSocket closed", 7)])

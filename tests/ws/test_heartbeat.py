@@ -218,10 +218,20 @@ class AliveTests(WebSocketTestCase):
         """Who isn't read, because its messages wait, isn't blamed for its silence."""
         app = self.app(WS_HEARTBEAT_INTERVAL_SECS="30", WS_PONG_TIMEOUT_SECS="10")
         client = self.connect(app)
-        client.protocol._is_held_back = True
+        client.protocol._reader.is_paused = True
         app.clock.advance(30)
         app.clock.advance(11)
         self.assertFalse(client.connection.closed)
+
+    def test_neither_reads(self) -> None:
+        """Who isn't read because it doesn't take its answers has no such excuse."""
+        app = self.app(WS_HEARTBEAT_INTERVAL_SECS="30", WS_PONG_TIMEOUT_SECS="10")
+        client = self.connect(app)
+        client.take_nothing()
+        client.protocol._reader.is_paused = True
+        app.clock.advance(30)
+        app.clock.advance(10)
+        self.assertFalse(client.protocol.can_send)
 
     def test_closing(self) -> None:
         """Who has sent its close frame, and waits for an answer, isn't expected to speak."""

@@ -17,10 +17,18 @@ class InboxTests(SynchronousTestCase):
         self.done: list[Any] = []
         self.waiting: list[Deferred[Any]] = []
         self.rooms = 0
-        self.inbox = Inbox(self.room, max_bytes=100)
+        self.may_begin = True
+        self.inbox = Inbox(lambda: self.may_begin, self.room, max_bytes=100)
 
     def room(self) -> None:
         self.rooms += 1
+
+    def assert_idle(self) -> None:
+        """Fail unless what is put in now is done at once, and nothing waited before it."""
+        count = len(self.done)
+        self.put("idle")
+        self.assertEqual(self.done[count:], ["idle"])
+        self.done.pop()
 
     def put(self, name: object, size: int = 0, ready: bool = True) -> None:
         """Put something in that notes its name, and waits unless it is ``ready``."""
@@ -39,7 +47,7 @@ class InboxTests(SynchronousTestCase):
         self.put(1)
         self.put(2)
         self.assertEqual(self.done, [1, 2])
-        self.assertTrue(self.inbox.is_idle)
+        self.assert_idle()
 
     def test_one_at_a_time(self) -> None:
         """The next is begun when the one before it is done."""
@@ -47,9 +55,8 @@ class InboxTests(SynchronousTestCase):
             self.put(number, ready=False)
         for number in range(3):
             self.assertEqual(self.done, list(range(number + 1)))
-            self.assertFalse(self.inbox.is_idle)
             self.waiting[number].callback(None)
-        self.assertTrue(self.inbox.is_idle)
+        self.assert_idle()
 
     def test_fired_already(self) -> None:
         """A Deferred that has fired is no reason to wait, one that is chained is."""
@@ -82,6 +89,19 @@ class InboxTests(SynchronousTestCase):
 
         self.inbox.put(work)
         self.assertEqual(self.done, ["outer", "inner"])
+
+    def test_not_yet(self) -> None:
+        """Nothing is begun until it may be, and what is being done goes on."""
+        self.put(1, ready=False)
+        self.may_begin = False
+        self.put(2)
+        self.waiting[0].callback(None)
+        self.put(3)
+        self.inbox.go_on()
+        self.assertEqual(self.done, [1])
+        self.may_begin = True
+        self.inbox.go_on()
+        self.assertEqual(self.done, [1, 2, 3])
 
     def test_failures(self) -> None:
         """What fails is logged, and the next is done."""
@@ -147,19 +167,18 @@ class InboxTests(SynchronousTestCase):
         self.assertEqual((self.rooms, self.inbox.is_full), (1, False))
         self.waiting[0].callback(None)
         self.assertEqual(self.done, [0])
-        self.assertTrue(self.inbox.is_idle)
+        self.assert_idle()
 
     def test_forgotten_bytes(self) -> None:
         """The bytes of what was forgotten take no room."""
-        for number, end in enumerate((self.inbox.forget, self.inbox.close)):
-            self.put(number, ready=False)
-            self.put("next", 100)
-            self.assertTrue(self.inbox.is_full)
-            end()
-            self.put("last", 99)
-            self.assertFalse(self.inbox.is_full)
-            self.waiting[number].callback(None)
-            self.assertTrue(self.inbox.is_idle)
+        self.put("slow", ready=False)
+        self.put("next", 100)
+        self.assertTrue(self.inbox.is_full)
+        self.inbox.forget()
+        self.put("last", 99)
+        self.assertFalse(self.inbox.is_full)
+        self.waiting[0].callback(None)
+        self.assert_idle()
 
     def test_close(self) -> None:
         """What is being done is cancelled, and what waits forgotten."""
@@ -169,7 +188,6 @@ class InboxTests(SynchronousTestCase):
         self.put("next")
         self.inbox.close()
         self.assertEqual((cancelled, self.done), ([doing], []))
-        self.assertTrue(self.inbox.is_idle)
         self.inbox.close()
 
     @given(st.lists(st.sampled_from(["ready", "slow", "fire"]), max_size=60))

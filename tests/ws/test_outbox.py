@@ -21,9 +21,14 @@ class Eager(StringTransport):
 
 
 class OutboxTests(SynchronousTestCase):
+    taken = 0
+
+    def count(self) -> None:
+        self.taken += 1
+
     def setUp(self) -> None:
         self.transport = StringTransport()
-        self.outbox = Outbox(self.transport, max_bytes=10)
+        self.outbox = Outbox(self.transport, self.count, max_bytes=10)
 
     def test_written_at_once(self) -> None:
         """While the transport takes it, nothing is held back, however much it is."""
@@ -49,7 +54,7 @@ class OutboxTests(SynchronousTestCase):
     def test_enough_again(self) -> None:
         """What was held back is held back again as soon as the transport has enough of it."""
         transport = Eager()
-        outbox = transport.outbox = Outbox(transport, max_bytes=1 << 20)
+        outbox = transport.outbox = Outbox(transport, int, max_bytes=1 << 20)
         outbox.pauseProducing()
         data = bytes(range(256)) * 600
         outbox.write(data)
@@ -89,7 +94,7 @@ class OutboxTests(SynchronousTestCase):
     def test_any_schedule(self, steps: list[bytes | bool]) -> None:
         """Whenever the transport has enough or is empty, all bytes go out in their order."""
         transport = StringTransport()
-        outbox = Outbox(transport, max_bytes=1 << 30)
+        outbox = Outbox(transport, int, max_bytes=1 << 30)
         for step in steps:
             if isinstance(step, bytes):
                 outbox.write(step)

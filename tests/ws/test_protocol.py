@@ -234,10 +234,10 @@ class FaultsTests(ProtocolTestCase):
         """A peer that makes a fault is sent what waits for it first."""
         client = self.echo()
         client.outbox.pauseProducing()
-        client.send(TEXT, b"x")
+        client.send(PING)
         client.send(CONTINUATION, b"y")
         echoed, close = client.frames()
-        self.assertEqual((echoed.opcode, close.code), (TEXT, 1002))
+        self.assertEqual((echoed.opcode, close.code), (PONG, 1002))
 
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.binary(max_size=200), max_size=5))
@@ -365,14 +365,20 @@ class ClosingTests(ProtocolTestCase):
 
 class BoundsTests(ProtocolTestCase):
     def test_messages_wait(self) -> None:
-        """At most 16 messages wait; then the client isn't read, until there is room."""
+        """At most 16 messages wait, and 64 KiB more unread; then the network isn't read either."""
         slow, client = self.slow()
-        for number in range(1, 17):
-            client.say("wait", number)
+        frame = client_frame(TEXT, b'{"type":"wait"}')
+        client.connection.send(frame * 17)
+        self.assertEqual(len(client.protocol._inbox._waiting), 16)
+        for _ in range(4):
+            client.connection.send(frame * (16_384 // len(frame)))
             self.assertFalse(client.is_paused)
-        client.say("wait", 17)
+        client.connection.send(frame * (16_384 // len(frame)) + frame)
         self.assertTrue(client.is_paused)
-        slow.waiting[0].callback(None)
+        self.assertEqual(len(client.protocol._inbox._waiting), 16)
+        for number in range(2 * 16_384 // len(frame)):
+            slow.waiting[number].callback(None)
+            client.app.clock.advance(0)
         self.assertFalse(client.is_paused)
 
     def test_one_read(self) -> None:
@@ -381,31 +387,77 @@ class BoundsTests(ProtocolTestCase):
         client.connection.send(client_frame(TEXT, b'{"type":"wait"}') * 100)
         self.assertEqual(len(client.protocol._inbox._waiting), 16)
         for number in range(100):
-            self.assertEqual(client.is_paused, number < 84)
             slow.waiting[number].callback(number)
+            client.app.clock.advance(0)
         self.assertEqual([answer["data"] for answer in client.messages()], list(range(100)))
-        self.assertFalse(client.is_paused)
 
     def test_bytes_wait(self) -> None:
         """Large messages wait in smaller numbers."""
         slow, client = self.slow(WS_MAX_MESSAGE_BYTES="1000")
-        for _ in range(3):
+        for _ in range(10):
             client.say("wait", "x" * 400)
-            self.assertFalse(client.is_paused)
-        client.say("wait", "x" * 400)
-        self.assertTrue(client.is_paused)
+        self.assertEqual(len(client.protocol._inbox._waiting), 3)
         slow.waiting[0].callback(None)
-        self.assertFalse(client.is_paused)
+        client.app.clock.advance(0)
+        self.assertEqual(len(client.protocol._inbox._waiting), 3)
+
+    def test_answers_are_taken_first(self) -> None:
+        """The next message is answered when the answers before are taken, however large."""
+        app = self.app(None, DIAGNOSTICS="true", WS_SEND_BUFFER_BYTES="1000")
+        client = self.connect(app, "/ws/echo")
+        client.outbox.pauseProducing()
+        for letter in (b"x", b"y", b"z"):
+            client.send(TEXT, letter * 5000)
+        self.assertEqual(client.frames(), [])
+        client.outbox.resumeProducing()
+        self.assertEqual([frame.payload[:1] for frame in client.frames()], [b"x", b"y", b"z"])
+
+    def test_one_that_leaves_is_not_waited_for(self) -> None:
+        """Who closes, and takes nothing, is answered all the same: nothing would end it else."""
+        client = self.echo()
+        client.outbox.pauseProducing()
+        client.send(TEXT, b"x")
+        client.close()
+        self.assertEqual([frame.opcode for frame in client.frames()], [TEXT, CLOSE])
+        self.assertTrue(client.connection.closed)
+
+    def test_many_frames(self) -> None:
+        """Of many frames in one piece some are read in a turn, then others have theirs."""
+        client = self.echo()
+        client.connection.transport.protocol.dataReceived(client_frame(TEXT, b"x") * 1000)
+        echoed = len(client.frames())
+        self.assertLess(echoed, 50)
+        while more := len(client.frames()):
+            self.assertLess(more, 50)
+            echoed += more
+            client.app.clock.advance(0)
+        turns = 0
+        while echoed < 1000:
+            client.app.clock.advance(0)
+            echoed += len(client.frames())
+            turns += 1
+            self.assertLess(turns, 100)
+        self.assertEqual(echoed, 1000)
+
+    def test_lingering(self) -> None:
+        """What comes behind a fault is thrown away, but not for ever."""
+        client = self.echo()
+        client.send(CONTINUATION, b"x")
+        for _ in range(8):
+            client.connection.send(bytes(1 << 20))
+        self.assertFalse(client.connection.transport.aborted)
+        client.connection.send(b"x")
+        self.assertTrue(client.connection.transport.aborted)
 
     def test_close_while_messages_wait(self) -> None:
         """When the server closes, what waits is forgotten, and the peer's close frame is read."""
         slow, client = self.slow()
         for number in range(20):
             client.say("wait", number)
-        self.assertTrue(client.is_paused)
+        self.assertTrue(client.protocol._inbox.is_full)
         client.protocol.connection.close(4000)
-        self.assertFalse(client.is_paused)
         self.assertClosed(client, 4000)
+        client.app.clock.advance(0)
         client.close(4000)
         self.assertFalse(client.connection.closed)
         slow.waiting[0].callback(None)

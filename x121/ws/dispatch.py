@@ -35,7 +35,7 @@ class Dispatch:
         self, handlers: Mapping[str, Handler], *, seconds: float, clock: IReactorTime
     ) -> None:
         self._handlers = handlers
-        self._late = RequestTimeout(f"The message took longer than {seconds:g} s")
+        self._seconds = seconds
         self._deadlines: Deadlines[_Handling] = Deadlines(seconds, self._expired, clock=clock)
 
     def opened(self, connection: WsConnection) -> None:
@@ -49,7 +49,7 @@ class Dispatch:
             fields = _read(payload, is_binary)
             data = await self._call(fields, connection)
             answer = encode_reply(fields.get("id"), data)
-        except Exception:
+        except (Exception, SystemExit, KeyboardInterrupt):
             failure = Failure()
             if failure.check(CancelledError) and not connection.can_send:
                 return  # the handler ended because its connection did
@@ -70,7 +70,7 @@ class Dispatch:
         return result
 
     def _expired(self, handling: _Handling) -> None:
-        handling.give_up(self._late)
+        handling.give_up(RequestTimeout(f"The message took longer than {self._seconds:g} s"))
 
 
 class _Handling:
@@ -81,13 +81,18 @@ class _Handling:
         self._running: Deferred[Any] = (
             awaitable if isinstance(awaitable, Deferred) else Deferred.fromCoroutine(awaitable)
         )
-        self.result: Deferred[Any] = Deferred(lambda _: self._running.cancel())
+        self.result: Deferred[Any] = Deferred(self._cancel)
         deadlines.start(self)
         self._running.addBoth(self._ended)
 
     def give_up(self, error: Exception) -> None:
         """Fail with ``error`` first, and cancel the handler then: what it says last is late."""
         self.result.errback(error)
+        self._running.cancel()
+
+    def _cancel(self, _: object) -> None:
+        """End it, and don't wait for its end: it may take its time."""
+        self._deadlines.stop(self)
         self._running.cancel()
 
     def _ended(self, value: Any) -> None:

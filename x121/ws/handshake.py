@@ -22,7 +22,7 @@ from twisted.web.server import NOT_DONE_YET
 from x121.errors import BadRequest, Forbidden, ServiceUnavailable, UpgradeRequired
 from x121.http.request import Request
 from x121.types import DbId
-from x121.ws.protocol import Endpoint, WsFactory, WsProtocol
+from x121.ws.protocol import Accepted, Endpoint, WsFactory, WsProtocol
 
 __all__ = ["Authenticate", "Upgrade", "anonymous", "check_handshake"]
 
@@ -111,7 +111,8 @@ class Upgrade(Resource):
         return NOT_DONE_YET
 
     def _take_over(self, request: Request, headers: Headers) -> WsProtocol:
-        protocol = WsProtocol(self._factory, self._endpoint, self._user_id, headers)
+        accepted = Accepted(self._user_id, request.request_id, headers)
+        protocol = WsProtocol(self._factory, self._endpoint, accepted)
         WebSocketResource(_Given(protocol)).render(_Handshake(request))
         return protocol
 

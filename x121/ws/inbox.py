@@ -23,43 +23,41 @@ class Inbox:
     """Does one thing at a time, and lets a bounded number wait.
 
     Whoever puts things in asks :attr:`is_full` first; ``on_room`` is called when a full one has
-    room again.  At most 16 wait, of together ``max_bytes`` and the last one's.
+    room again.  At most 16 wait, of together ``max_bytes`` and the last one's.  The next is begun
+    when ``may_begin`` says so; when that changes, call :meth:`go_on`.
     """
 
     __slots__ = (
         "_bytes",
         "_current",
-        "_is_busy",
         "_is_looping",
         "_max_bytes",
+        "_may_begin",
         "_on_room",
         "_waiting",
     )
 
-    def __init__(self, on_room: Callable[[], object], *, max_bytes: int) -> None:
+    def __init__(
+        self, may_begin: Callable[[], bool], on_room: Callable[[], object], *, max_bytes: int
+    ) -> None:
+        self._may_begin = may_begin
         self._on_room = on_room
         self._max_bytes = max_bytes
         self._waiting: list[tuple[Work, int]] = []
         self._bytes = 0
         self._current: Deferred[Any] | None = None
-        self._is_busy = self._is_looping = False
+        self._is_looping = False
 
     @property
     def is_full(self) -> bool:
         """Whether nothing more should be put in."""
         return len(self._waiting) >= _MOST_WAITING or self._bytes >= self._max_bytes
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self._is_busy
-
     def put(self, work: Work, size: int = 0) -> None:
         """Do ``work`` when all before it is done.  ``size`` is how many bytes it holds on to."""
         self._waiting.append((work, size))
         self._bytes += size
-        if not self._is_busy:
-            self._go_on()
+        self.go_on()
 
     def forget(self) -> None:
         """Forget what waits.  What is being done goes on."""
@@ -71,15 +69,17 @@ class Inbox:
 
     def close(self) -> None:
         """Forget what waits, and cancel what is being done."""
-        self._on_room = _nothing
+        self._may_begin = self._on_room = _never
         self.forget()
         if self._current is not None:
             self._current.cancel()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Do what can be done at once, in a loop: what is ready needs no turn of the reactor."""
-        self._is_busy = self._is_looping = True
-        while self._waiting and self._current is None:
+        if self._is_looping:
+            return
+        self._is_looping = True
+        while self._waiting and self._current is None and self._may_begin():
             was_full = self.is_full
             work, size = self._waiting.pop(0)
             self._bytes -= size
@@ -89,12 +89,10 @@ class Inbox:
             if was_full and not self.is_full:
                 self._on_room()
         self._is_looping = False
-        self._is_busy = self._current is not None
 
     def _done(self, _: object) -> None:
         self._current = None
-        if not self._is_looping:
-            self._go_on()
+        self.go_on()
 
 
 def _begin(work: Work) -> Deferred[Any] | None:
@@ -109,8 +107,8 @@ def _begin(work: Work) -> Deferred[Any] | None:
     return doing
 
 
-def _nothing() -> None:
-    pass
+def _never() -> bool:
+    return False
 
 
 def _log_failure(failure: Failure) -> None:

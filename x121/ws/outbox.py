@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -19,13 +20,14 @@ class Outbox:
 
     The transport says when it has enough (its buffer is over 64 KiB) and when it is empty again.
     What is held back lies in one block, so that many small frames take no more room than their
-    bytes.
+    bytes.  ``on_taken`` is called when the transport has taken all of it.
     """
 
-    __slots__ = ("_held", "_is_paused", "_is_producer", "_max_bytes", "_transport")
+    __slots__ = ("_held", "_is_paused", "_is_producer", "_max_bytes", "_on_taken", "_transport")
 
-    def __init__(self, transport: Any, *, max_bytes: int) -> None:
+    def __init__(self, transport: Any, on_taken: Callable[[], object], *, max_bytes: int) -> None:
         self._transport = transport
+        self._on_taken = on_taken
         self._max_bytes = max_bytes
         self._held: bytearray | None = None
         self._is_paused = False
@@ -57,12 +59,17 @@ class Outbox:
         """Take what is written from now on, which is a last word, however much waits."""
         self._max_bytes = sys.maxsize
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the peer doesn't take what is sent, or not yet."""
+        return self._is_paused
+
     def flush(self) -> None:
         """Leave all of it to the transport, and what is written from now on, too."""
         if self._is_producer:
             self._is_producer = False
             self._transport.unregisterProducer()
-        self.resumeProducing()
+        self._write_held()
 
     # --- what the transport says ---
 
@@ -72,6 +79,11 @@ class Outbox:
 
     def resumeProducing(self) -> None:
         """Go on, with what was held back first."""
+        self._write_held()
+        if not self._is_paused:
+            self._on_taken()
+
+    def _write_held(self) -> None:
         self._is_paused = False
         while self._held and not self._is_paused:
             chunk = bytes(self._held[:_CHUNK_BYTES])
@@ -81,5 +93,6 @@ class Outbox:
             self._held = None
 
     def stopProducing(self) -> None:
-        """The connection is gone: forget what was held back."""
+        """The connection is gone: forget what was held back, and whom to tell."""
         self._held = None
+        self._on_taken = bool

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextvars import Context
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
@@ -29,8 +30,9 @@ from x121.ws.inbox import Inbox
 from x121.ws.manager import WsManager
 from x121.ws.options import Options
 from x121.ws.outbox import Outbox
+from x121.ws.reader import Reader
 
-__all__ = ["CLOSE_TIMEOUT_SECS", "Endpoint", "WsFactory", "WsProtocol"]
+__all__ = ["CLOSE_TIMEOUT_SECS", "Accepted", "Endpoint", "WsFactory", "WsProtocol"]
 
 _log = Logger(namespace="x121.ws")
 
@@ -41,13 +43,16 @@ CLOSE_TIMEOUT_SECS = 5.0
 _FREE_FRAMES = 1024
 _LEAST_BYTES_A_FRAME = 64
 
+# After a fault this much is read and thrown away, so that the peer gets to read the close frame.
+_MOST_LINGER_BYTES = 8 << 20
+
 # Logged, never sent: a close frame without a code, and no close frame (RFC 6455 section 7.4.1).
 _NO_STATUS = 1005
 _ABNORMAL = 1006
 
 # What is kept of a handshake, and nobody reads again: a third of an idle connection's memory.
 _OF_THE_HANDSHAKE = (
-    "_headers",
+    "_accepted",
     "_transport_details",
     "_wskey",
     "http_headers",
@@ -80,59 +85,73 @@ class Endpoint(Protocol):
         """Handle a message: at once, or until what is returned is done.  Text is valid UTF-8."""
 
 
-class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the types of the options
-    """A connection's protocol, and the :class:`~x121.ws.connection.Link` beneath it.
+@dataclass(frozen=True)
+class Accepted:
+    """A handshake that was accepted: whose it is, its request's id, and headers of its answer."""
 
-    ``headers`` go into the answer to the handshake.
-    """
+    user_id: DbId | None
+    request_id: str
+    headers: Headers
+
+
+class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the types of the options
+    """A connection's protocol, and the :class:`~x121.ws.connection.Link` beneath it."""
 
     transport: Any  # a TCP transport; Autobahn's type lacks what those can do
     connection: WsConnection
 
-    def __init__(
-        self, factory: WsFactory, endpoint: Endpoint, user_id: DbId | None, headers: Headers
-    ) -> None:
+    def __init__(self, factory: WsFactory, endpoint: Endpoint, accepted: Accepted) -> None:
         super().__init__()
         max_bytes = factory.config.max_message_bytes
         self.factory = factory
         self.maxMessagePayloadSize = max_bytes
         self._most_frames = _FREE_FRAMES + max_bytes // _LEAST_BYTES_A_FRAME
         self._endpoint = endpoint
-        self._user_id = user_id
-        self._headers = headers
-        self._inbox = Inbox(self._go_on_reading, max_bytes=max_bytes)
-        self._is_held_back = False
+        self._accepted = accepted
+        self._lingered_bytes = 0
         self._is_heard = True
+        self._is_leaving = False
         self._peer_is_done = False
 
     # --- the connection --------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """Begin on a transport that has no producer."""
-        self._outbox = Outbox(self.transport, max_bytes=self.factory.config.send_buffer_bytes)
+        config = self.factory.config
+        self._reader = Reader(self.transport, self, self.factory.manager.clock)
+        self._inbox = Inbox(
+            self._may_answer, self._reader.read_later, max_bytes=config.max_message_bytes
+        )
+        self._outbox = Outbox(self.transport, self._inbox.go_on, max_bytes=config.send_buffer_bytes)
         super().connectionMade()
 
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Accept the handshake, with no subprotocol."""
         return None, {
             name.decode("latin-1"): [value.decode("latin-1") for value in values]
-            for name, values in self._headers.getAllRawHeaders()
+            for name, values in self._accepted.headers.getAllRawHeaders()
         }
 
     def onOpen(self) -> None:
         """Make the connection known, and greet it."""
+        accepted = self._accepted
         for name in _OF_THE_HANDSHAKE:
             self.__dict__.pop(name, None)
         manager = self.factory.manager
         connection = self.connection = WsConnection(
             make_id(),
             self,
-            user_id=self._user_id,
+            user_id=accepted.user_id,
             connected_at=datetime.fromtimestamp(manager.clock.seconds(), UTC),
             takes_events=self._endpoint.takes_events,
         )
         manager.add(connection)
-        _log.info("WebSocket connected", connection_id=connection.id, user_id=connection.user_id)
+        _log.info(
+            "WebSocket connected",
+            connection_id=connection.id,
+            user_id=connection.user_id,
+            request_id=accepted.request_id,
+        )
         try:
             self._endpoint.opened(connection)
         except Exception:
@@ -142,6 +161,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Forget the connection, which is gone: what its client waited for is cancelled."""
         self.factory.closing.stop(self)
+        self._reader.stop()
         self._inbox.close()
         connection = self.connection
         self.factory.manager.remove(connection.id)
@@ -165,18 +185,31 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     # --- what comes in ---------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        """Take ``data`` in; behind a close frame there is nothing."""
+        """Take ``data`` in; behind a close frame or a fault there is nothing."""
         self._is_heard = True
-        if not self._peer_is_done and self.state != self.STATE_CLOSED:
-            self._dataReceived(data)
-
-    def consumeData(self) -> None:
-        """Read frames, until there is no whole one or too many messages wait."""
         if self.state == self.STATE_CONNECTING:
-            super().consumeData()
-            return
-        while not self._is_held_back and not self._peer_is_done and self.processData():
-            pass
+            self._dataReceived(data)
+        elif self.failedByMe:
+            self._linger(len(data))
+        elif not self._peer_is_done and self.state != self.STATE_CLOSED:
+            self._reader.put(data)
+
+    def may_read(self) -> bool:
+        """Whether another message may wait."""
+        return not self._inbox.is_full
+
+    def read_step(self) -> bool:
+        """Take a frame, or a part of one, out of what Autobahn has."""
+        return bool(self.processData())
+
+    def read_piece(self, piece: bytes) -> None:
+        """Give Autobahn more."""
+        self.data += piece
+
+    def _linger(self, received: int) -> None:
+        self._lingered_bytes += received
+        if self._lingered_bytes > _MOST_LINGER_BYTES:
+            self.abort()
 
     def onMessageBegin(self, isBinary: bool) -> None:
         """Begin a message, which is kept in one piece however many frames it comes in."""
@@ -208,9 +241,13 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             return
         handle = partial(Context().run, self._handle, payload, self._is_binary)
         self._inbox.put(handle, len(payload))
-        if self._inbox.is_full:
-            self._is_held_back = True
-            self.transport.pauseProducing()
+
+    def _may_answer(self) -> bool:
+        """Whether the next message may be handled: the peer has taken the answers before.
+
+        One that leaves is not waited for.
+        """
+        return self._is_leaving or not self._outbox.is_paused
 
     def _handle(self, payload: bytes, is_binary: bool) -> Deferred[Any] | None:
         CONNECTION_ID.set(self.connection.id)
@@ -219,15 +256,10 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             return handling
         return Deferred.fromCoroutine(handling)  # type: ignore[arg-type]  # or it raises TypeError
 
-    def _go_on_reading(self) -> None:
-        if self._is_held_back:
-            self._is_held_back = False
-            self.transport.resumeProducing()
-            self.consumeData()
-
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> None:
         """Close, when the messages before this are answered."""
-        self._peer_is_done = True
+        self._peer_is_done = self._is_leaving = True
+        self._reader.stop()
         self._inbox.put(partial(self._answer_close, code, reasonRaw))
 
     def _answer_close(self, code: Any, reason: Any) -> None:
@@ -263,6 +295,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
     def go_away(self) -> None:
         """Close with 1001 when the messages before this are answered."""
+        self._is_leaving = True
         self._inbox.put(partial(self.end, 1001, "The server is shutting down"))
 
     def sendCloseFrame(
@@ -305,6 +338,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self.failedByMe = True
         self.end(code, reason)
         self._peer_is_done = True
+        self._reader.stop()
         self._outbox.flush()
         self.transport.loseWriteConnection()
 
@@ -319,9 +353,13 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._is_heard = False
 
     def is_alive(self) -> bool:
-        """Whether bytes have come, or none can come: we don't read, or the peer is done."""
+        """Whether bytes have come, or none can: the peer is done, or we don't read.
+
+        That is no excuse for one that doesn't read either.
+        """
         can_speak = self.can_send and not self._peer_is_done
-        return self._is_heard or self._is_held_back or not can_speak
+        is_unheard = self._reader.is_paused and not self._outbox.is_paused
+        return self._is_heard or is_unheard or not can_speak
 
     def time_out(self) -> None:
         """Send 1011, then drop the connection."""

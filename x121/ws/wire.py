@@ -20,6 +20,7 @@ and unasked::
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn
 
 from x121 import jsons
@@ -41,8 +42,10 @@ def decode(payload: bytes) -> dict[str, Any]:
         value = _DECODER.decode(payload.decode())
     except RecursionError:
         raise BadRequest(_TOO_DEEP) from None
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"The message is not JSON: {error}") from None
+    except ValueError:
+        raise BadRequest("The message has a number of too many digits") from None
     if not isinstance(value, dict):
         raise BadRequest("The message is not a JSON object")
     if payload.count(b"[") + payload.count(b"{") > _MOST_LEVELS and _is_deep(value):
@@ -62,10 +65,18 @@ def _is_deep(value: Any) -> bool:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a value of JSON")
+    raise BadRequest(f"The message is not JSON: {constant} is not a value of it")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+def _finite(digits: str) -> float:
+    """Return a number, which could not be sent back if it were infinite."""
+    number = float(digits)
+    if math.isinf(number):
+        raise BadRequest(f"The message has a number that is too large: {digits[:20]}")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def encode_reply(message_id: Any, data: Any) -> bytes:

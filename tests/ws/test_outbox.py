@@ -56,13 +56,13 @@ class OutboxTests(SynchronousTestCase):
         transport = Eager()
         outbox = transport.outbox = Outbox(transport, int, max_bytes=1 << 20)
         outbox.pauseProducing()
-        data = bytes(range(256)) * 600
-        outbox.write(data)
-        for size in (65_536, 131_072, len(data)):
+        frames = [bytes(range(256)) * 200 for _ in range(3)]
+        for frame in frames:
+            outbox.write(frame)
+        for count in (1, 2, 3):
             outbox.resumeProducing()
-            self.assertEqual(len(transport.value()), size)
-            self.assertEqual(outbox.waiting_bytes, len(data) - size)
-        self.assertEqual(transport.value(), data)
+            self.assertEqual(transport.value(), b"".join(frames[:count]))
+            self.assertEqual(outbox.waiting_bytes, sum(map(len, frames[count:])))
 
     def test_connection_is_gone(self) -> None:
         """When the connection is gone, what was held back is forgotten."""
@@ -89,6 +89,27 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.flush()
         self.assertEqual(self.transport.value(), b"12345")
         self.assertIsNone(self.transport.producer)
+
+    def test_frames_stay_whole(self) -> None:
+        """What is forgotten is never the rest of a frame that the transport has begun."""
+        transport = StringTransport()
+        outbox = Outbox(transport, int, max_bytes=1 << 30)
+        outbox.pauseProducing()
+        frames = [bytes([number]) * 50_000 for number in range(4)]
+        for frame in frames:
+            outbox.write(frame)
+        write = transport.write
+
+        def write_and_pause(data: bytes) -> None:
+            write(data)
+            outbox.pauseProducing()
+
+        transport.write = write_and_pause  # type: ignore[method-assign]
+        outbox.resumeProducing()
+        outbox.resumeProducing()
+        outbox.drop()
+        outbox.resumeProducing()
+        self.assertEqual(transport.value(), b"".join(frames[:2]))
 
     @given(st.lists(st.binary(max_size=4000) | st.booleans(), max_size=50))
     def test_any_schedule(self, steps: list[bytes | bool]) -> None:

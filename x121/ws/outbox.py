@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -11,49 +12,59 @@ from zope.interface import implementer
 
 __all__ = ["Outbox"]
 
-_CHUNK_BYTES = 65_536
+# Frames that are held back are put together up to this size, or small ones would take more room
+# than their bytes.
+_CHUNK_BYTES = 4096
 
 
 @implementer(IPushProducer)
 class Outbox:
-    """Writes to ``transport`` as much as that takes, and holds back at most ``max_bytes``.
+    """Writes frames to ``transport`` as it takes them, and holds back at most ``max_bytes``.
 
     The transport says when it has enough (its buffer is over 64 KiB) and when it is empty again.
-    What is held back lies in one block, so that many small frames take no more room than their
-    bytes.  ``on_taken`` is called when the transport has taken all of it.
+    ``on_taken`` is called when it has taken all.
     """
 
-    __slots__ = ("_held", "_is_paused", "_is_producer", "_max_bytes", "_on_taken", "_transport")
+    __slots__ = (
+        "_held",
+        "_is_paused",
+        "_is_producer",
+        "_max_bytes",
+        "_on_taken",
+        "_transport",
+        "waiting_bytes",
+    )
 
     def __init__(self, transport: Any, on_taken: Callable[[], object], *, max_bytes: int) -> None:
         self._transport = transport
         self._on_taken = on_taken
         self._max_bytes = max_bytes
-        self._held: bytearray | None = None
+        self._held: deque[bytes] | None = None
+        self.waiting_bytes = 0
         self._is_paused = False
         self._is_producer = True
         transport.registerProducer(self, True)
 
-    @property
-    def waiting_bytes(self) -> int:
-        """How many bytes are held back."""
-        return len(self._held) if self._held is not None else 0
-
-    def write(self, data: bytes) -> bool:
-        """Send ``data``; return False, and do nothing, if too much is waiting already."""
+    def write(self, frame: bytes) -> bool:
+        """Send a whole frame; return False, and do nothing, if too much is waiting already."""
         if not self._is_paused:
-            self._transport.write(data)
+            self._transport.write(frame)
             return True
-        if self.waiting_bytes + len(data) > self._max_bytes:
+        if self.waiting_bytes + len(frame) > self._max_bytes:
             return False
         if self._held is None:
-            self._held = bytearray()
-        self._held += data
+            self._held = deque()
+        self.waiting_bytes += len(frame)
+        if self._held and len(self._held[-1]) + len(frame) <= _CHUNK_BYTES:
+            self._held[-1] += frame
+        else:
+            self._held.append(frame)
         return True
 
     def drop(self) -> None:
-        """Forget what is held back.  What the transport has is sent."""
+        """Forget the frames that are held back.  What the transport has, all whole, is sent."""
         self._held = None
+        self.waiting_bytes = 0
 
     def make_room(self) -> None:
         """Take what is written from now on, which is a last word, however much waits."""
@@ -86,13 +97,13 @@ class Outbox:
     def _write_held(self) -> None:
         self._is_paused = False
         while self._held and not self._is_paused:
-            chunk = bytes(self._held[:_CHUNK_BYTES])
-            del self._held[:_CHUNK_BYTES]
+            chunk = self._held.popleft()
+            self.waiting_bytes -= len(chunk)
             self._transport.write(chunk)
         if not self._held:
             self._held = None
 
     def stopProducing(self) -> None:
         """The connection is gone: forget what was held back, and whom to tell."""
-        self._held = None
+        self.drop()
         self._on_taken = bool

@@ -44,7 +44,7 @@ _FREE_FRAMES = 1024
 _LEAST_BYTES_A_FRAME = 64
 
 # After a fault this much is read and thrown away, so that the peer gets to read the close frame.
-_MOST_LINGER_BYTES = 8 << 20
+_MOST_LINGER_BYTES = 64 << 20
 
 # Logged, never sent: a close frame without a code, and no close frame (RFC 6455 section 7.4.1).
 _NO_STATUS = 1005
@@ -164,7 +164,6 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._reader.stop()
         self._inbox.close()
         connection = self.connection
-        self.factory.manager.remove(connection.id)
         seconds = self.factory.manager.clock.seconds() - connection.connected_at.timestamp()
         _log.info(
             "WebSocket closed with {code} after {seconds} s",
@@ -173,6 +172,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             code=self._close_code(),
             seconds=round(seconds, 3),
         )
+        self.factory.manager.remove(connection.id)  # a stop may wait for this, and log its end
         # Else these would hold one another until the garbage collector comes.
         del self.connection, self.is_closed
 
@@ -257,12 +257,15 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         return Deferred.fromCoroutine(handling)  # type: ignore[arg-type]  # or it raises TypeError
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> None:
-        """Close, when the messages before this are answered."""
+        """Close: at once if this answers our own close frame, else when messages are answered."""
         self._peer_is_done = self._is_leaving = True
         self._reader.stop()
-        self._inbox.put(partial(self._answer_close, code, reasonRaw))
+        if self.can_send:
+            self._inbox.put(partial(self._complete_close, code, reasonRaw))
+        else:
+            self._complete_close(code, reasonRaw)
 
-    def _answer_close(self, code: Any, reason: Any) -> None:
+    def _complete_close(self, code: Any, reason: Any) -> None:
         super().onCloseFrame(code, reason)
 
     # --- what goes out ---------------------------------------------------------------------

@@ -26,6 +26,7 @@ TEST = [
     "pytest-twisted>=1.14",
     "hypothesis>=6.100",
     "psutil>=5.9",
+    "websockets>=14",
     "setuptools>=70.1",  # with its own bdist_wheel: a test builds without the network
     "mypy>=1.15,<2.5",
     "mypy-zope>=1.0.9",

@@ -1,4 +1,4 @@
-"""Routes that misbehave as real ones may, for tests only."""
+"""Routes and messages that misbehave as real ones may, for tests only."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from x121.api.responses import json_response, no_content
 from x121.api.router import Router
 from x121.api.routes import routes
 from x121.app_state import AppState
+from x121.ws.messages import Handlers, Message
+from x121.ws.router import WsRouter
 
 __all__ = ["routes_with_trials"]
 
@@ -27,14 +29,17 @@ _CHUNK = b"x" * 65_536
 
 
 def routes_with_trials(state: AppState) -> Router:
-    """Return every route of the server, and ``/trials``."""
-    return routes(state).nest("/trials", Trials(state).router)
+    """Return every route of the server, ``/trials``, and ``/ws/trials`` for the messages."""
+    trials = Trials(state)
+    websockets = WsRouter(state.config, state.ws_manager).nest(trials.messages)
+    return routes(state).nest("/trials", trials.router).nest("/ws/trials", websockets.routes)
 
 
 class Trials:
     """Each logs that it has begun, so that a test knows when a request is in flight."""
 
     router = Router()
+    messages = Handlers()
 
     def __init__(self, state: AppState) -> None:
         self._state = state
@@ -99,6 +104,37 @@ class Trials:
         warnings.warn("noise from warnings", stacklevel=1)
         logging.getLogger("library").warning("noise from %s", "logging")
         return no_content(request)
+
+    @router.route("/cookie", methods=["GET", "POST"])
+    def cookie(self, request: Any) -> bytes:
+        """Answers with the cookie ``trial`` that came, or null."""
+        cookie = request.getCookie(b"trial")
+        return json_response(request, None if cookie is None else cookie.decode())
+
+    # --- messages -------------------------------------------------------------------------
+
+    @messages.on("trials.hold")
+    async def hold_message(self, message: Message) -> str:
+        """Replies once there is a file ``release`` in the working directory."""
+        _log.info("Trial begun")
+        while not self._released():
+            await _pause(0.01)
+        return "held"
+
+    @messages.on("trials.broadcast")
+    def broadcast(self, message: Message) -> int:
+        """Sends the event ``trials.news`` to everybody, and replies how many took it."""
+        return self._state.ws_manager.broadcast("trials.news", message.data)
+
+    @messages.on("trials.close")
+    def close(self, message: Message) -> None:
+        """Closes the connection with the code given."""
+        message.connection.close(message.data, "as asked")
+
+    @messages.on("trials.fail")
+    def fail_message(self, message: Message) -> None:
+        """Raises what no handler expects."""
+        raise RuntimeError("a secret of the handler's")
 
 
 def _pause(seconds: float) -> Deferred[None]:

@@ -23,6 +23,7 @@ from twisted.internet.task import Clock
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from tests.memory import App, make_state
+from tests.readme import README, block
 from tests.ws.client import WebSocketTestCase
 from x121 import config, errors
 from x121.api.router import Router
@@ -33,17 +34,9 @@ from x121.db.pool import make_pool
 from x121.server import make_resource, make_site
 from x121.ws.router import WsRouter
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 reactor: Any = _reactor
 LINE = '.nest("/notes", Notes(state).router)'
 WS_LINE = "state.config, state.ws_manager).nest(Chat(state).messages)"
-
-
-def block(path: str) -> str:
-    """Return the README's code block whose first line names ``path``."""
-    match = re.search(rf"```\w+\n(?:#|--) {re.escape(path)}\n(.*?)```", README, re.DOTALL)
-    assert match is not None, f"the README has no block for {path}"
-    return match[1]
 
 
 @contextmanager

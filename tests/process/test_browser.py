@@ -18,6 +18,7 @@ import pytest
 
 from tests.postgres import Postgres
 from tests.process.server import HOST, ServerProcess, database_environ, wait_until
+from tests.readme import block
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # Nothing is asked of anybody but the servers of these tests, and nothing is kept.
@@ -84,6 +85,24 @@ await fetch("/seen", { method: "POST", body: JSON.stringify(seen) });
 </script>
 """
 
+# Uses the README's live.js, and posts what it hears whenever it is welcomed.
+LIVE_PAGE = """<!doctype html>
+<script type="module">
+import { live } from "/live.js";
+const page = live(`ws://${location.search.slice(1)}/ws`, {
+  async welcomed(data) {
+    const failure = await page.ask("nonsense").catch(({ code }) => code);
+    const seen = { id: data.connection_id, reply: await page.ask("ping"), failure };
+    await fetch("/seen", { method: "POST", body: JSON.stringify(seen) });
+  },
+});
+</script>
+"""
+FILES = {
+    "/live": ("text/html", LIVE_PAGE),
+    "/live.js": ("text/javascript", block("live.js")),
+}
+
 
 # --- the pages ----------------------------------------------------------------------------
 
@@ -92,12 +111,13 @@ class _PageHandler(BaseHTTPRequestHandler):
     server: Pages
 
     def do_GET(self) -> None:
+        kind, text = FILES.get(self.path.partition("?")[0], ("text/html", PAGE))
         self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
         # Cookies know hosts and no ports: the server under test gets it, too.
         self.send_header("Set-Cookie", "trial=chocolate; HttpOnly; SameSite=Strict")
         self.end_headers()
-        self.wfile.write(PAGE.encode())
+        self.wfile.write(text.encode())
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -273,3 +293,20 @@ def test_stop(browse: Browse, allowed: Pages, server: ServerProcess) -> None:
     assert server.lines[-1]["websockets_closed"] == 1
     seen = wait_for_seen()
     assert (seen["code"], seen["wasClean"], len(seen["heard"])) == (1001, True, 1)
+
+
+def test_readme_page(
+    browse: Browse, allowed: Pages, tmp_path: Path, postgres: Postgres, free_port: int
+) -> None:
+    """The README's page connects again to a server that was stopped and started."""
+    environ = database_environ(postgres.config(postgres.create_database()))
+    environ |= {"CORS_ORIGINS": allowed.origin, "SERVER_PORT": str(free_port)}
+    (tmp_path / "server").mkdir()
+    with ServerProcess(tmp_path / "server", environ) as server:
+        browse(allowed, "/live", server)()
+        assert server.stop() == 0
+    with ServerProcess(tmp_path / "server", environ):
+        wait_until(lambda: len(allowed.seen) == 2, "the page's return")
+    first, second = allowed.seen
+    assert first.pop("id") != second.pop("id")
+    assert first == second == {"reply": "pong", "failure": "NOT_FOUND"}

@@ -49,7 +49,7 @@ MAY_KNOW = {
     "x121.api.routes": "x121.api x121.app_state x121.ws",
     "x121.api": (
         "x121.app_state x121.errors x121.api.router x121.api.responses x121.http.request"
-        " x121.models x121.repositories x121.ws.messages x121.types"
+        " x121.models x121.repositories x121.ws.connection x121.ws.messages x121.types"
     ),
     "x121.process": "",
     "x121.shutdown": "x121.app_state x121.db x121.http x121.ws",

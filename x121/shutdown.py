@@ -34,7 +34,7 @@ _log = Logger(namespace="x121.shutdown")
 _THREADS_POLL_SECS = 0.02
 
 # Of the budget, what is kept for the close handshakes of those who waited for answers till then.
-_CLOSE_RESERVE = 0.1
+_CLOSE_RESERVE = 0.2
 _MOST_CLOSE_RESERVE_SECS = 2.0
 
 

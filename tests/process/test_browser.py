@@ -98,7 +98,45 @@ const page = live(`ws://${location.search.slice(1)}/ws`, {
 });
 </script>
 """
+# Uses it with sockets and timers of its own, and posts what it did with them.
+STOPPING_PAGE = """<!doctype html>
+<script type="module">
+import { live } from "/live.js";
+const sockets = [], timers = new Map();
+let timer = 0;
+window.WebSocket = class {
+  static OPEN = 1;
+  constructor() { sockets.push(this); }
+  close() {}
+};
+window.setTimeout = (call) => { timers.set(++timer, call); return timer; };
+window.clearTimeout = (number) => timers.delete(number);
+const lose = (code) => sockets.at(-1).onclose({ code });
+const passTime = () => {
+  const calls = [...timers.values()];
+  timers.clear();
+  for (const call of calls) call();
+};
+
+const page = live("ws://nowhere.test/ws");
+const refused = await page.ask("ping").catch(({ message }) => message);
+for (const code of [1001, 1006, 1011, 1013]) { lose(code); passTime(); }
+const tries = sockets.length;
+lose(1006);
+page.stop();
+passTime();
+const given = [];
+for (const code of [1000, 1002, 1007, 1009, 4000]) {
+  live("ws://nowhere.test/ws");
+  lose(code);
+  given.push(timers.size);
+}
+const seen = { refused, tries, after: sockets.length - given.length, given };
+await fetch("/seen", { method: "POST", body: JSON.stringify(seen) });
+</script>
+"""
 FILES = {
+    "/stopping": ("text/html", STOPPING_PAGE),
     "/live": ("text/html", LIVE_PAGE),
     "/live.js": ("text/javascript", block("live.js")),
 }
@@ -310,3 +348,13 @@ def test_readme_page(
     first, second = allowed.seen
     assert first.pop("id") != second.pop("id")
     assert first == second == {"reply": "pong", "failure": "NOT_FOUND"}
+
+
+def test_readme_page_gives_up(browse: Browse, allowed: Pages, server: ServerProcess) -> None:
+    """The README's page comes back after losses, but not when it was stopped or is at fault."""
+    assert browse(allowed, "/stopping", server)() == {
+        "refused": "not connected",
+        "tries": 5,
+        "after": 5,
+        "given": [0, 0, 0, 0, 0],
+    }

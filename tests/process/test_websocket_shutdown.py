@@ -85,7 +85,7 @@ def test_reply_comes_first(serve: Serve, database: DbConfig) -> None:
 
 def test_handler_that_does_not_end(serve: Serve, database: DbConfig) -> None:
     """Shortly before the budget ends 1001 comes without a reply, and the handler is cancelled."""
-    budget = 1.0
+    budget = 2.0
     environ = database_environ(database) | {"SHUTDOWN_TIMEOUT_SECS": str(budget)}
     server = serve(environ, trials=True)
     with connect(server, TRIALS) as client:
@@ -103,7 +103,7 @@ def test_handler_that_does_not_end(serve: Serve, database: DbConfig) -> None:
 
 def test_client_that_does_not_answer(serve: Serve, database: DbConfig) -> None:
     """A client that doesn't answer the close frame is dropped with the budget: exit code 1."""
-    environ = database_environ(database) | {"SHUTDOWN_TIMEOUT_SECS": "0.5"}
+    environ = database_environ(database) | {"SHUTDOWN_TIMEOUT_SECS": "1.5"}
     server = serve(environ, trials=True)
     with RawClient(server) as silent, connect(server) as other:
         other.hear_welcome()
@@ -119,7 +119,7 @@ def test_client_that_does_not_answer(serve: Serve, database: DbConfig) -> None:
 
 def test_client_that_does_not_read(serve: Serve, database: DbConfig) -> None:
     """A client that takes nothing, so that no close frame reaches it, is dropped, too."""
-    environ = {"SHUTDOWN_TIMEOUT_SECS": "0.5", "WS_SEND_BUFFER_BYTES": str(1 << 30)}
+    environ = {"SHUTDOWN_TIMEOUT_SECS": "1.5", "WS_SEND_BUFFER_BYTES": str(1 << 30)}
     server = serve(database_environ(database) | environ, trials=True)
     with RawClient(server, receive_buffer=4096), connect(server, TRIALS, max_size=None) as other:
         other.hear_welcome()

@@ -273,6 +273,33 @@ class DispatchTests(WebSocketTestCase):
         self.feature.waiting[1].callback(None)
         self.assertEqual(client.messages(), [])
 
+    def test_one_ends_before_the_next(self) -> None:
+        """A handler that is out of time is over before the next begins, and what it says logged."""
+        handlers = Handlers()
+        order: list[str] = []
+
+        @handlers.on("slow")
+        async def slow(_: Message) -> None:
+            try:
+                await Deferred()
+            finally:
+                order.append("slow ends")
+                raise ZeroDivisionError
+
+        @handlers.on("next")
+        def next_one(_: Message) -> None:
+            order.append("next")
+
+        environ = {"REQUEST_TIMEOUT_SECS": "2", "WS_HEARTBEAT_INTERVAL_SECS": "100"}
+        app = self.serve(lambda _: handlers, **environ)
+        client = self.connect(app, "/test")
+        client.say("slow", 1)
+        client.say("next", 2)
+        app.clock.advance(2)
+        self.assertEqual(order, ["slow ends", "next"])
+        self.assertEqual(client.messages()[0]["code"], "REQUEST_TIMEOUT")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_slow_cleanup(self) -> None:
         """A handler that takes its time after it was cancelled disturbs nobody."""
         app = self.start(REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")

@@ -288,6 +288,17 @@ class AuthenticationTests(WebSocketTestCase):
         connection.send(handshake("/test"))
         self.assertEqual(connection.response().status, 403)
 
+    def test_cookies(self) -> None:
+        """Cookies and headers that it sets are on the answer."""
+
+        def renew(request: Request) -> None:
+            request.addCookie(b"session", b"new", httpOnly=True)
+            request.setHeader(b"X-Seen", b"yes")
+
+        client = self.connect(self.authenticated_by(renew), "/test")
+        self.assertEqual(client.response.headers["set-cookie"], "session=new; HttpOnly")
+        self.assertEqual(client.response.headers["x-seen"], "yes")
+
     def test_not_asked(self) -> None:
         """It isn't asked about what is no handshake, or comes from a page elsewhere."""
         asked: list[Request] = []

@@ -223,6 +223,17 @@ class AliveTests(WebSocketTestCase):
         app.clock.advance(11)
         self.assertFalse(client.connection.closed)
 
+    def test_slow_and_steady(self) -> None:
+        """That the peer takes what is sent is a sign of life, though its pong is far behind."""
+        app = self.app(WS_HEARTBEAT_INTERVAL_SECS="30", WS_PONG_TIMEOUT_SECS="10")
+        client = self.connect(app)
+        client.outbox.pauseProducing()
+        app.clock.advance(30)
+        client.outbox.resumeProducing()
+        client.outbox.pauseProducing()
+        app.clock.advance(10)
+        self.assertTrue(client.protocol.can_send)
+
     def test_neither_reads(self) -> None:
         """Who isn't read because it doesn't take its answers has no such excuse."""
         app = self.app(WS_HEARTBEAT_INTERVAL_SECS="30", WS_PONG_TIMEOUT_SECS="10")

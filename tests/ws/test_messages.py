@@ -28,6 +28,11 @@ class HandlersTests(SynchronousTestCase):
             ((message_type, handler),) = Chat(name).messages
             self.assertEqual((message_type, handler(message)), ("chat.who", name))
 
+    def test_of_the_class(self) -> None:
+        """Those of a class have no instance to answer with, which is said at once."""
+        error = self.assertRaises(TypeError, list, Chat.messages)
+        self.assertIn("Chat(state)", str(error))
+
     def test_functions(self) -> None:
         """They may be plain functions, too."""
         handlers = Handlers()

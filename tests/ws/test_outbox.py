@@ -68,7 +68,7 @@ class OutboxTests(SynchronousTestCase):
         """When the connection is gone, what was held back is forgotten."""
         self.outbox.pauseProducing()
         self.outbox.write(b"12345")
-        self.outbox.stopProducing()
+        self.outbox.close()
         self.assertEqual(self.outbox.waiting_bytes, 0)
 
     def test_dropped(self) -> None:
@@ -89,6 +89,19 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.flush()
         self.assertEqual(self.transport.value(), b"12345")
         self.assertIsNone(self.transport.producer)
+
+    def test_large_frames(self) -> None:
+        """A large frame goes out as the transport takes it, however much is forgotten behind it."""
+        transport = Eager()
+        outbox = transport.outbox = Outbox(transport, int, max_bytes=10)
+        frame = bytes(range(256)) * 1000
+        self.assertTrue(outbox.write(frame))
+        self.assertEqual(len(transport.value()), 65_536)
+        self.assertTrue(outbox.write(b"next"))
+        outbox.drop()
+        for _ in range(3):
+            outbox.resumeProducing()
+        self.assertEqual(transport.value(), frame)
 
     def test_frames_stay_whole(self) -> None:
         """What is forgotten is never the rest of a frame that the transport has begun."""

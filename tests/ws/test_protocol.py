@@ -25,7 +25,6 @@ from tests.ws.client import (
     WebSocket,
     WebSocketTestCase,
     client_frame,
-    server_frames,
 )
 from x121.ws.connection import WsConnection
 from x121.ws.messages import Handlers, Message
@@ -264,6 +263,19 @@ class ClosingTests(ProtocolTestCase):
             line = client.app.lines("x121.ws")[-1]
             self.assertEqual((line["code"], line["connection_id"]), (code, client.id))
 
+    def test_first_code(self) -> None:
+        """The code that is logged is that of whoever closed first, answered or not."""
+        for end in (
+            lambda client: client.connection.leave(),
+            lambda client: client.protocol.connection.close(4001),
+        ):
+            _, client = self.slow()
+            client.say("wait")
+            client.close(4000)
+            end(client)
+            client.app.clock.advance(0)
+            self.assertEqual(client.app.lines("x121.ws")[-1]["code"], 4000)
+
     def test_no_code(self) -> None:
         """A close frame without a code is answered with one, and logged as 1005."""
         client = self.echo()
@@ -300,7 +312,7 @@ class ClosingTests(ProtocolTestCase):
         self.assertEqual(len(client.protocol._message), 0)
         client.close()
         client.send(TEXT, b"x" * 100_000)
-        self.assertEqual(len(client.protocol.data), 0)
+        self.assertEqual(len(client.protocol.data) + len(client.protocol._reader._unread), 0)
         slow.waiting[0].callback(None)
         self.assertEqual([frame.opcode for frame in client.frames()], [TEXT, CLOSE])
 
@@ -595,10 +607,73 @@ class EndpointTests(WebSocketTestCase):
         self.assertEqual((close.opcode, close.code), (CLOSE, 1011))
         self.assertFalse(client.connection.closed)
         _, line = client.app.lines("x121.ws")
-        self.assertEqual((line["level"], line["connection_id"]), ("critical", client.id))
+        self.assertEqual((line["level"], line["connection_id"]), ("error", client.id))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         client.close(1011)
         self.assertTrue(client.connection.closed)
+
+    def test_failures(self) -> None:
+        """What an endpoint raises is logged with the connection's id, and closes it with 1011."""
+        endpoint = Own()
+        client = self.mounted(endpoint)
+        client.send(TEXT, b"one")
+        endpoint.waiting[0].errback(ZeroDivisionError())
+        self.assertClosed(client, 1011)
+        line = client.app.lines("x121.ws")[-1]
+        self.assertEqual((line["level"], line["connection_id"]), ("error", client.id))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_exit(self) -> None:
+        """An endpoint that wants to end the process ends its connection."""
+
+        class Exit(Own):
+            def received(self, *_: object) -> Any:
+                raise SystemExit
+
+        client = self.mounted(Exit())
+        client.send(TEXT, b"one")
+        self.assertClosed(client, 1011)
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+
+    def test_unfit_user(self) -> None:
+        """A connection that the manager can't take is closed with 1011, and counted nowhere."""
+        unfit: Any = []
+
+        def router(app: App) -> Any:
+            manager = app.state.ws_manager
+            return WsRouter(app.state.config, manager, authenticate=lambda _: unfit).routes
+
+        client = WebSocket(self.app(router), "/test")
+        self.assertClosed(client, 1011)
+        self.assertEqual(client.app.state.ws_manager.connection_count(), 0)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    def test_abort(self) -> None:
+        """After it was aborted nothing more is handled or sent, of what came with it either."""
+        endpoint = Own()
+        client = self.mounted(endpoint)
+        client.connection.transport.protocol.dataReceived(client_frame(TEXT, b"x") * 10)
+        connection = client.protocol.connection
+        connection.abort()
+        self.assertFalse(connection.send_payload(b"x"))
+        client.app.clock.advance(0)
+        self.assertEqual(len(endpoint.waiting), 1)
+        self.assertTrue(endpoint.waiting[0].called)
+        self.assertEqual(client.app.lines("x121.ws")[-1]["code"], 1006)
+
+    def test_on_close(self) -> None:
+        """Who wants to know is told when a connection is gone, and that it isn't counted then."""
+        client = self.mounted(Own())
+        connection, manager = client.protocol.connection, client.app.state.ws_manager
+        told: list[int] = []
+        connection.on_close(lambda: 1 // 0)
+        connection.on_close(lambda: told.append(manager.connection_count()))
+        client.close()
+        client.app.clock.advance(0)
+        self.assertEqual(told, [0])
+        connection.on_close(lambda: told.append(1))
+        self.assertEqual(told, [0, 1])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class FullOutboxTests(WebSocketTestCase):
@@ -667,4 +742,3 @@ class OptionsTests(WebSocketTestCase):
         offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
         client = self.connect(self.app(), headers=dict(offer))
         self.assertNotIn("sec-websocket-extensions", client.response.headers)
-        self.assertEqual(server_frames(b""), [])

@@ -70,8 +70,8 @@ class ShutdownTests(WebSocketTestCase):
         self.assertEqual({line["level"] for line in app.log}, {"debug"})
 
     def test_reserve(self) -> None:
-        """Who waits for an answer is told a tenth before the end, and at most 2 s before it."""
-        for budget_secs, told_at in ((10.0, 9.0), (100.0, 98.0)):
+        """Who waits for an answer is told a fifth before the end, and at most 2 s before it."""
+        for budget_secs, told_at in ((5.0, 4.0), (100.0, 98.0)):
             client = self.waiting()
             stopping = self.stop(client.app, budget_secs)
             client.app.clock.advance(told_at - 0.1)

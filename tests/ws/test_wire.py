@@ -50,6 +50,8 @@ class WireTests(SynchronousTestCase):
             b'{"data": NaN}': "NaN is not a value",
             b'{"data": -Infinity}': "-Infinity is not a value",
             b'{"data": ' + b"9" * 5000 + b"}": "too many digits",
+            b'{"id": "\\ud800"}': "text that is not Unicode",
+            b'{"data": {"\\udfff": 1}}': "text that is not Unicode",
             b'{"id": 1e400}': "too large: 1e400",
             b'{"id": [-1e999]}': "too large: -1e999",
             b"[" * 100_000: "nested deeper than 200",
@@ -61,6 +63,21 @@ class WireTests(SynchronousTestCase):
                 error = self.assertRaises(BadRequest, decode, payload)
                 self.assertIn(reason, error.message)
                 self.assertLess(len(error.message), 300)
+
+    def test_pairs(self) -> None:
+        """A surrogate pair is a character."""
+        self.assertEqual(decode(b'{"id": "\\ud83d\\ude00"}')["id"], "\U0001f600")
+
+    def test_brackets_in_text(self) -> None:
+        """Brackets in text are no levels."""
+        text = "[" * 300 + "{" * 300
+        self.assertEqual(decode(json.dumps({"id": text}).encode())["id"], text)
+
+    def test_unfit_names(self) -> None:
+        """An event can't have a name that a client takes for an answer."""
+        name: Any
+        for name in ("reply", "error", 5, None):
+            self.assertRaises(ValueError, encode_event, name, None)
 
     def test_deep(self) -> None:
         """Whatever is taken can be sent back, also as the id of an error, and however wide."""

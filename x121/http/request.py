@@ -223,6 +223,8 @@ class Request(server.Request):
         self.setResponseCode(101)
         self._prepare_head()
         self.setHeader(b"Date", self.site.date())
+        for cookie in self.cookies:  # as Twisted does when it writes a head
+            self.responseHeaders.addRawHeader(b"Set-Cookie", cookie)
         channel = self.channel
         transport = channel.release()
         try:

@@ -1,9 +1,11 @@
 """WebSockets: who is connected, what they say, whether they live, and how much may wait.
 
 One connection: :mod:`handshake` judges the request and takes its connection over, :mod:`protocol`
-speaks WebSocket on it (Autobahn does the framing), :mod:`inbox` and :mod:`outbox` bound what waits
-on the way in and out, :mod:`dispatch` finds the handler of a message.  For all of them,
-:mod:`manager` knows who is there and :mod:`heartbeat` whether they still are.
+speaks WebSocket on it.  What comes in goes through :mod:`reader`, a part in each turn of the
+reactor, and Autobahn, which takes the frames apart, to :mod:`inbox`, where messages wait for those
+before them, and :mod:`dispatch`, which finds the handler; what goes out through :mod:`outbox`.
+:mod:`wire` is what the messages look like, :mod:`messages` what a feature sees of them.  For all
+connections, :mod:`manager` knows who is there and :mod:`heartbeat` whether they still are.
 """
 
 __all__: list[str] = []

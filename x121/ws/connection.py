@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from datetime import datetime
 from typing import Any, Protocol
 
 from autobahn.websocket.protocol import PreparedMessage
+from twisted.logger import Logger
 from twisted.python import threadable
 
 from x121.types import DbId
 from x121.ws.wire import encode_event
 
 __all__ = ["Link", "WrongThread", "WsConnection", "check_thread", "make_frame"]
+
+_log = Logger(namespace="x121.ws")
 
 
 class Link(Hashable, Protocol):
@@ -56,7 +59,16 @@ class WsConnection:
     the messages of :mod:`x121.ws.wire`, so that events are for it.
     """
 
-    __slots__ = ("connected_at", "dropped", "id", "link", "takes_events", "user_id")
+    __slots__ = (
+        "_on_close",
+        "connected_at",
+        "dropped",
+        "id",
+        "is_gone",
+        "link",
+        "takes_events",
+        "user_id",
+    )
 
     def __init__(
         self,
@@ -73,6 +85,8 @@ class WsConnection:
         self.connected_at = connected_at
         self.takes_events = takes_events
         self.dropped = False
+        self.is_gone = False
+        self._on_close: list[Callable[[], object]] = []
 
     @property
     def can_send(self) -> bool:
@@ -103,6 +117,27 @@ class WsConnection:
             raise ValueError(f"a connection is closed with 1000 or 3000 to 4999, not {code}")
         self.link.end(code, reason)
 
+    def on_close(self, call: Callable[[], object]) -> None:
+        """Call ``call()`` once the connection is gone, however that comes about.
+
+        At once, if it is gone already.
+        """
+        check_thread("WsConnection")
+        if self.is_gone:
+            call()
+        else:
+            self._on_close.append(call)
+
+    def gone(self) -> None:
+        """Tell those who wait for it that the connection is gone; for the protocol alone."""
+        self.is_gone = True
+        calls, self._on_close = self._on_close, []
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                _log.failure("Failed when a WebSocket was gone", connection_id=self.id)
+
     def abort(self) -> None:
         """Drop the connection at once, without a word."""
         check_thread("WsConnection")
@@ -124,6 +159,6 @@ def check_thread(what: str) -> None:
     """Raise :class:`WrongThread` if this isn't the reactor's thread."""
     if threadable.ioThread not in (None, threading.get_ident()):
         raise WrongThread(
-            f"{what} was used in the thread {threading.current_thread().name!r}: use"
-            " reactor.callFromThread, or return the value from deferToThread and use it there"
+            f"{what} was used in the thread {threading.current_thread().name!r}: return what"
+            " is to be sent from deferToThread, and send it where that is awaited"
         )

@@ -49,7 +49,9 @@ class Dispatch:
             fields = _read(payload, is_binary)
             data = await self._call(fields, connection)
             answer = encode_reply(fields.get("id"), data)
-        except (Exception, SystemExit, KeyboardInterrupt):
+        except GeneratorExit:
+            raise
+        except BaseException:  # a handler that wants to exit, too, is answered, and nothing more
             failure = Failure()
             if failure.check(CancelledError) and not connection.can_send:
                 return  # the handler ended because its connection did
@@ -78,6 +80,7 @@ class _Handling:
 
     def __init__(self, awaitable: Any, deadlines: Deadlines[_Handling]) -> None:
         self._deadlines = deadlines
+        self._error: Exception | None = None
         self._running: Deferred[Any] = (
             awaitable if isinstance(awaitable, Deferred) else Deferred.fromCoroutine(awaitable)
         )
@@ -86,9 +89,11 @@ class _Handling:
         self._running.addBoth(self._ended)
 
     def give_up(self, error: Exception) -> None:
-        """Fail with ``error`` first, and cancel the handler then: what it says last is late."""
-        self.result.errback(error)
+        """Cancel the handler and fail with ``error``, whatever it still says, or doesn't."""
+        self._error = error
         self._running.cancel()
+        if not self.result.called:
+            self.result.errback(error)
 
     def _cancel(self, _: object) -> None:
         """End it, and don't wait for its end: it may take its time."""
@@ -97,7 +102,9 @@ class _Handling:
 
     def _ended(self, value: Any) -> None:
         self._deadlines.stop(self)
-        if not self.result.called:
+        if self._error is not None and isinstance(value, Failure):
+            _report_late(value)
+        elif self._error is None and not self.result.called:
             self.result.callback(value)
 
 
@@ -116,6 +123,13 @@ def _answer_failure(failure: Failure, fields: dict[str, Any]) -> bytes:
     error = as_app_error(failure.value)
     report(failure, error, _LINE, message_type=_shown(fields))
     return encode_error(fields.get("id"), error)
+
+
+def _report_late(failure: Failure) -> None:
+    """Log what a handler raised after its time was up, unless that was the reason for it."""
+    if not failure.check(CancelledError):
+        assert failure.value is not None
+        report(failure, as_app_error(failure.value), "After its time was up: {log_reason}")
 
 
 def _shown(fields: dict[str, Any]) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 __all__ = ["Inbox", "Work"]
 
@@ -16,7 +15,7 @@ _log = Logger(namespace="x121.ws.inbox")
 _MOST_WAITING = 16
 
 Work = Callable[[], Deferred[Any] | None]
-"""Something to do; it is done when the Deferred fires, or at once if there is none."""
+"""Something to do, which doesn't fail; it is done when the Deferred fires, or at once."""
 
 
 class Inbox:
@@ -72,45 +71,36 @@ class Inbox:
         self._may_begin = self._on_room = _never
         self.forget()
         if self._current is not None:
-            self._current.cancel()
+            try:
+                self._current.cancel()
+            except Exception:
+                _log.failure("Failed to cancel what came in")
 
     def go_on(self) -> None:
         """Do what can be done at once, in a loop: what is ready needs no turn of the reactor."""
         if self._is_looping:
             return
         self._is_looping = True
-        while self._waiting and self._current is None and self._may_begin():
-            was_full = self.is_full
-            work, size = self._waiting.pop(0)
-            self._bytes -= size
-            self._current = _begin(work)
-            if self._current is not None:
-                self._current.addBoth(self._done)
-            if was_full and not self.is_full:
-                self._on_room()
-        self._is_looping = False
+        try:
+            while self._waiting and self._current is None and self._may_begin():
+                self._begin_next()
+        finally:
+            self._is_looping = False
+
+    def _begin_next(self) -> None:
+        was_full = self.is_full
+        work, size = self._waiting.pop(0)
+        self._bytes -= size
+        self._current = work()
+        if self._current is not None:
+            self._current.addBoth(self._done)
+        if was_full and not self.is_full:
+            self._on_room()
 
     def _done(self, _: object) -> None:
         self._current = None
         self.go_on()
 
 
-def _begin(work: Work) -> Deferred[Any] | None:
-    """Begin ``work``, whose failure is nobody else's."""
-    try:
-        doing = work()
-    except Exception:
-        _log.failure("Failed at what came in")
-        return None
-    if doing is not None:
-        doing.addErrback(_log_failure)
-    return doing
-
-
 def _never() -> bool:
     return False
-
-
-def _log_failure(failure: Failure) -> None:
-    if not failure.check(CancelledError):
-        _log.failure("Failed at what came in", failure)

@@ -51,9 +51,9 @@ class WsManager:
         check_thread("WsManager")
         if connection.id in self._connections:
             raise ValueError(f"there already is a connection {connection.id}")
-        self._connections[connection.id] = connection
         if connection.user_id is not None:
             self._by_user.setdefault(connection.user_id, {})[connection.id] = connection
+        self._connections[connection.id] = connection
         self._heartbeat.watch(connection.link)
 
     def remove(self, connection_id: str) -> WsConnection | None:
@@ -149,8 +149,8 @@ class WsManager:
             self.closed += 1
         if not self._connections:
             waiting, self._waiting = self._waiting, []
-            for empty in waiting:
-                empty.callback(None)
+            for empty in waiting:  # in the next turn: whoever left last has still to log it
+                self.clock.callLater(0, empty.callback, None)
 
     def _until_empty(self) -> Deferred[None]:
         empty: Deferred[None] = Deferred()

@@ -50,6 +50,10 @@ class Handlers:
     def __init__(self) -> None:
         self._functions: dict[str, Callable[..., Any]] = {}
         self._instance: object | None = None
+        self._owner = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner.__name__
 
     def on(self, message_type: str) -> Callable[[F], F]:
         """Return a decorator for the method that answers messages of ``message_type``.
@@ -73,7 +77,12 @@ class Handlers:
         return self if instance is None else bound
 
     def __iter__(self) -> Iterator[tuple[str, Handler]]:
-        """Give every type and its handler."""
+        """Give every type and its handler.
+
+        Raises :class:`TypeError` for those of a class, whose methods have no instance.
+        """
+        if self._owner and self._instance is None:
+            raise TypeError(f"these are handlers of a class: nest those of {self._owner}(state)")
         for message_type, function in self._functions.items():
             instance = self._instance
             yield message_type, function if instance is None else function.__get__(instance)

@@ -15,17 +15,20 @@ __all__ = ["Outbox"]
 # Frames that are held back are put together up to this size, or small ones would take more room
 # than their bytes.
 _CHUNK_BYTES = 4096
+# A large frame is written in pieces, so that the transport tells how the peer gets on with it.
+_PIECE_BYTES = 65_536
 
 
 @implementer(IPushProducer)
 class Outbox:
     """Writes frames to ``transport`` as it takes them, and holds back at most ``max_bytes``.
 
-    The transport says when it has enough (its buffer is over 64 KiB) and when it is empty again.
-    ``on_taken`` is called when it has taken all.
+    The transport says when it has enough (its buffer is over 64 KiB) and when it is empty again:
+    ``on_taken`` is called then.  A frame that came when nothing waited is taken whatever its size.
     """
 
     __slots__ = (
+        "_begun",
         "_held",
         "_is_paused",
         "_is_producer",
@@ -39,6 +42,7 @@ class Outbox:
         self._transport = transport
         self._on_taken = on_taken
         self._max_bytes = max_bytes
+        self._begun = memoryview(b"")
         self._held: deque[bytes] | None = None
         self.waiting_bytes = 0
         self._is_paused = False
@@ -48,7 +52,7 @@ class Outbox:
     def write(self, frame: bytes) -> bool:
         """Send a whole frame; return False, and do nothing, if too much is waiting already."""
         if not self._is_paused:
-            self._transport.write(frame)
+            self._pass_on(memoryview(frame))
             return True
         if self.waiting_bytes + len(frame) > self._max_bytes:
             return False
@@ -62,7 +66,7 @@ class Outbox:
         return True
 
     def drop(self) -> None:
-        """Forget the frames that are held back.  What the transport has, all whole, is sent."""
+        """Forget the frames that are held back, but for the rest of one that is being sent."""
         self._held = None
         self.waiting_bytes = 0
 
@@ -82,6 +86,12 @@ class Outbox:
             self._transport.unregisterProducer()
         self._write_held()
 
+    def close(self) -> None:
+        """Forget what was held back, and whom to tell: the connection is gone."""
+        self.drop()
+        self._begun = memoryview(b"")
+        self._on_taken = bool
+
     # --- what the transport says ---
 
     def pauseProducing(self) -> None:
@@ -91,19 +101,24 @@ class Outbox:
     def resumeProducing(self) -> None:
         """Go on, with what was held back first."""
         self._write_held()
-        if not self._is_paused:
-            self._on_taken()
+        self._on_taken()
 
     def _write_held(self) -> None:
         self._is_paused = False
+        self._pass_on(self._begun)
         while self._held and not self._is_paused:
             chunk = self._held.popleft()
             self.waiting_bytes -= len(chunk)
-            self._transport.write(chunk)
+            self._pass_on(memoryview(chunk))
         if not self._held:
             self._held = None
 
+    def _pass_on(self, frame: memoryview) -> None:
+        """Write as much of ``frame`` as the transport takes now, and keep the rest."""
+        while frame and not self._is_paused:
+            self._transport.write(bytes(frame[:_PIECE_BYTES]))
+            frame = frame[_PIECE_BYTES:]
+        self._begun = frame
+
     def stopProducing(self) -> None:
-        """The connection is gone: forget what was held back, and whom to tell."""
-        self.drop()
-        self._on_taken = bool
+        """Do nothing: the protocol hears next that the connection is gone."""

@@ -1,12 +1,13 @@
 """One WebSocket, spoken by Autobahn, within limits.
 
-What comes in goes through the :mod:`inbox` to an :class:`Endpoint`, and what goes out through the
-:mod:`outbox`.  Autobahn reads and writes the frames, and keeps the state of RFC 6455.
+What comes in goes through the :mod:`reader` to Autobahn, which takes the frames apart, and as
+messages through the :mod:`inbox` to an :class:`Endpoint`; what goes out through the :mod:`outbox`.
+Autobahn also keeps the state of RFC 6455.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +17,9 @@ from typing import Any, Protocol
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.util import encode_truncate
 from autobahn.websocket.types import ConnectionRequest
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from x121.config import WsConfig
@@ -45,6 +47,8 @@ _LEAST_BYTES_A_FRAME = 64
 
 # After a fault this much is read and thrown away, so that the peer gets to read the close frame.
 _MOST_LINGER_BYTES = 64 << 20
+
+_FAILED = "The endpoint of a WebSocket failed"
 
 # Logged, never sent: a close frame without a code, and no close frame (RFC 6455 section 7.4.1).
 _NO_STATUS = 1005
@@ -81,8 +85,11 @@ class Endpoint(Protocol):
 
     def received(
         self, connection: WsConnection, payload: bytes, is_binary: bool
-    ) -> Awaitable[object] | None:
-        """Handle a message: at once, or until what is returned is done.  Text is valid UTF-8."""
+    ) -> Coroutine[Any, Any, object] | Deferred[Any] | None:
+        """Handle a message: at once, or until what is returned is done.
+
+        Text is valid UTF-8.  What is raised is logged, and closes the connection with 1011.
+        """
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._most_frames = _FREE_FRAMES + max_bytes // _LEAST_BYTES_A_FRAME
         self._endpoint = endpoint
         self._accepted = accepted
+        self._code = _ABNORMAL
         self._lingered_bytes = 0
         self._is_heard = True
         self._is_leaving = False
@@ -122,7 +130,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._inbox = Inbox(
             self._may_answer, self._reader.read_later, max_bytes=config.max_message_bytes
         )
-        self._outbox = Outbox(self.transport, self._inbox.go_on, max_bytes=config.send_buffer_bytes)
+        self._outbox = Outbox(self.transport, self._taken, max_bytes=config.send_buffer_bytes)
         super().connectionMade()
 
     def onConnect(self, request: ConnectionRequest) -> Any:
@@ -138,49 +146,47 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         for name in _OF_THE_HANDSHAKE:
             self.__dict__.pop(name, None)
         manager = self.factory.manager
-        connection = self.connection = WsConnection(
+        self.connection = WsConnection(
             make_id(),
             self,
             user_id=accepted.user_id,
             connected_at=datetime.fromtimestamp(manager.clock.seconds(), UTC),
             takes_events=self._endpoint.takes_events,
         )
-        manager.add(connection)
-        _log.info(
-            "WebSocket connected",
-            connection_id=connection.id,
-            user_id=connection.user_id,
-            request_id=accepted.request_id,
-        )
+        self._log("WebSocket connected", request_id=accepted.request_id)
         try:
-            self._endpoint.opened(connection)
+            manager.add(self.connection)
+            self._endpoint.opened(self.connection)
         except Exception:
-            _log.failure("Could not greet a WebSocket", connection_id=connection.id)
-            self.end(1011, "Internal server error")
+            self._failed(Failure())
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Forget the connection, which is gone: what its client waited for is cancelled."""
+        manager, connection = self.factory.manager, self.connection
         self.factory.closing.stop(self)
         self._reader.stop()
+        manager.remove(connection.id)
         self._inbox.close()
-        connection = self.connection
-        seconds = self.factory.manager.clock.seconds() - connection.connected_at.timestamp()
-        _log.info(
+        self._outbox.close()
+        seconds = manager.clock.seconds() - connection.connected_at.timestamp()
+        self._log(
             "WebSocket closed with {code} after {seconds} s",
-            connection_id=connection.id,
-            user_id=connection.user_id,
-            code=self._close_code(),
+            code=self._code,
             seconds=round(seconds, 3),
         )
-        self.factory.manager.remove(connection.id)  # a stop may wait for this, and log its end
+        connection.gone()
         # Else these would hold one another until the garbage collector comes.
         del self.connection, self.is_closed
 
-    def _close_code(self) -> int:
-        """Return the code of whoever closed first."""
-        if not self.closedByMe and not self._peer_is_done:
-            return _ABNORMAL
-        return (self.localCloseCode if self.closedByMe else self.remoteCloseCode) or _NO_STATUS
+    def _log(self, line: str, **fields: object) -> None:
+        connection = self.connection
+        _log.info(line, connection_id=connection.id, user_id=connection.user_id, **fields)
+
+    def _failed(self, failure: Failure) -> None:
+        """Log what the endpoint did not expect, and close: the client may wait for an answer."""
+        if not failure.check(CancelledError):
+            _log.failure(_FAILED, failure, LogLevel.error, connection_id=self.connection.id)
+            self.end(1011, "Internal server error")
 
     # --- what comes in ---------------------------------------------------------------------
 
@@ -191,7 +197,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             self._dataReceived(data)
         elif self.failedByMe:
             self._linger(len(data))
-        elif not self._peer_is_done and self.state != self.STATE_CLOSED:
+        else:
             self._reader.put(data)
 
     def may_read(self) -> bool:
@@ -209,7 +215,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def _linger(self, received: int) -> None:
         self._lingered_bytes += received
         if self._lingered_bytes > _MOST_LINGER_BYTES:
-            self.abort()
+            self.connection.abort()
 
     def onMessageBegin(self, isBinary: bool) -> None:
         """Begin a message, which is kept in one piece however many frames it comes in."""
@@ -247,18 +253,28 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
         One that leaves is not waited for.
         """
-        return self._is_leaving or not self._outbox.is_paused
+        return self._is_leaving or self._peer_is_done or not self._outbox.is_paused
+
+    def _taken(self) -> None:
+        """Go on: the peer has taken what was sent, which is a sign of life, too."""
+        self._is_heard = True
+        self._inbox.go_on()
 
     def _handle(self, payload: bytes, is_binary: bool) -> Deferred[Any] | None:
         CONNECTION_ID.set(self.connection.id)
-        handling = self._endpoint.received(self.connection, payload, is_binary)
-        if handling is None or isinstance(handling, Deferred):
-            return handling
-        return Deferred.fromCoroutine(handling)  # type: ignore[arg-type]  # or it raises TypeError
+        try:
+            handling = self._endpoint.received(self.connection, payload, is_binary)
+            if handling is not None and not isinstance(handling, Deferred):
+                handling = Deferred.fromCoroutine(handling)
+        except BaseException:
+            self._failed(Failure())
+            return None
+        return handling if handling is None else handling.addErrback(self._failed)
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> None:
         """Close: at once if this answers our own close frame, else when messages are answered."""
-        self._peer_is_done = self._is_leaving = True
+        self._peer_is_done = True
+        self._code = code or _NO_STATUS if self.can_send else self._code
         self._reader.stop()
         if self.can_send:
             self._inbox.put(partial(self._complete_close, code, reasonRaw))
@@ -309,6 +325,8 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         Messages that wait can't be answered any more; but the peer's own close frame, which is
         somewhere behind them, has to be read.
         """
+        if self.can_send and not self._peer_is_done:
+            self._code = code or _NO_STATUS
         self._outbox.make_room()
         super().sendCloseFrame(code, reasonUtf8, isReply)
         self.factory.closing.start(self)
@@ -327,7 +345,10 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         """Leave that to the outbox, which is the producer."""
 
     def abort(self) -> None:
-        """Drop the connection at once."""
+        """Drop the connection at once: nothing more is read, handled or sent."""
+        self.state = self.STATE_CLOSED
+        self._reader.stop()
+        self._inbox.forget()
         self.transport.abortConnection()
 
     def _fail_connection(self, code: int = 1002, reason: str = "") -> None:
@@ -340,7 +361,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             return
         self.failedByMe = True
         self.end(code, reason)
-        self._peer_is_done = True
+        self._code = code
         self._reader.stop()
         self._outbox.flush()
         self.transport.loseWriteConnection()

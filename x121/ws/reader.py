@@ -38,7 +38,6 @@ class Reader:
 
     __slots__ = (
         "_clock",
-        "_is_reading",
         "_next_turn",
         "_parser",
         "_transport",
@@ -52,11 +51,12 @@ class Reader:
         self._clock = clock
         self._unread = b""
         self._next_turn: IDelayedCall | None = None
-        self._is_reading = False
         self.is_paused = False
 
     def put(self, data: bytes) -> None:
         """Read ``data`` when all before it is read."""
+        if self._parser is None:
+            return
         self._unread += data
         if self._next_turn is None:
             self._read()
@@ -80,13 +80,9 @@ class Reader:
         self._read()
 
     def _read(self) -> None:
-        if self._is_reading:
-            return
-        self._is_reading = True
         steps = _STEPS_PER_TURN
         while steps and self._step():
             steps -= 1
-        self._is_reading = False
         if not steps:
             self.read_later()
         self._pause_or_resume()
@@ -99,8 +95,7 @@ class Reader:
         if parser.read_step():
             return True
         piece, self._unread = self._unread[:_PIECE_BYTES], self._unread[_PIECE_BYTES:]
-        if self._parser is not None and piece:
-            parser.read_piece(piece)
+        parser.read_piece(piece)
         return bool(piece)
 
     def _pause_or_resume(self) -> None:

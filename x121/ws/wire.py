@@ -29,6 +29,8 @@ from x121.errors import AppError, BadRequest
 __all__ = ["decode", "encode_error", "encode_event", "encode_reply"]
 
 _MOST_LEVELS = 200
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _TOO_DEEP = f"The message is nested deeper than {_MOST_LEVELS} levels"
 
 
@@ -36,7 +38,8 @@ def decode(payload: bytes) -> dict[str, Any]:
     """Return the JSON object that ``payload`` is, which is UTF-8.
 
     Raises :class:`BadRequest` for anything else, for what JSON lacks, such as NaN, and for
-    more than 200 levels of lists and objects, which could not be sent back.
+    more than 200 levels of lists and objects and for text that isn't Unicode, neither of which
+    others could read if it were sent on.
     """
     try:
         value = _DECODER.decode(payload.decode())
@@ -48,9 +51,31 @@ def decode(payload: bytes) -> dict[str, Any]:
         raise BadRequest("The message has a number of too many digits") from None
     if not isinstance(value, dict):
         raise BadRequest("The message is not a JSON object")
-    if payload.count(b"[") + payload.count(b"{") > _MOST_LEVELS and _is_deep(value):
+    if _may_be_deep(payload) and _is_deep(value):
         raise BadRequest(_TOO_DEEP)
+    if b"\\u" in payload:
+        _check_unicode(value)
     return value
+
+
+def _check_unicode(value: Any) -> None:
+    """Refuse half a surrogate pair, which JSON can spell (RFC 8259 section 8.2)."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadRequest("The message has text that is not Unicode") from None
+
+
+def _may_be_deep(payload: bytes) -> bool:
+    """Return False if ``payload`` surely has few levels: faster than to look at each value."""
+    if payload.count(b"[") + payload.count(b"{") <= _MOST_LEVELS:
+        return False
+    brackets = payload.translate(_SQUARE, _NO_BRACKETS)
+    for _ in range(_MOST_LEVELS):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return False
+    return True
 
 
 def _is_deep(value: Any) -> bool:
@@ -90,5 +115,11 @@ def encode_error(message_id: Any, error: AppError) -> bytes:
 
 
 def encode_event(name: str, data: Any) -> bytes:
-    """Return an event.  Raises what :func:`x121.jsons.encode` raises."""
+    """Return an event.
+
+    Raises :class:`ValueError` for a name that a client would take for an answer, and what
+    :func:`x121.jsons.encode` raises.
+    """
+    if name in ("reply", "error") or not isinstance(name, str):
+        raise ValueError(f"an event's name is a text other than reply and error, not {name!r}")
     return jsons.encode({"type": name, "data": data})

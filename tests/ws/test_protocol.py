@@ -623,6 +623,30 @@ class EndpointTests(WebSocketTestCase):
         self.assertEqual((line["level"], line["connection_id"]), ("error", client.id))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_late_failure(self) -> None:
+        """What an endpoint raises when its client has left is logged, with the connection's id."""
+
+        class Late(Own):
+            def received(self, *_: object) -> Deferred[Any]:
+                waiting: Deferred[Any] = Deferred()
+                return waiting.addErrback(lambda _: 1 // 0)
+
+        client = self.mounted(Late())
+        client.send(TEXT, b"one")
+        client.connection.leave()
+        lines = client.app.lines("x121.ws")
+        failed = [line for line in lines if line["level"] == "error"]
+        self.assertEqual([line["connection_id"] for line in failed], [client.id])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_no_endpoint(self) -> None:
+        """What lacks a member of an endpoint isn't mounted."""
+        state = self.app().state
+        nothing: Any = object()
+        router = WsRouter(state.config, state.ws_manager)
+        error = self.assertRaises(TypeError, router.mount, "/own", nothing)
+        self.assertIn("no takes_events", str(error))
+
     def test_exit(self) -> None:
         """An endpoint that wants to end the process ends its connection."""
 

@@ -158,7 +158,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             manager.add(self.connection)
             self._endpoint.opened(self.connection)
         except Exception:
-            self._failed(Failure())
+            self._failed(Failure(), self.connection)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """Forget the connection, which is gone: what its client waited for is cancelled."""
@@ -182,10 +182,10 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         connection = self.connection
         _log.info(line, connection_id=connection.id, user_id=connection.user_id, **fields)
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure, connection: WsConnection) -> None:
         """Log what the endpoint did not expect, and close: the client may wait for an answer."""
         if not failure.check(CancelledError):
-            _log.failure(_FAILED, failure, LogLevel.error, connection_id=self.connection.id)
+            _log.failure(_FAILED, failure, LogLevel.error, connection_id=connection.id)
             self.end(1011, "Internal server error")
 
     # --- what comes in ---------------------------------------------------------------------
@@ -261,22 +261,23 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._inbox.go_on()
 
     def _handle(self, payload: bytes, is_binary: bool) -> Deferred[Any] | None:
-        CONNECTION_ID.set(self.connection.id)
+        connection = self.connection
+        CONNECTION_ID.set(connection.id)
         try:
-            handling = self._endpoint.received(self.connection, payload, is_binary)
+            handling = self._endpoint.received(connection, payload, is_binary)
             if handling is not None and not isinstance(handling, Deferred):
                 handling = Deferred.fromCoroutine(handling)
         except BaseException:
-            self._failed(Failure())
+            self._failed(Failure(), connection)
             return None
-        return handling if handling is None else handling.addErrback(self._failed)
+        return handling if handling is None else handling.addErrback(self._failed, connection)
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> None:
         """Close: at once if this answers our own close frame, else when messages are answered."""
         self._peer_is_done = True
-        self._code = code or _NO_STATUS if self.can_send else self._code
         self._reader.stop()
         if self.can_send:
+            self._code = code or _NO_STATUS
             self._inbox.put(partial(self._complete_close, code, reasonRaw))
         else:
             self._complete_close(code, reasonRaw)

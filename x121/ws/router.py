@@ -18,6 +18,8 @@ from x121.ws.protocol import Endpoint, WsFactory
 
 __all__ = ["WsRouter"]
 
+_MEMBERS = ("takes_events", "opened", "received")
+
 
 class WsRouter:
     """Endpoints for WebSockets, to be nested into a router for HTTP as ``routes``.
@@ -53,7 +55,13 @@ class WsRouter:
         return self
 
     def mount(self, path: str, endpoint: Endpoint) -> WsRouter:
-        """Serve ``endpoint`` at ``path``, and return ``self``."""
+        """Serve ``endpoint`` at ``path``, and return ``self``.
+
+        Raises :class:`TypeError` for what is no endpoint.
+        """
+        missing = [name for name in _MEMBERS if not hasattr(endpoint, name)]
+        if missing:
+            raise TypeError(f"{path}: an endpoint has {', '.join(_MEMBERS)}; no {missing[0]} here")
 
         def upgrade(request: Request) -> Any:
             return self._upgrade(request, endpoint)

@@ -18,10 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.ws.client import CLOSE, TEXT, WebSocketTestCase
 from tests.ws.links import FakeLink, connected
 from x121.types import DbId
-from x121.ws.connection import WrongThread, WsConnection
+from x121.ws.connection import WsConnection
 from x121.ws.heartbeat import Heartbeat
 from x121.ws.manager import WsManager
 from x121.ws.messages import Handlers
+from x121.ws.threads import WrongThread
 
 ALICE, BOB = DbId(1), DbId(2)
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable
 from datetime import datetime
 from typing import Any, Protocol
 
 from autobahn.websocket.protocol import PreparedMessage
 from twisted.logger import Logger
-from twisted.python import threadable
 
 from x121.types import DbId
+from x121.ws.threads import check_thread
 from x121.ws.wire import encode_event
 
-__all__ = ["Link", "WrongThread", "WsConnection", "check_thread", "make_frame"]
+__all__ = ["Link", "WsConnection", "make_frame"]
 
 _log = Logger(namespace="x121.ws")
 
@@ -55,8 +54,9 @@ class WsConnection:
     """A client that is connected.
 
     ``id`` is a UUID, version 4; ``user_id`` is whose connection it is, None for nobody's;
-    ``connected_at`` is when it came, in UTC; ``takes_events`` tells whether the endpoint speaks
-    the messages of :mod:`x121.ws.wire`, so that events are for it.
+    ``connected_at`` is when it came, in UTC, and ``is_gone`` whether it left; ``takes_events``
+    tells whether its endpoint speaks the messages of :mod:`x121.ws.wire`, so that events are for
+    it; ``link`` is what is beneath it, and ``dropped`` whether we ended that: the server's own.
     """
 
     __slots__ = (
@@ -97,7 +97,8 @@ class WsConnection:
         """Send the event ``name``.
 
         Returns whether it was taken: not by a connection that is closing, or whose client is so
-        slow that it is closed for it.  Raises :class:`WrongThread` outside of the reactor's thread.
+        slow that it is closed for it.  Raises :class:`~x121.ws.threads.WrongThread` outside of
+        the reactor's thread.
         """
         return self.send_payload(encode_event(name, data))
 
@@ -149,16 +150,3 @@ def make_frame(payload: bytes, *, is_binary: bool = False) -> bytes:
     """Return ``payload`` as one unfragmented frame (RFC 6455 section 5.2)."""
     frame: bytes = PreparedMessage(payload, is_binary, False, True).payloadHybi
     return frame
-
-
-class WrongThread(RuntimeError):
-    """WebSockets were used outside of the reactor's thread."""
-
-
-def check_thread(what: str) -> None:
-    """Raise :class:`WrongThread` if this isn't the reactor's thread."""
-    if threadable.ioThread not in (None, threading.get_ident()):
-        raise WrongThread(
-            f"{what} was used in the thread {threading.current_thread().name!r}: return what"
-            " is to be sent from deferToThread, and send it where that is awaited"
-        )

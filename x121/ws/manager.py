@@ -11,8 +11,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from x121.types import DbId
-from x121.ws.connection import WsConnection, check_thread, make_frame
+from x121.ws.connection import WsConnection, make_frame
 from x121.ws.heartbeat import Heartbeat
+from x121.ws.threads import check_thread
 from x121.ws.wire import encode_event
 
 __all__ = ["WsManager"]
@@ -28,7 +29,7 @@ class WsManager:
     """Every connection, by its id and by its user.
 
     Belongs to the reactor's thread: everywhere else its methods raise
-    :class:`~x121.ws.connection.WrongThread`.  While a connection is in here it is pinged.
+    :class:`~x121.ws.threads.WrongThread`.  While a connection is in here it is pinged.
 
     ``draining`` turns true when the server stops: then nobody is let in.  ``closed`` and
     ``dropped`` count how those that were connected then have left.

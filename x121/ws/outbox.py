@@ -52,7 +52,7 @@ class Outbox:
     def write(self, frame: bytes) -> bool:
         """Send a whole frame; return False, and do nothing, if too much is waiting already."""
         if not self._is_paused:
-            self._pass_on(memoryview(frame))
+            self._pass_on(frame)
             return True
         if self.waiting_bytes + len(frame) > self._max_bytes:
             return False
@@ -105,15 +105,22 @@ class Outbox:
 
     def _write_held(self) -> None:
         self._is_paused = False
-        self._pass_on(self._begun)
+        self._pass_on_large(self._begun)
         while self._held and not self._is_paused:
             chunk = self._held.popleft()
             self.waiting_bytes -= len(chunk)
-            self._pass_on(memoryview(chunk))
+            self._pass_on(chunk)
         if not self._held:
             self._held = None
 
-    def _pass_on(self, frame: memoryview) -> None:
+    def _pass_on(self, frame: bytes) -> None:
+        """Write a frame: as it is, most often, so that a broadcast's is copied for nobody."""
+        if len(frame) <= _PIECE_BYTES:
+            self._transport.write(frame)
+        else:
+            self._pass_on_large(memoryview(frame))
+
+    def _pass_on_large(self, frame: memoryview) -> None:
         """Write as much of ``frame`` as the transport takes now, and keep the rest."""
         while frame and not self._is_paused:
             self._transport.write(bytes(frame[:_PIECE_BYTES]))

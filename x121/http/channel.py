@@ -32,7 +32,7 @@ from x121.errors import (
     UriTooLong,
 )
 from x121.http.deadlines import Deadlines
-from x121.http.head import MAX_TARGET_BYTES, check_head, serve_as_1_1
+from x121.http.head import MAX_TARGET_BYTES, check_head, options_in, serve_as_1_1
 from x121.http.request import Request
 
 __all__ = ["Channel", "Phase"]
@@ -297,9 +297,9 @@ class Channel(http.HTTPChannel):
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Return whether the connection outlives this request (RFC 9112 section 9.3)."""
-        values = request.requestHeaders.getRawHeaders(b"Connection", [])
-        options = {option.strip().lower() for option in b",".join(values).split(b",")}
-        return version == b"HTTP/1.1" and b"close" not in options
+        return version == b"HTTP/1.1" and b"close" not in options_in(
+            request.requestHeaders, b"Connection"
+        )
 
     def allContentReceived(self) -> None:
         """The request is whole: serve it, unless it was answered already."""

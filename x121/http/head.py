@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 
 from x121.errors import BadRequest, MethodNotAllowed, UriTooLong
 
-__all__ = ["MAX_TARGET_BYTES", "METHODS", "check_head", "serve_as_1_1"]
+__all__ = ["MAX_TARGET_BYTES", "METHODS", "check_head", "options_in", "serve_as_1_1"]
 
 MAX_TARGET_BYTES = 8000
 """RFC 9112 section 3: a server ought to support request lines of at least 8000 octets."""
@@ -38,6 +38,12 @@ _NEWER_1_X = re.compile(rb" HTTP/1\.[2-9]$")
 def serve_as_1_1(request_line: bytes) -> bytes:
     """Return the line with a minor version above 1 as 1.1 (RFC 9110 section 2.5)."""
     return _NEWER_1_X.sub(b" HTTP/1.1", request_line)
+
+
+def options_in(headers: Headers, name: bytes) -> set[bytes]:
+    """Return what a field such as Connection lists, in lower case (RFC 9110 section 5.6.1)."""
+    values = headers.getRawHeaders(name, [])
+    return {option.strip().lower() for option in b",".join(values).split(b",")}
 
 
 def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -> bytes:

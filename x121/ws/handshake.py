@@ -20,6 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from x121.errors import BadRequest, Forbidden, ServiceUnavailable, UpgradeRequired
+from x121.http.head import options_in
 from x121.http.request import Request
 from x121.types import DbId
 from x121.ws.protocol import Accepted, Endpoint, WsFactory, WsProtocol
@@ -66,17 +67,13 @@ def _asks_for_websocket(request: Request) -> bool:
     return (
         request.clientproto == b"HTTP/1.1"  # RFC 9110 section 7.8: in 1.0 there is no Upgrade
         and request.method == b"GET"
-        and b"websocket" in _options(request, b"Upgrade")
-        and b"upgrade" in _options(request, b"Connection")
+        and b"websocket" in options_in(request.requestHeaders, b"Upgrade")
+        and b"upgrade" in options_in(request.requestHeaders, b"Connection")
     )
 
 
 def _values(request: Request, name: bytes) -> list[bytes]:
     return list(request.requestHeaders.getRawHeaders(name, []))
-
-
-def _options(request: Request, name: bytes) -> list[bytes]:
-    return [option.strip().lower() for option in b",".join(_values(request, name)).split(b",")]
 
 
 def _is_key(values: list[bytes]) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import tempfile
 import weakref
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import deferLater
-from twisted.web import http
 
 from tests.memory import App, AppTestCase, Connection
 from x121.api.router import Router
@@ -131,14 +132,49 @@ class RefusalTests(AppTestCase):
 
     def test_no_room_for_the_body(self) -> None:
         """A body that can be put nowhere is 503, logged without the request failing loudly."""
-        app = self.app(Echo().router)
 
-        def full(length: int | None) -> None:
+        def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
-        self.patch(http, "_getContentFile", full)
-        response = app.request("POST", "/test/echo", body=b"x")
-        self.assertEqual((response.status, response.json["code"]), (503, "SERVICE_UNAVAILABLE"))
+        self.patch(tempfile, "TemporaryFile", full)
+        body = b"x" * 200_000
+        head = b"POST /test/echo HTTP/1.1\r\nHost: a\r\n"
+        for request in (
+            head + b"Content-Length: 200000\r\n\r\n" + body,
+            head + b"Transfer-Encoding: chunked\r\n\r\n30d40\r\n" + body + b"\r\n0\r\n\r\n",
+        ):
+            app = self.app(Echo().router)
+            connection = app.connect()
+            connection.send(request)
+            response = connection.response()
+            self.assertEqual((response.status, response.json["code"]), (503, "SERVICE_UNAVAILABLE"))
+            self.assertEqual([line["status"] for line in app.lines("x121.access")], [503])
+            self.assertTrue(connection.closed)
+
+    def test_large_bodies_go_to_a_file(self) -> None:
+        """A body over 100,000 bytes, told or found, is in a file; a smaller one in memory."""
+        files: list[bool] = []
+        feature = Router()
+
+        @feature.route("/", methods=["POST"])
+        def receive(request: Request) -> bytes:
+            content = request.content
+            files.append(getattr(content, "_rolled", not isinstance(content, io.BytesIO)))
+            body: bytes = content.read()
+            return body
+
+        for size, in_file in ((100_000, False), (100_001, True)):
+            body = b"x" * size
+            sent = self.app(feature).request("POST", "/test", body=body)
+            self.assertEqual(sent.body, body)
+            connection = self.app(feature).connect()
+            connection.send(b"POST /test HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for start in range(0, size, 9_000):
+                piece = body[start : start + 9_000]
+                connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+            connection.send(b"0\r\n\r\n")
+            self.assertEqual(connection.response().body, body)
+            self.assertEqual(files[-2:], [in_file, in_file])
 
     def test_target_too_long(self) -> None:
         """A long target is 414, also one that never ends."""

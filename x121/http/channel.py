@@ -15,7 +15,7 @@ import socket
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionAborted
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ITCPTransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -28,12 +28,11 @@ from x121.errors import (
     BadRequest,
     HeadersTooLarge,
     RequestTimeout,
-    ServiceUnavailable,
     UriTooLong,
 )
 from x121.http.deadlines import Deadlines
 from x121.http.head import MAX_TARGET_BYTES, check_head, options_in, serve_as_1_1
-from x121.http.request import Request
+from x121.http.request import Request, no_room
 
 __all__ = ["Channel", "Phase"]
 
@@ -98,6 +97,8 @@ class Channel(http.HTTPChannel):
     """
 
     site: Site
+    peer: IAddress
+    local: IAddress
     requestFactory: type[Request] = Request
     requests: list[Request]
     MAX_LENGTH = MAX_HEAD_BYTES
@@ -120,9 +121,18 @@ class Channel(http.HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self.peer, self.local = super().getPeer(), super().getHost()
         _drop_when_stuck(self.transport)
         self.site.opened(self)
         self._enter(Phase.NEW)
+
+    def getPeer(self) -> IAddress:
+        """Return the address of the other side."""
+        return self.peer
+
+    def getHost(self) -> IAddress:
+        """Return the address of this side."""
+        return self.local
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.phase is Phase.BODY:
@@ -155,8 +165,10 @@ class Channel(http.HTTPChannel):
 
     def _close_if_read_all(self) -> None:
         """Close, if the client will send no more and all that it sent is answered."""
+        if not self._read_all:
+            return
         more = self._held_back or self._busyReceiving or self._buffer or self._dataBuffer
-        if self._read_all and self.phase.between_requests and not more:
+        if self.phase.between_requests and not more:
             self.close()
 
     def resumeProducing(self) -> None:
@@ -289,8 +301,8 @@ class Channel(http.HTTPChannel):
             return
         try:
             super().allHeadersReceived()
-        except OSError as error:  # no room for the body: no file descriptor, or no disk
-            self.refuse(ServiceUnavailable("There is no room for the body", detail=str(error)))
+        except OSError as error:
+            self.refuse(no_room(error))
             return
         if self.length != 0:
             self._enter(Phase.BODY)
@@ -327,19 +339,20 @@ class Channel(http.HTTPChannel):
 
     # --- the answer ---
 
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Write the head of an answer, with what every answer has.
-
-        As one piece, because Twisted checks every piece that it is given.
-        """
+    def make_head(self, version: bytes, code: int, reason: bytes, headers: Headers) -> bytes:
+        """Return the head of an answer, with what every answer has."""
         if not self.persistent or self.site.draining:
             self.persistent = False
             headers.addRawHeader(b"Connection", b"close")
-        pieces = [b"%s %s %s\r\nDate: %s\r\n" % (version, code, reason, self.site.date())]
+        lines = [b"%s %d %s\r\nDate: %s" % (version, code, reason, self.site.date())]
         for name, values in headers.getAllRawHeaders():
-            pieces += [b"%s: %s\r\n" % (name, value) for value in values]
-        pieces.append(b"\r\n")
-        self.write(b"".join(pieces))
+            lines += [b"%s: %s" % (name, value) for value in values]
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Write the head of an answer, as Twisted's requests ask for it."""
+        self.write(self.make_head(version, int(code), reason, headers))
 
     # --- answering early ---
 
@@ -400,31 +413,36 @@ class Channel(http.HTTPChannel):
         """Go on to the next request, or close: gently, where the client may still be sending."""
         if self.phase is Phase.UPGRADED:
             self.requests.clear()
-            return
-        if self.phase is not Phase.CLOSING:
-            # An answer that began before the drain didn't know that it is the last.
-            self.persistent = self.persistent and not self.site.draining
-            self._enter(Phase.IDLE if self.persistent else Phase.CLOSING)
-            if self.persistent and self._waitingForTransport:
+        elif self.phase is Phase.CLOSING:
+            del self.requests[0]
+            self._close_gently()
+        elif self.persistent and not self.site.draining:
+            self.requests.remove(request)
+            if self._waitingForTransport:
                 # Answers that nobody takes would pile up.  What arrives meanwhile is kept, in
                 # order and within bounds, as it is while a request is handled.
                 self._held_back = True
-                self.requests.remove(request)
+                self._enter(Phase.IDLE)
             else:
-                super().requestDone(request)
-                self._close_if_read_all()
-            return
-        del self.requests[0]
+                self._begin_next()
+        else:
+            # An answer that began before the drain didn't know that it is the last.
+            self.persistent = False
+            self._enter(Phase.CLOSING)
+            super().requestDone(request)
+
+    def _close_gently(self) -> None:
         if ITCPTransport.providedBy(self.transport):
             _close_our_side(self.transport)
         else:
             self.loseConnection()
 
     def _begin_next(self) -> None:
-        """Do the rest of what Twisted does when a request is done."""
+        """Read on, with what was kept meanwhile."""
         self._enter(Phase.IDLE)
-        self._networkProducer.resumeProducing()
         self._handlingRequest = False
+        if self._dataBuffer:  # else it isn't paused
+            self._networkProducer.resumeProducing()
         kept = b"".join(self._dataBuffer)
         self._dataBuffer = []
         self.setLineMode(kept)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
 from x121.http.request import Request
@@ -33,28 +32,26 @@ class AccessLog(Wrapper):
     def render(self, request: Request) -> Rendered:
         """Handle the request and log it when it is over."""
         begun = self._clock.seconds()
-        request.notifyFinish().addCallbacks(
-            self._answered, self._left, callbackArgs=(request, begun), errbackArgs=(request, begun)
-        )
+        request.on_over(self._write, begun)
         return super().render(request)
 
-    def _answered(self, _: None, request: Request, begun: float) -> None:
-        self._write(request, request.code, begun)
-
-    def _left(self, _: Failure, request: Request, begun: float) -> None:
-        # We may have hung up ourselves, on an answer that failed half-way.
-        error = request.failed_late
-        self._write(request, CLIENT_CLOSED_REQUEST if error is None else error.status, begun)
-
-    def _write(self, request: Request, status: int, begun: float) -> None:
+    def _write(self, request: Request, begun: float) -> None:
         duration = self._clock.seconds() - begun
         _log.info(
             "",
             method=request.method.decode("latin-1"),
             path=request.path.decode("latin-1"),
-            status=status,
+            status=_status(request),
             duration_ms=round(duration * 1000, 3),
             bytes=request.sentLength,
             remote=request.remote,
             request_id=request.request_id,
         )
+
+
+def _status(request: Request) -> int:
+    if request.finished:
+        return request.code
+    # We may have hung up ourselves, on an answer that failed half-way.
+    error = request.failed_late
+    return CLIENT_CLOSED_REQUEST if error is None else error.status

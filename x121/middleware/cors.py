@@ -48,7 +48,7 @@ class Cors(Wrapper):
 
     def _put_on_answer(self, request: Request) -> None:
         _add_vary(request, b"Origin")
-        origin = request.getHeader(b"Origin")
+        origin = request.requestHeaders.get(b"Origin")
         if origin in self._origins:
             _let_in(request, origin)
             request.setHeader(b"Access-Control-Expose-Headers", b"X-Request-Id")
@@ -102,8 +102,9 @@ def _vary_on_preflight(request: Request) -> None:
 
 def _add_vary(request: Request, names: bytes) -> None:
     """Add to a handler's own Vary, which may be there."""
-    present = request.responseHeaders.getRawHeaders(b"Vary") or []
-    request.responseHeaders.setRawHeaders(b"Vary", [b", ".join([*present, names])])
+    headers = request.responseHeaders
+    present = headers.getRawHeaders(b"Vary", [])
+    headers.put(b"Vary", b", ".join([*present, names]) if present else names)
 
 
 def _quoted(value: bytes) -> str:

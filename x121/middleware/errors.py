@@ -71,8 +71,10 @@ def _as_app_error(error: BaseException | None) -> AppError:
 
 def _replace_foreign_page(request: Request) -> bytes | None:
     """Return the body that replaces an error page in another form, such as Twisted's HTML."""
-    kind = (request.responseHeaders.getRawHeaders(b"Content-Type") or [b""])[0]
-    if request.code < 400 or kind.partition(b";")[0].strip().lower() == b"application/json":
+    if request.code < 400:
+        return None
+    kind = request.responseHeaders.get(b"Content-Type") or b""
+    if kind.partition(b";")[0].strip().lower() == b"application/json":
         return None
     headers = {
         name.decode("latin-1"): values[0].decode("latin-1")

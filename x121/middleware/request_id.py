@@ -35,4 +35,4 @@ class RequestId(Wrapper):
 
 
 def _put_on_answer(request: Request) -> None:
-    request.setHeader(b"X-Request-Id", request.request_id.encode("ascii"))
+    request.responseHeaders.put(b"X-Request-Id", request.request_id.encode("ascii"))

@@ -32,11 +32,8 @@ class Timeout(Wrapper):
         rendered = super().render(request)
         if rendered is NOT_DONE_YET and not request.is_over:
             self._deadlines.start(request)
-            request.notifyFinish().addBoth(self._over, request)
+            request.on_over(self._deadlines.stop)
         return rendered
-
-    def _over(self, _: object, request: Request) -> None:
-        self._deadlines.stop(request)
 
     def _expired(self, request: Request) -> None:
         request.fail(RequestTimeout(f"The request took longer than {self._seconds:g} s"))

@@ -82,6 +82,7 @@ class DefaultsTests(SynchronousTestCase):
         self.assertEqual((ws.heartbeat_interval_secs, ws.pong_timeout_secs), (30, 10))
         self.assertEqual((ws.max_message_bytes, ws.send_buffer_bytes), (1048576, 1048576))
         self.assertEqual(ws.allowed_origins, server.cors_origins)
+        self.assertIs(ws.fast_lane, True)
 
     def test_empty_values(self) -> None:
         """A variable that is set to nothing has its default."""
@@ -305,6 +306,13 @@ class OtherValuesTests(SynchronousTestCase):
         """A log format has one of three names."""
         self.assertEqual(config(LOG_FORMAT="JSON").server.log_format, "json")
         self.assertIn("expected one of auto, json, console", problem(LOG_FORMAT="text"))
+
+    def test_fast_or_stock(self) -> None:
+        """A part is ours, which is fast, or the library's own, in any case of letters."""
+        for value, expected in (("fast", True), ("Stock", False), ("STOCK", False)):
+            self.assertIs(config(X121_WEBSOCKET=value).ws.fast_lane, expected)
+        for value in ("true", "0", "slow", "fast "):
+            self.assertIn("expected one of fast, stock", problem(X121_WEBSOCKET=value))
 
     def test_log_level(self) -> None:
         """Log levels are parsed by ``x121.logs``, and its reasons are passed on."""

@@ -17,6 +17,7 @@ from x121.types import IpNetwork
 __all__ = [
     "boolean",
     "db_host",
+    "fast_or_stock",
     "host",
     "integer",
     "networks",
@@ -78,6 +79,11 @@ def one_of(*allowed: str) -> Callable[[str], str]:
         return raw.lower()
 
     return parse
+
+
+def fast_or_stock(raw: str) -> bool:
+    """Return whether a part is to be the fast one of ours, not the library's own."""
+    return one_of("fast", "stock")(raw) == "fast"
 
 
 def path(raw: str) -> Path:

@@ -168,6 +168,9 @@ class WsConfig:
     allowed_origins: tuple[str, ...] = _variable(
         "WS_ALLOWED_ORIGINS", "", to.origins, "pages that may connect", falls_back_to="CORS_ORIGINS"
     )
+    fast_lane: bool = _variable(
+        "X121_WEBSOCKET", "fast", to.fast_or_stock, "stock: Autobahn takes every frame apart"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

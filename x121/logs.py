@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from twisted.logger import (
@@ -113,10 +114,16 @@ class LogLevels:
 
 _MAX_TEXT = 8192
 _MAX_TRACEBACK = 65_536
-# Keys that Twisted's legacy logging adds to an event, which repeat what we log anyway, and
-# those that are ours.
+# Keys that every event has, that Twisted's legacy logging adds to one, which repeat what we log
+# anyway, and those that are ours.
 _RESERVED_KEYS = frozenset(
     [
+        "log_format",
+        "log_level",
+        "log_logger",
+        "log_namespace",
+        "log_source",
+        "log_time",
         "time",
         "isError",
         "why",
@@ -136,8 +143,14 @@ _PLAIN_TYPES = frozenset((str, int, float, bool, type(None)))
 
 
 def _timestamp(event: LogEvent) -> str:
-    moment = datetime.fromtimestamp(event["log_time"], UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # A thousandth is never a whole binary fraction: one that is a little less is meant.
+    second, milliseconds = divmod(int(event["log_time"] * 1000 + 0.001), 1000)
+    return f"{_second(second)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=2)  # lines come in the order of their times, or nearly so
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
 
 
 def _message(event: LogEvent) -> str:
@@ -160,20 +173,22 @@ def _traceback(event: LogEvent) -> str | None:
 
 def _fields(event: LogEvent) -> dict[str, Any]:
     """Return what the caller of the logger gave: plain values only, so none is a secret's repr."""
-    return {
-        key: _short(value) if type(value) is str else value
-        for key, value in event.items()
-        if type(value) in _PLAIN_TYPES and key[:4] != "log_" and key not in _RESERVED_KEYS
-    }
+    fields = {}
+    for key, value in event.items():
+        if key in _RESERVED_KEYS or key[:4] == "log_" or type(value) not in _PLAIN_TYPES:
+            continue
+        fields[key] = _short(value) if type(value) is str and len(value) > _MAX_TEXT else value
+    return fields
 
 
 def _ids(event: LogEvent) -> dict[str, str]:
     """Return whose event it is: what its caller says, or what is being handled."""
-    ids = {
-        "request_id": event.get("request_id") or REQUEST_ID.get(),
-        "connection_id": event.get("connection_id") or CONNECTION_ID.get(),
-    }
-    return {name: value for name, value in ids.items() if value}
+    ids = {}
+    if request_id := event.get("request_id") or REQUEST_ID.get():
+        ids["request_id"] = request_id
+    if connection_id := event.get("connection_id") or CONNECTION_ID.get():
+        ids["connection_id"] = connection_id
+    return ids
 
 
 def format_json(event: LogEvent) -> bytes:
@@ -251,14 +266,15 @@ class LogObserver:
         self._levels = levels
         self._to_line = to_line
         self._writer = writer
-        self._least: dict[str, Any] = {}
+        self._is_logged: dict[tuple[str, Any], bool] = {}
 
     def __call__(self, event: LogEvent) -> None:
-        namespace = event.get("log_namespace") or "-"
-        least = self._least.get(namespace)
-        if least is None:
-            least = self._least[namespace] = self._levels.least_for(namespace)
-        if event["log_level"] >= least:
+        kind = event.get("log_namespace") or "-", event["log_level"]
+        is_logged = self._is_logged.get(kind)
+        if is_logged is None:  # to compare levels costs more than to remember
+            namespace, level = kind
+            is_logged = self._is_logged[kind] = level >= self._levels.least_for(namespace)
+        if is_logged:
             self._writer.write(self._to_line(event))
 
     def flush(self) -> None:

@@ -243,9 +243,9 @@ class Channel(http.HTTPChannel):
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
-        if self._deadlines is not None:
-            self._deadlines.stop(self)
-        self._deadlines = self.site.deadlines[phase]
+        before, self._deadlines = self._deadlines, self.site.deadlines[phase]
+        if before is not None and before is not self._deadlines:
+            before.stop(self)
         if self._deadlines is not None:
             self._deadlines.start(self)
 
@@ -336,6 +336,28 @@ class Channel(http.HTTPChannel):
             kept = sum(map(len, self._dataBuffer))
             if kept > self._optimisticEagerReadSize:
                 self._networkProducer.pauseProducing()
+
+    # --- a request that another parser has read ---
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether what comes now begins a request, which can be served at once."""
+        is_between = self.phase is Phase.IDLE or self.phase is Phase.NEW
+        return is_between and not self._handlingRequest and not self._busyReceiving
+
+    def serve(self, request: Request, method: bytes, target: bytes) -> None:
+        """Serve a whole request of HTTP/1.1, whose head is valid and asks for no more than that.
+
+        Only where :attr:`may_begin` is true.
+        """
+        self.requests.append(request)
+        self.persistent = True
+        self._handlingRequest = True
+        self.setRawMode()
+        self.phase = Phase.ANSWER
+        request.requestReceived(method, target, b"HTTP/1.1")
+        if self.phase is Phase.ANSWER:  # else it is answered, and the old deadline was replaced
+            self._enter(Phase.ANSWER)
 
     # --- the answer ---
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from twisted.web.http_headers import Headers
@@ -29,6 +30,8 @@ _AUTHORITY = re.compile(
 )
 _MAX_AUTHORITY_BYTES = 261  # RFC 1035 section 2.3.4, and a port
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^#]*)")
+# Most targets: nothing in them needs a closer look.
+_PLAIN_TARGET = re.compile(rb"/[A-Za-z0-9._~!$&'()*+,;=:@/?-]*")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTROL_OR_SPACE = re.compile(rb"[\x00-\x20\x7f]")
@@ -58,6 +61,8 @@ def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -
         raise MethodNotAllowed("CONNECT is for proxies, and this is none", allow=METHODS)
     if len(target) > MAX_TARGET_BYTES:
         raise UriTooLong(f"The request target is longer than {MAX_TARGET_BYTES} bytes")
+    if _PLAIN_TARGET.fullmatch(target):
+        return target
     if _CONTROL_OR_SPACE.search(target):
         raise BadRequest("The request target holds a space or a control character")
     if target == b"*":
@@ -99,7 +104,7 @@ def _host(version: bytes, headers: Headers) -> bytes | None:
         raise BadRequest("A Host header is required")
     if len(hosts) != 1:
         raise BadRequest("There is more than one Host header")
-    if not _is_authority(hosts[0]):
+    if len(hosts[0]) > _MAX_AUTHORITY_BYTES or not _is_known_authority(hosts[0]):
         raise BadRequest("The Host header is not a host name or address with an optional port")
     return hosts[0]
 
@@ -109,6 +114,10 @@ def _is_authority(text: bytes) -> bool:
     if match is None or len(text) > _MAX_AUTHORITY_BYTES or int(match[2] or 0) > 65535:
         return False
     return match[1] is None or _is_ipv6(match[1])
+
+
+# The same few names, in request after request.
+_is_known_authority = lru_cache(maxsize=256)(_is_authority)
 
 
 def _is_ipv6(text: bytes) -> bool:

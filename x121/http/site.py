@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from twisted.internet.defer import Deferred
@@ -29,7 +29,7 @@ class Site(server.Site):
     ``max_body_bytes`` bounds a request's body, ``head_timeout_secs`` the time for its head
     to arrive, ``body_timeout_secs`` that for its body, ``idle_timeout_secs`` the time
     between two requests.  ``trusted_proxies`` are networks whose forwarding headers are
-    believed.
+    believed.  ``make_channel`` makes what speaks HTTP on a connection.
     """
 
     noisy = False
@@ -44,8 +44,10 @@ class Site(server.Site):
         body_timeout_secs: float,
         idle_timeout_secs: float,
         trusted_proxies: Sequence[IpNetwork] = (),
+        make_channel: Callable[[], Channel] = Channel,
     ) -> None:
         super().__init__(resource, reactor=clock)
+        self.make_channel = make_channel
         self.clock = clock
         self.max_body_bytes = max_body_bytes
         self.trusts = lru_cache(maxsize=1024)(make_trust(trusted_proxies))
@@ -75,7 +77,7 @@ class Site(server.Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:  # type: ignore[override]
         """Return a channel for a new connection; Twisted's own could also be HTTP/2."""
-        channel = Channel()
+        channel = self.make_channel()
         channel.factory = self
         channel.site = self
         return channel

@@ -1,0 +1,123 @@
+"""HTTP requests that arrive whole, read by llhttp; all others by Twisted's parser.
+
+Most requests are one segment: a head, and a small body or none.  httptools (node's llhttp) reads
+such a request in a few microseconds.  Whatever is not exactly that (a part of a request, several,
+one that is malformed, chunked, asks for an upgrade or to be closed) is left to
+:class:`x121.http.channel.Channel` as if nothing had looked at it, so both answer everything alike.
+"""
+
+from __future__ import annotations
+
+import io
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from x121.errors import AppError
+from x121.http.channel import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, Channel
+from x121.http.head import check_head
+from x121.http.headers import Headers
+
+__all__ = ["FastChannel"]
+
+# A segment that is larger is hardly a request of this kind, and not read twice to find out.
+_MAX_BYTES = 16_384
+
+# Fields that ask for more than an answer.
+_NOT_TAKEN = (b"Transfer-Encoding", b"Upgrade", b"Expect")
+_STAYS_OPEN = (None, [b"keep-alive"], [b"Keep-Alive"])
+
+
+class FastChannel(Channel):
+    """Serves requests that arrive whole without Twisted's parser."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Serve ``data`` if it is a whole request, or leave it to Twisted's parser."""
+        if not (self.may_begin and len(data) <= _MAX_BYTES and self._serve(data)):
+            super().dataReceived(data)
+
+    def _serve(self, data: bytes) -> bool:
+        """Serve ``data``; return False, and do nothing, if it is not for this channel."""
+        reader = _reader
+        if not reader.read(data):
+            return False
+        headers, body = reader.headers, reader.body
+        if not _is_plain(headers) or len(body) > self.site.max_body_bytes:
+            return False
+        try:
+            target = check_head(reader.method, reader.target, b"HTTP/1.1", headers)
+        except AppError:
+            return False  # Twisted's channel will find out, too, and answer
+        request = self.requestFactory(self)
+        request.requestHeaders = headers
+        request.content = io.BytesIO(body)
+        self.serve(request, reader.method, target)
+        return True
+
+
+def _is_plain(headers: Headers) -> bool:
+    """Whether nothing but an answer is asked for, on a connection that stays open."""
+    return headers.getRawHeaders(b"Connection") in _STAYS_OPEN and not any(
+        map(headers.hasHeader, _NOT_TAKEN)
+    )
+
+
+class _Reader:
+    """Reads a request out of one segment.
+
+    ``method``, ``target``, ``headers`` and ``body`` are what was read.  One reader does for all
+    connections, because nothing stays in it of a request that isn't whole.
+    """
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    body: bytes
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = HttpRequestParser(self)
+
+    def read(self, data: bytes) -> bool:
+        """Read ``data``; return whether it is one whole request of HTTP/1.1 and nothing else."""
+        self.headers = Headers()
+        self.body = b""
+        self._targets = self._fields = self._ends = 0
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            self._begin()
+            return False
+        if self._targets != 1 or self._ends != 1:
+            self._begin()
+            return False
+        self.method = self._parser.get_method()
+        return (
+            data.startswith(b" HTTP/1.1\r\n", len(self.method) + 1 + len(self.target))
+            and self._fields <= MAX_HEAD_FIELDS
+            and len(data) - len(self.body) <= MAX_HEAD_BYTES
+        )
+
+    # --- what llhttp finds ---
+
+    def on_url(self, target: bytes) -> None:
+        """Keep the target."""
+        self._targets += 1
+        self.target = target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field; llhttp leaves it the white space behind its value."""
+        self._fields += 1
+        self.headers.take(name, value.rstrip(b" \t"))
+
+    def on_body(self, part: bytes) -> None:
+        """Keep a part of the body."""
+        self.body += part
+
+    def on_message_complete(self) -> None:
+        """Note that the request is whole."""
+        self._ends += 1
+
+
+_reader = _Reader()

@@ -43,6 +43,7 @@ __all__ = [
     "format_console",
     "format_json",
     "last_line",
+    "log_event",
     "make_observer",
 ]
 
@@ -153,9 +154,13 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).replace(tzinfo=None).isoformat()
 
 
+FIELDS = "fields"
+"""The key of an event that is nothing but its fields: of those; see :func:`log_event`."""
+
+
 def _message(event: LogEvent) -> str:
-    if event.get("log_format") == "":
-        return ""  # an event that is all fields
+    if FIELDS in event:
+        return ""
     text = formatEvent(event)
     if not text and "log_failure" in event:
         text = event["log_failure"].getErrorMessage()
@@ -174,7 +179,7 @@ def _traceback(event: LogEvent) -> str | None:
 def _fields(event: LogEvent) -> dict[str, Any]:
     """Return what the caller of the logger gave: plain values only, so none is a secret's repr."""
     fields = {}
-    for key, value in event.items():
+    for key, value in event.get(FIELDS, event).items():
         if key in _RESERVED_KEYS or key[:4] == "log_" or type(value) not in _PLAIN_TYPES:
             continue
         fields[key] = _short(value) if type(value) is str and len(value) > _MAX_TEXT else value
@@ -184,23 +189,24 @@ def _fields(event: LogEvent) -> dict[str, Any]:
 def _ids(event: LogEvent) -> dict[str, str]:
     """Return whose event it is: what its caller says, or what is being handled."""
     ids = {}
-    if request_id := event.get("request_id") or REQUEST_ID.get():
+    said = event.get(FIELDS, event)
+    if request_id := said.get("request_id") or REQUEST_ID.get():
         ids["request_id"] = request_id
-    if connection_id := event.get("connection_id") or CONNECTION_ID.get():
+    if connection_id := said.get("connection_id") or CONNECTION_ID.get():
         ids["connection_id"] = connection_id
     return ids
 
 
 def format_json(event: LogEvent) -> bytes:
-    """Return ``event`` as one JSON object on one line.
-
-    An event whose format is empty, such as the access log's, is its fields and no message.
-    """
+    """Return ``event`` as one JSON object on one line."""
     line: dict[str, Any] = {
         "timestamp": _timestamp(event),
         "level": event["log_level"].name,
         "logger": event.get("log_namespace", "-"),
     }
+    if FIELDS in event:
+        line.update(event[FIELDS])
+        return jsons.encode(line) + b"\n"
     if message := _message(event):
         line["message"] = message
     line.update(_fields(event))
@@ -229,6 +235,24 @@ def format_console(event: LogEvent) -> bytes:
     head += "".join(f" [{value}]" for value in _ids(event).values())
     lines = [head, *(_traceback(event) or "").splitlines()]
     return ("\n    ".join(map(_one_line, lines)) + "\n").encode("utf-8", "backslashreplace")
+
+
+def log_event(logger: Logger, level: Any, time: float, fields: Mapping[str, Any]) -> None:
+    """Log an event that is all ``fields``, which are plain values, and has no message.
+
+    What :meth:`Logger.emit` does, at a fifth of its cost, for what is logged with every request.
+    ``time`` is in seconds since the epoch.
+    """
+    event = {
+        "log_logger": logger,
+        "log_level": level,
+        "log_namespace": logger.namespace,
+        "log_source": None,
+        "log_format": "",
+        "log_time": time,
+        FIELDS: fields,
+    }
+    logger.observer(event)
 
 
 Format = Callable[[LogEvent], bytes]

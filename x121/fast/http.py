@@ -15,16 +15,15 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from x121.errors import AppError
 from x121.http.channel import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, Channel
 from x121.http.head import check_head
-from x121.http.headers import Headers
+from x121.http.headers import Headers, canonical
 
 __all__ = ["FastChannel"]
 
 # A segment that is larger is hardly a request of this kind, and not read twice to find out.
 _MAX_BYTES = 16_384
 
-# Fields that ask for more than an answer.
-_NOT_TAKEN = (b"Transfer-Encoding", b"Upgrade", b"Expect")
-_STAYS_OPEN = (None, [b"keep-alive"], [b"Keep-Alive"])
+# Fields that may ask for more than an answer on a connection that stays open.
+_SPECIAL = frozenset((b"Connection", b"Expect", b"Transfer-Encoding", b"Upgrade"))
 
 
 class FastChannel(Channel):
@@ -41,28 +40,20 @@ class FastChannel(Channel):
         if not reader.read(data):
             return False
         headers, body = reader.headers, reader.body
-        if not _is_plain(headers) or len(body) > self.site.max_body_bytes:
+        if len(body) > self.site.max_body_bytes:
             return False
         try:
             target = check_head(reader.method, reader.target, b"HTTP/1.1", headers)
         except AppError:
             return False  # Twisted's channel will find out, too, and answer
-        request = self.requestFactory(self)
-        request.requestHeaders = headers
+        request = self.requestFactory(self, headers=headers)
         request.content = io.BytesIO(body)
         self.serve(request, reader.method, target)
         return True
 
 
-def _is_plain(headers: Headers) -> bool:
-    """Whether nothing but an answer is asked for, on a connection that stays open."""
-    return headers.getRawHeaders(b"Connection") in _STAYS_OPEN and not any(
-        map(headers.hasHeader, _NOT_TAKEN)
-    )
-
-
 class _Reader:
-    """Reads a request out of one segment.
+    """Reads a request that asks for nothing but an answer out of one segment.
 
     ``method``, ``target``, ``headers`` and ``body`` are what was read.  One reader does for all
     connections, because nothing stays in it of a request that isn't whole.
@@ -80,10 +71,11 @@ class _Reader:
         self._parser = HttpRequestParser(self)
 
     def read(self, data: bytes) -> bool:
-        """Read ``data``; return whether it is one whole request of HTTP/1.1 and nothing else."""
+        """Read ``data``; return whether it is one such request of HTTP/1.1 and nothing else."""
         self.headers = Headers()
         self.body = b""
         self._targets = self._fields = self._ends = 0
+        self._asks_for_more = False
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
@@ -94,7 +86,8 @@ class _Reader:
             return False
         self.method = self._parser.get_method()
         return (
-            data.startswith(b" HTTP/1.1\r\n", len(self.method) + 1 + len(self.target))
+            not self._asks_for_more
+            and data.startswith(b" HTTP/1.1\r\n", len(self.method) + 1 + len(self.target))
             and self._fields <= MAX_HEAD_FIELDS
             and len(data) - len(self.body) <= MAX_HEAD_BYTES
         )
@@ -109,7 +102,10 @@ class _Reader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field; llhttp leaves it the white space behind its value."""
         self._fields += 1
-        self.headers.take(name, value.rstrip(b" \t"))
+        name, value = canonical(name), value.rstrip(b" \t")
+        self.headers.take(name, value)
+        if name in _SPECIAL and (name != b"Connection" or value.lower() != b"keep-alive"):
+            self._asks_for_more = True
 
     def on_body(self, part: bytes) -> None:
         """Keep a part of the body."""

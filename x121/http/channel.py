@@ -12,6 +12,7 @@ import enum
 import io
 import re
 import socket
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionAborted
@@ -31,7 +32,7 @@ from x121.errors import (
     UriTooLong,
 )
 from x121.http.deadlines import Deadlines
-from x121.http.head import MAX_TARGET_BYTES, check_head, options_in, serve_as_1_1
+from x121.http.head import MAX_TARGET_BYTES, check_fields, check_head, options_in, serve_as_1_1
 from x121.http.request import Request, no_room
 
 __all__ = ["Channel", "Phase"]
@@ -81,6 +82,7 @@ class Site(Protocol):
     """What a connection asks of its site."""
 
     draining: bool
+    trusts: Callable[[str], bool]
     max_body_bytes: int
     deadlines: dict[Phase, Deadlines[Channel] | None]
 
@@ -122,6 +124,7 @@ class Channel(http.HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.peer, self.local = super().getPeer(), super().getHost()
+        self.is_trusted_proxy = self.site.trusts(getattr(self.peer, "host", ""))
         _drop_when_stuck(self.transport)
         self.site.opened(self)
         self._enter(Phase.NEW)
@@ -290,6 +293,7 @@ class Channel(http.HTTPChannel):
         """Judge the whole head, before a body is asked for or read."""
         request = self.requests[-1]
         try:
+            check_fields(request.requestHeaders)
             self._path = check_head(
                 self._command, self._path, self._version, request.requestHeaders
             )
@@ -366,11 +370,12 @@ class Channel(http.HTTPChannel):
         if not self.persistent or self.site.draining:
             self.persistent = False
             headers.addRawHeader(b"Connection", b"close")
-        lines = [b"%s %d %s\r\nDate: %s" % (version, code, reason, self.site.date())]
+        pieces = [b"%b %d %b\r\nDate: %b\r\n" % (version, code, reason, self.site.date())]
         for name, values in headers.getAllRawHeaders():
-            lines += [b"%s: %s" % (name, value) for value in values]
-        lines.append(b"\r\n")
-        return b"\r\n".join(lines)
+            for value in values:
+                pieces += (name, b": ", value, b"\r\n")
+        pieces.append(b"\r\n")
+        return b"".join(pieces)
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Write the head of an answer, as Twisted's requests ask for it."""

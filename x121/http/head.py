@@ -15,7 +15,14 @@ from twisted.web.http_headers import Headers
 
 from x121.errors import BadRequest, MethodNotAllowed, UriTooLong
 
-__all__ = ["MAX_TARGET_BYTES", "METHODS", "check_head", "options_in", "serve_as_1_1"]
+__all__ = [
+    "MAX_TARGET_BYTES",
+    "METHODS",
+    "check_fields",
+    "check_head",
+    "options_in",
+    "serve_as_1_1",
+]
 
 MAX_TARGET_BYTES = 8000
 """RFC 9112 section 3: a server ought to support request lines of at least 8000 octets."""
@@ -52,9 +59,9 @@ def options_in(headers: Headers, name: bytes) -> set[bytes]:
 def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -> bytes:
     """Return the target in origin form, or ``*``, of a head that is valid.
 
-    Raises :class:`BadRequest`, :class:`UriTooLong`, or for CONNECT :class:`MethodNotAllowed`.
+    Whether its fields are is for :func:`check_fields` or a strict parser to say.  Raises
+    :class:`BadRequest`, :class:`UriTooLong`, or for CONNECT :class:`MethodNotAllowed`.
     """
-    _check_fields(headers)
     _check_length(version, headers)
     host = _host(version, headers)
     if method == b"CONNECT":
@@ -75,7 +82,8 @@ def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -
     return target
 
 
-def _check_fields(headers: Headers) -> None:
+def check_fields(headers: Headers) -> None:
+    """Raise :class:`BadRequest` for a field that holds a control character."""
     for _, values in headers.getAllRawHeaders():
         for value in values:
             if _CONTROL.search(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import AnyStr
 
 from twisted.web import http_headers
 
@@ -18,13 +19,23 @@ class Headers(http_headers.Headers):
 
     __slots__ = ()
 
+    def set(self, name: AnyStr, value: AnyStr) -> None:
+        """Set ``name`` to ``value`` as :meth:`setRawHeaders` does."""
+        if type(value) is bytes and b"\n" not in value and b"\r" not in value:
+            self._rawHeaders[canonical(name)] = [value]
+        else:
+            self.setRawHeaders(name, [value])
+
     def put(self, name: bytes, value: bytes) -> None:
         """Set ``name``, which is :func:`canonical`, to ``value``, which has no line breaks."""
         self._rawHeaders[name] = [value]
 
     def take(self, name: bytes, value: bytes) -> None:
-        """Add a field that a strict parser has found."""
-        self._rawHeaders.setdefault(canonical(name), []).append(value)
+        """Add a field that a strict parser has found; ``name`` is :func:`canonical`."""
+        if name in self._rawHeaders:
+            self._rawHeaders[name].append(value)
+        else:
+            self._rawHeaders[name] = [value]
 
     def get(self, name: bytes) -> bytes | None:
         """Return the last value of ``name``, which is :func:`canonical`, or None."""
@@ -32,12 +43,15 @@ class Headers(http_headers.Headers):
         return values[-1] if values else None
 
 
-def canonical(name: bytes) -> bytes:
-    """Return ``name`` as Twisted's headers have it, such as ``X-Request-Id``."""
+def canonical(name: str | bytes) -> bytes:
+    """Return ``name`` as Twisted's headers have it, such as ``X-Request-Id``.
+
+    Raises :class:`ValueError` for what can't be a name.
+    """
     return _known(name) if len(name) <= _LONGEST_KNOWN else _canonical(name)
 
 
-def _canonical(name: bytes) -> bytes:
+def _canonical(name: str | bytes) -> bytes:
     headers = http_headers.Headers()
     headers.addRawHeader(name, b"")
     return next(headers.getAllRawHeaders())[0]

@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, AnyStr, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
@@ -62,6 +62,7 @@ class Channel(Protocol):
     site: Any
     peer: IAddress
     local: IAddress
+    is_trusted_proxy: bool
     transport: Any
 
     def make_head(
@@ -111,14 +112,17 @@ class Request(server.Request):
     _args: dict[bytes, list[bytes]] | None = None
     _received_cookies: dict[bytes, bytes] | None = None
 
-    def __init__(self, channel: Channel, queued: bool = False) -> None:
+    def __init__(
+        self, channel: Channel, queued: bool = False, headers: Headers | None = None
+    ) -> None:
         # In place of Twisted's own, which makes twice as much.
         self.channel = channel
         self.site = channel.site
         self.transport = channel.transport
         self.client = channel.peer
         self.host = channel.local
-        self.requestHeaders = Headers()
+        self._is_through_trusted_proxy = channel.is_trusted_proxy
+        self.requestHeaders = Headers() if headers is None else headers
         self.responseHeaders = Headers()
         self.cookies = []
         self.notifications = []
@@ -133,7 +137,7 @@ class Request(server.Request):
     def remote(self) -> str:
         """The client's address: the peer's, or what a trusted proxy says."""
         peer = str(getattr(self.client, "host", "") or "unix")
-        if not self._through_trusted_proxy:
+        if not self._is_through_trusted_proxy:
             return peer
         chain = self.requestHeaders.getRawHeaders(b"X-Forwarded-For") or []
         return forwarded_for(chain, peer, self.site.trusts)
@@ -141,7 +145,9 @@ class Request(server.Request):
     @property
     def given_request_id(self) -> bytes | None:
         """The ``X-Request-Id`` that came with the request, if a trusted proxy sent it."""
-        return self.getHeader(b"X-Request-Id") if self._through_trusted_proxy else None
+        if not self._is_through_trusted_proxy:
+            return None
+        return self.requestHeaders.get(b"X-Request-Id")
 
     @property
     def is_over(self) -> bool:
@@ -150,15 +156,11 @@ class Request(server.Request):
 
     def isSecure(self) -> bool:
         """Whether the client speaks TLS, to us or to a trusted proxy."""
-        if self._through_trusted_proxy:
+        if self._is_through_trusted_proxy:
             schemes = self.getHeader(b"X-Forwarded-Proto")
             if schemes is not None:  # what our own proxy saw was added last
                 return schemes.rpartition(b",")[2].strip().lower() == b"https"
         return bool(super().isSecure())
-
-    @property
-    def _through_trusted_proxy(self) -> bool:
-        return self.site.trusts(getattr(self.client, "host", ""))
 
     # --- the target ---
 
@@ -300,6 +302,10 @@ class Request(server.Request):
 
     # --- answering ---
 
+    def setHeader(self, name: AnyStr, value: AnyStr) -> None:
+        """Set a header of the answer, in place of what it was; line breaks become spaces."""
+        self.responseHeaders.set(name, value)
+
     def before_head(self, prepare: BeforeHead) -> None:
         """Call ``prepare(self)`` before the head is written, to set headers on any answer.
 
@@ -323,15 +329,13 @@ class Request(server.Request):
             return
         if not isinstance(body, bytes):
             raise TypeError(f"a resource rendered {type(body).__name__} instead of bytes")
-        if not self.startedWriting and self._may_tell_length():
-            self.responseHeaders.put(b"Content-Length", b"%d" % len(body))
+        # RFC 9110 section 8.6: not for 204 and 304, and for HEAD only what GET would tell.
+        if not self.startedWriting and self.code not in NO_BODY_CODES:
+            headers = self.responseHeaders
+            if self.method != b"HEAD" or headers.get(b"Content-Length") is None:
+                headers.put(b"Content-Length", b"%d" % len(body))
         self.write(body)
         self.finish()
-
-    def _may_tell_length(self) -> bool:
-        """RFC 9110 section 8.6: not for 204 and 304, and for HEAD only what GET would tell."""
-        told = self.method == b"HEAD" and self.responseHeaders.hasHeader(b"Content-Length")
-        return not told and self.code not in NO_BODY_CODES
 
     def write(self, data: bytes) -> None:
         """Write a part of the answer's body, and before the first part its head.

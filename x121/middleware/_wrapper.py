@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from twisted.web.resource import IResource, Resource
 
 from x121.http.request import Request
@@ -12,16 +14,15 @@ Rendered = bytes | int
 """What ``render`` returns: the whole body, or ``NOT_DONE_YET``."""
 
 
+class _Renders(Protocol):
+    def render(self, request: Request) -> Rendered: ...
+
+
 class Wrapper(Resource):
-    """A resource that does its part and leaves the rest to the one ``inner`` to it."""
+    """A resource whose ``render`` does its part and leaves the rest to the one ``inner`` to it."""
 
     isLeaf = True
 
     def __init__(self, inner: IResource) -> None:
         super().__init__()
-        self._inner = inner
-
-    def render(self, request: Request) -> Rendered:
-        """Return what the inner resource returns.  Wrappers override this."""
-        rendered: Rendered = self._inner.render(request)
-        return rendered
+        self._inner: _Renders = inner

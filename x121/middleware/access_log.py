@@ -8,10 +8,11 @@ which may hold what a user typed, and no header is logged at all.
 from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.web.resource import IResource
 
 from x121.http.request import Request
+from x121.logs import log_event
 from x121.middleware._wrapper import Rendered, Wrapper
 
 __all__ = ["CLIENT_CLOSED_REQUEST", "AccessLog"]
@@ -33,19 +34,23 @@ class AccessLog(Wrapper):
         """Handle the request and log it when it is over."""
         begun = self._clock.seconds()
         request.on_over(self._write, begun)
-        return super().render(request)
+        return self._inner.render(request)
 
     def _write(self, request: Request, begun: float) -> None:
-        duration = self._clock.seconds() - begun
-        _log.info(
-            "",
-            method=request.method.decode("latin-1"),
-            path=request.path.decode("latin-1"),
-            status=_status(request),
-            duration_ms=round(duration * 1000, 3),
-            bytes=request.sentLength,
-            remote=request.remote,
-            request_id=request.request_id,
+        now = self._clock.seconds()
+        log_event(
+            _log,
+            LogLevel.info,
+            now,
+            {
+                "method": request.method.decode("latin-1"),
+                "path": request.path.decode("latin-1"),
+                "status": _status(request),
+                "duration_ms": round((now - begun) * 1000, 3),
+                "bytes": request.sentLength,
+                "remote": request.remote,
+                "request_id": request.request_id,
+            },
         )
 
 

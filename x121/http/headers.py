@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import AnyStr
 
 from twisted.web import http_headers
 
@@ -19,7 +18,7 @@ class Headers(http_headers.Headers):
 
     __slots__ = ()
 
-    def set(self, name: AnyStr, value: AnyStr) -> None:
+    def set(self, name: str | bytes, value: str | bytes) -> None:
         """Set ``name`` to ``value`` as :meth:`setRawHeaders` does."""
         if type(value) is bytes and b"\n" not in value and b"\r" not in value:
             self._rawHeaders[canonical(name)] = [value]

@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, AnyStr, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
@@ -302,7 +302,7 @@ class Request(server.Request):
 
     # --- answering ---
 
-    def setHeader(self, name: AnyStr, value: AnyStr) -> None:
+    def setHeader(self, name: str | bytes, value: str | bytes) -> None:
         """Set a header of the answer, in place of what it was; line breaks become spaces."""
         self.responseHeaders.set(name, value)
 

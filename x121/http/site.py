@@ -50,7 +50,7 @@ class Site(server.Site):
         self.make_channel = make_channel
         self.clock = clock
         self.max_body_bytes = max_body_bytes
-        self.trusts = lru_cache(maxsize=1024)(make_trust(trusted_proxies))
+        self.trusts: Callable[[str], bool] = lru_cache(maxsize=1024)(make_trust(trusted_proxies))
         self.draining = False
         self.requests_drained = 0
         self._in_flight: set[Channel] = set()

@@ -49,7 +49,7 @@ class Cors(Wrapper):
     def _put_on_answer(self, request: Request) -> None:
         _add_vary(request, b"Origin")
         origin = request.requestHeaders.get(b"Origin")
-        if origin in self._origins:
+        if origin is not None and origin in self._origins:
             _let_in(request, origin)
             request.setHeader(b"Access-Control-Expose-Headers", b"X-Request-Id")
 
@@ -60,7 +60,7 @@ class Cors(Wrapper):
             request.fail(Forbidden(refused))
             return
         request.setResponseCode(204)
-        _let_in(request, request.getHeader(b"Origin"))
+        _let_in(request, request.requestHeaders.get(b"Origin") or b"")
         request.setHeader(b"Access-Control-Allow-Methods", ", ".join(ALLOWED_METHODS))
         request.setHeader(b"Access-Control-Allow-Headers", ", ".join(ALLOWED_HEADERS))
         request.setHeader(b"Access-Control-Max-Age", b"%d" % MAX_AGE_SECS)
@@ -91,7 +91,7 @@ def _is_preflight(request: Request) -> bool:
     )
 
 
-def _let_in(request: Request, origin: bytes | None) -> None:
+def _let_in(request: Request, origin: bytes) -> None:
     request.setHeader(b"Access-Control-Allow-Origin", origin)
     request.setHeader(b"Access-Control-Allow-Credentials", b"true")
 

@@ -73,7 +73,7 @@ class InboxTests(SynchronousTestCase):
         """Thousands that waited are done without growing the stack."""
         self.put("slow", ready=False)
         for number in range(5000):
-            self.inbox.put(lambda number=number: self.done.append(number))  # type: ignore[misc]
+            self.inbox.put(lambda number=number: self.done.append(number))
         for _ in range(5000):
             self.inbox.put(lambda: succeed(None))
         self.put("last")

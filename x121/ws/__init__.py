@@ -2,8 +2,9 @@
 
 One connection: :mod:`handshake` judges the request and takes its connection over, :mod:`protocol`
 speaks WebSocket on it.  What comes in goes through :mod:`reader`, a part in each turn of the
-reactor, and Autobahn, which takes the frames apart, to :mod:`inbox`, where messages wait for those
-before them, and :mod:`dispatch`, which finds the handler; what goes out through :mod:`outbox`.
+reactor, which makes messages of whole frames with :mod:`lane` and leaves all others to Autobahn,
+to :mod:`inbox`, where messages wait for those before them, and :mod:`dispatch`, which finds the
+handler; what goes out through :mod:`outbox`.
 :mod:`wire` is what the messages look like, :mod:`messages` what a feature sees of them.  For all
 connections, :mod:`manager` knows who is there and :mod:`heartbeat` whether they still are.
 """

@@ -6,14 +6,14 @@ from collections.abc import Callable, Hashable
 from datetime import datetime
 from typing import Any, Protocol
 
-from autobahn.websocket.protocol import PreparedMessage
 from twisted.logger import Logger
 
 from x121.types import DbId
+from x121.ws.lane import make_frame
 from x121.ws.threads import check_thread
 from x121.ws.wire import encode_event
 
-__all__ = ["Link", "WsConnection", "make_frame"]
+__all__ = ["Link", "WsConnection"]
 
 _log = Logger(namespace="x121.ws")
 
@@ -144,9 +144,3 @@ class WsConnection:
         check_thread("WsConnection")
         self.dropped = True
         self.link.abort()
-
-
-def make_frame(payload: bytes, *, is_binary: bool = False) -> bytes:
-    """Return ``payload`` as one unfragmented frame (RFC 6455 section 5.2)."""
-    frame: bytes = PreparedMessage(payload, is_binary, False, True).payloadHybi
-    return frame

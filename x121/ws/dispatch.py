@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from inspect import isawaitable
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from x121.coroutines import drive
 from x121.errors import BadRequest, NotFound, RequestTimeout, as_app_error
 from x121.failures import report
 from x121.http.deadlines import Deadlines
@@ -42,34 +42,46 @@ class Dispatch:
         """Tell the client its connection's id."""
         connection.send("welcome", {"connection_id": connection.id})
 
-    async def received(self, connection: WsConnection, payload: bytes, is_binary: bool) -> None:
-        """Answer a message, with a reply or an error."""
+    def received(
+        self, connection: WsConnection, payload: bytes, is_binary: bool
+    ) -> Coroutine[Any, Any, None] | None:
+        """Answer a message, with a reply or an error: at once, if its handler doesn't wait."""
         fields: dict[str, Any] = {}
+        answer: bytes | None
         try:
             fields = _read(payload, is_binary)
-            data = await self._call(fields, connection)
+            data = self._call(fields, connection)
+            if isinstance(data, Deferred):
+                return self._answer_later(data, fields, connection)
             answer = encode_reply(fields.get("id"), data)
-        except GeneratorExit:
-            raise
         except BaseException:  # a handler that wants to exit, too, is answered, and nothing more
-            failure = Failure()
-            if failure.check(CancelledError) and not connection.can_send:
-                return  # the handler ended because its connection did
-            answer = _answer_failure(failure, fields)
-        connection.send_payload(answer)
+            answer = _answer_failure(Failure(), fields, connection)
+        _send(answer, connection)
+        return None
 
-    async def _call(self, fields: dict[str, Any], connection: WsConnection) -> Any:
+    def _call(self, fields: dict[str, Any], connection: WsConnection) -> Any:
         message_type = fields.get("type")
         if not isinstance(message_type, str):
             raise BadRequest("A message has a type, which is text")
         handler = self._handlers.get(message_type)
         if handler is None:
             raise NotFound(f"There are no messages of type {_shown(fields)}")
-        message = Message(message_type, fields.get("id"), fields.get("data"), connection)
-        result = handler(message)
-        if isawaitable(result):
-            return await _Handling(result, self._deadlines).result
-        return result
+        result = handler(Message(message_type, fields.get("id"), fields.get("data"), connection))
+        is_coroutine = hasattr(result, "__await__") and not isinstance(result, Deferred)
+        return drive(result) if is_coroutine else result
+
+    async def _answer_later(
+        self, running: Deferred[Any], fields: dict[str, Any], connection: WsConnection
+    ) -> None:
+        answer: bytes | None
+        try:
+            data = await _Handling(running, self._deadlines).result
+            answer = encode_reply(fields.get("id"), data)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            answer = _answer_failure(Failure(), fields, connection)
+        _send(answer, connection)
 
     def _expired(self, handling: _Handling) -> None:
         handling.give_up(RequestTimeout(f"The message took longer than {self._seconds:g} s"))
@@ -78,12 +90,10 @@ class Dispatch:
 class _Handling:
     """A handler at work.  ``result`` fires with what it returns, or at the deadline fails."""
 
-    def __init__(self, awaitable: Any, deadlines: Deadlines[_Handling]) -> None:
+    def __init__(self, running: Deferred[Any], deadlines: Deadlines[_Handling]) -> None:
         self._deadlines = deadlines
         self._error: Exception | None = None
-        self._running: Deferred[Any] = (
-            awaitable if isinstance(awaitable, Deferred) else Deferred.fromCoroutine(awaitable)
-        )
+        self._running = running
         self.result: Deferred[Any] = Deferred(self._cancel)
         deadlines.start(self)
         self._running.addBoth(self._ended)
@@ -118,11 +128,21 @@ def _read(payload: bytes, is_binary: bool) -> dict[str, Any]:
     return decode(payload)
 
 
-def _answer_failure(failure: Failure, fields: dict[str, Any]) -> bytes:
+def _answer_failure(
+    failure: Failure, fields: dict[str, Any], connection: WsConnection
+) -> bytes | None:
+    """Return the error that answers ``failure``; None if the handler ended with its connection."""
+    if failure.check(CancelledError) and not connection.can_send:
+        return None
     assert failure.value is not None
     error = as_app_error(failure.value)
     report(failure, error, _LINE, message_type=_shown(fields))
     return encode_error(fields.get("id"), error)
+
+
+def _send(answer: bytes | None, connection: WsConnection) -> None:
+    if answer is not None:
+        connection.send_payload(answer)
 
 
 def _report_late(failure: Failure) -> None:

@@ -14,7 +14,7 @@ _log = Logger(namespace="x121.ws.inbox")
 
 _MOST_WAITING = 16
 
-Work = Callable[[], Deferred[Any] | None]
+Work = Callable[..., "Deferred[Any] | None"]
 """Something to do, which doesn't fail; it is done when the Deferred fires, or at once."""
 
 
@@ -34,6 +34,7 @@ class Inbox:
         "_may_begin",
         "_on_room",
         "_waiting",
+        "is_full",
     )
 
     def __init__(
@@ -42,29 +43,39 @@ class Inbox:
         self._may_begin = may_begin
         self._on_room = on_room
         self._max_bytes = max_bytes
-        self._waiting: list[tuple[Work, int]] = []
+        self._waiting: list[tuple[Work, tuple[Any, ...], int]] = []
         self._bytes = 0
         self._current: Deferred[Any] | None = None
         self._is_looping = False
+        self.is_full = False
 
-    @property
-    def is_full(self) -> bool:
-        """Whether nothing more should be put in."""
-        return len(self._waiting) >= _MOST_WAITING or self._bytes >= self._max_bytes
-
-    def put(self, work: Work, size: int = 0) -> None:
-        """Do ``work`` when all before it is done.  ``size`` is how many bytes it holds on to."""
-        self._waiting.append((work, size))
-        self._bytes += size
-        self.go_on()
+    def put(self, work: Work, size: int = 0, *arguments: Any) -> None:
+        """Do ``work(*arguments)`` when all before it is done; it holds on to ``size`` bytes."""
+        is_next = not (self._waiting or self._is_looping) and self._current is None
+        if is_next and self._may_begin():
+            self._is_looping = True
+            try:
+                self._begin(work, arguments)
+            finally:
+                self._is_looping = False
+        else:
+            self._waiting.append((work, arguments, size))
+            self._bytes += size
+            self._set_full()
+        if self._waiting:
+            self.go_on()
 
     def forget(self) -> None:
         """Forget what waits.  What is being done goes on."""
         was_full = self.is_full
         self._waiting = []
         self._bytes = 0
+        self.is_full = False
         if was_full:
             self._on_room()
+
+    def _set_full(self) -> None:
+        self.is_full = len(self._waiting) >= _MOST_WAITING or self._bytes >= self._max_bytes
 
     def close(self) -> None:
         """Forget what waits, and cancel what is being done."""
@@ -89,13 +100,17 @@ class Inbox:
 
     def _begin_next(self) -> None:
         was_full = self.is_full
-        work, size = self._waiting.pop(0)
+        work, arguments, size = self._waiting.pop(0)
         self._bytes -= size
-        self._current = work()
-        if self._current is not None:
-            self._current.addBoth(self._done)
+        self._set_full()
+        self._begin(work, arguments)
         if was_full and not self.is_full:
             self._on_room()
+
+    def _begin(self, work: Work, arguments: tuple[Any, ...]) -> None:
+        self._current = doing = work(*arguments)
+        if doing is not None:
+            doing.addBoth(self._done)
 
     def _done(self, _: object) -> None:
         self._current = None

@@ -11,8 +11,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from x121.types import DbId
-from x121.ws.connection import WsConnection, make_frame
+from x121.ws.connection import WsConnection
 from x121.ws.heartbeat import Heartbeat
+from x121.ws.lane import make_frame
 from x121.ws.threads import check_thread
 from x121.ws.wire import encode_event
 

@@ -25,16 +25,17 @@ class Outbox:
 
     The transport says when it has enough (its buffer is over 64 KiB) and when it is empty again:
     ``on_taken`` is called then.  A frame that came when nothing waited is taken whatever its size.
+    ``is_paused`` tells whether the peer doesn't take what is sent, or not yet.
     """
 
     __slots__ = (
         "_begun",
         "_held",
-        "_is_paused",
         "_is_producer",
         "_max_bytes",
         "_on_taken",
         "_transport",
+        "is_paused",
         "waiting_bytes",
     )
 
@@ -45,14 +46,17 @@ class Outbox:
         self._begun = memoryview(b"")
         self._held: deque[bytes] | None = None
         self.waiting_bytes = 0
-        self._is_paused = False
+        self.is_paused = False
         self._is_producer = True
         transport.registerProducer(self, True)
 
     def write(self, frame: bytes) -> bool:
         """Send a whole frame; return False, and do nothing, if too much is waiting already."""
-        if not self._is_paused:
-            self._pass_on(frame)
+        if not self.is_paused:
+            if len(frame) <= _PIECE_BYTES:
+                self._transport.write(frame)  # as it is, so that a broadcast's is copied for nobody
+            else:
+                self._pass_on_large(memoryview(frame))
             return True
         if self.waiting_bytes + len(frame) > self._max_bytes:
             return False
@@ -74,11 +78,6 @@ class Outbox:
         """Take what is written from now on, which is a last word, however much waits."""
         self._max_bytes = sys.maxsize
 
-    @property
-    def is_paused(self) -> bool:
-        """Whether the peer doesn't take what is sent, or not yet."""
-        return self._is_paused
-
     def flush(self) -> None:
         """Leave all of it to the transport, and what is written from now on, too."""
         if self._is_producer:
@@ -96,7 +95,7 @@ class Outbox:
 
     def pauseProducing(self) -> None:
         """Hold back from now on."""
-        self._is_paused = True
+        self.is_paused = True
 
     def resumeProducing(self) -> None:
         """Go on, with what was held back first."""
@@ -104,9 +103,9 @@ class Outbox:
         self._on_taken()
 
     def _write_held(self) -> None:
-        self._is_paused = False
+        self.is_paused = False
         self._pass_on_large(self._begun)
-        while self._held and not self._is_paused:
+        while self._held and not self.is_paused:
             chunk = self._held.popleft()
             self.waiting_bytes -= len(chunk)
             self._pass_on(chunk)
@@ -122,7 +121,7 @@ class Outbox:
 
     def _pass_on_large(self, frame: memoryview) -> None:
         """Write as much of ``frame`` as the transport takes now, and keep the rest."""
-        while frame and not self._is_paused:
+        while frame and not self.is_paused:
             self._transport.write(bytes(frame[:_PIECE_BYTES]))
             frame = frame[_PIECE_BYTES:]
         self._begun = frame

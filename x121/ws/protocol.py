@@ -1,7 +1,7 @@
 """One WebSocket, spoken by Autobahn, within limits.
 
-What comes in goes through the :mod:`reader` to Autobahn, which takes the frames apart, and as
-messages through the :mod:`inbox` to an :class:`Endpoint`; what goes out through the :mod:`outbox`.
+What comes in goes through the :mod:`reader`, and as messages, which come from its fast lane or from
+Autobahn, through the :mod:`inbox` to an :class:`Endpoint`; what goes out through the :mod:`outbox`.
 Autobahn also keeps the state of RFC 6455.
 """
 
@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from x121.config import WsConfig
+from x121.coroutines import drive
 from x121.http.deadlines import Deadlines
 from x121.ids import make_id
 from x121.logs import CONNECTION_ID
@@ -115,7 +116,9 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._most_frames = _FREE_FRAMES + max_bytes // _LEAST_BYTES_A_FRAME
         self._endpoint = endpoint
         self._accepted = accepted
+        self._context = Context()
         self._code = _ABNORMAL
+        self._message = bytearray()
         self._lingered_bytes = 0
         self._is_heard = True
         self._is_leaving = False
@@ -126,7 +129,12 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def connectionMade(self) -> None:
         """Begin on a transport that has no producer."""
         config = self.factory.config
-        self._reader = Reader(self.transport, self, self.factory.manager.clock)
+        self._reader = Reader(
+            self.transport,
+            self,
+            self.factory.manager.clock,
+            lane_bytes=config.max_message_bytes if config.fast_lane else -1,
+        )
         self._inbox = Inbox(
             self._may_answer, self._reader.read_later, max_bytes=config.max_message_bytes
         )
@@ -153,6 +161,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             connected_at=datetime.fromtimestamp(manager.clock.seconds(), UTC),
             takes_events=self._endpoint.takes_events,
         )
+        self._context.run(CONNECTION_ID.set, self.connection.id)
         self._log("WebSocket connected", request_id=accepted.request_id)
         try:
             manager.add(self.connection)
@@ -204,13 +213,25 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         """Whether another message may wait."""
         return not self._inbox.is_full
 
-    def read_step(self) -> bool:
-        """Take a frame, or a part of one, out of what Autobahn has."""
-        return bool(self.processData())
+    def take(self, payload: bytes, is_binary: bool) -> None:
+        """Have a message handled, unless it can't be answered any more."""
+        if self.state == self.STATE_OPEN:
+            self._inbox.put(self._handle, len(payload), payload, is_binary)
 
     def read_piece(self, piece: bytes) -> None:
-        """Give Autobahn more."""
+        """Let Autobahn take a frame, or a part of one, apart."""
         self.data += piece
+        while self.processData() and not self.failedByMe:
+            pass
+
+    def look_at(self, head: bytes) -> None:
+        """Let Autobahn refuse a frame of whose head there is only a part.
+
+        A part that is in order it would keep for when there is more; but who has it is the reader.
+        """
+        self.data = head
+        self.processData()
+        self.data = b""
 
     def _linger(self, received: int) -> None:
         self._lingered_bytes += received
@@ -240,13 +261,10 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         """Go on: the message alone counts."""
 
     def onMessageEnd(self) -> None:
-        """Have the message handled, unless it can't be answered any more."""
+        """Take the message, which is whole."""
         payload = bytes(self._message)
         self._message = bytearray()
-        if not self.can_send:
-            return
-        handle = partial(Context().run, self._handle, payload, self._is_binary)
-        self._inbox.put(handle, len(payload))
+        self.take(payload, self._is_binary)
 
     def _may_answer(self) -> bool:
         """Whether the next message may be handled: the peer has taken the answers before.
@@ -261,16 +279,21 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._inbox.go_on()
 
     def _handle(self, payload: bytes, is_binary: bool) -> Deferred[Any] | None:
+        """Give a message to the endpoint, in a context of its own that knows the connection."""
         connection = self.connection
-        CONNECTION_ID.set(connection.id)
+        context = self._context.copy()
         try:
-            handling = self._endpoint.received(connection, payload, is_binary)
-            if handling is not None and not isinstance(handling, Deferred):
-                handling = Deferred.fromCoroutine(handling)
+            handling: Any = context.run(self._endpoint.received, connection, payload, is_binary)
+            if handling is None:
+                return None
+            if not isinstance(handling, Deferred):
+                handling = context.run(drive, handling)
         except BaseException:
             self._failed(Failure(), connection)
             return None
-        return handling if handling is None else handling.addErrback(self._failed, connection)
+        if isinstance(handling, Deferred):
+            return handling.addErrback(self._failed, connection)
+        return None
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> None:
         """Close: at once if this answers our own close frame, else when messages are answered."""
@@ -294,15 +317,22 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
     def send_frame(self, frame: bytes) -> bool:
         """Send a whole frame, if the connection is open; return whether it still is."""
-        if self.can_send:
-            self.sendData(frame)
-        return self.can_send
+        if self.state != self.STATE_OPEN:
+            return False
+        if self._outbox.write(frame):
+            return True
+        self._give_up_on_reader()
+        return False
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        """Write ``data``, Autobahn's or ours, or close if the peer doesn't take what waits."""
+        """Write ``data``, which is Autobahn's."""
         if not self._outbox.write(data):
-            self._outbox.drop()
-            self.end(1013, "Too slow: too much is waiting")
+            self._give_up_on_reader()
+
+    def _give_up_on_reader(self) -> None:
+        """Close, as the peer doesn't take what waits."""
+        self._outbox.drop()
+        self.end(1013, "Too slow: too much is waiting")
 
     # --- the end ---------------------------------------------------------------------------
 

@@ -1,4 +1,8 @@
-"""What has come in on one connection: taken apart in turns, so that nobody holds up the others."""
+"""What has come in on one connection: taken apart in turns, so that nobody holds up the others.
+
+A frame of which :mod:`lane` makes a message goes past Autobahn; the bytes of every other one go to
+Autobahn, and no byte of the next frame with them.
+"""
 
 from __future__ import annotations
 
@@ -6,50 +10,69 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from x121.ws.lane import find_frame, take_message
+
 __all__ = ["Parser", "Reader"]
 
-# A client may send thousands of frames in one segment.  So many steps of the parser's, of which a
-# frame takes two, it has in one turn of the reactor,
-_STEPS_PER_TURN = 64
+# A client may send thousands of frames in one segment.  So many of them, or pieces of large ones,
+# are read in one turn of the reactor,
+_FRAMES_PER_TURN = 32
+_PIECE_BYTES = 16_384
 # and so much it may have sent ahead.
 _READ_AHEAD_BYTES = 65_536
-# Autobahn copies what it hasn't taken apart with every frame, so it gets no more than this.
-_PIECE_BYTES = 16_384
 
 
 class Parser(Protocol):
-    """What takes the bytes apart."""
+    """Who gets the messages, and what of the rest is for Autobahn."""
+
+    @property
+    def inside_message(self) -> bool:
+        """Whether a message has begun that goes on in the next frame."""
 
     def may_read(self) -> bool:
-        """Whether there is room for what is found in them."""
+        """Whether there is room for another message."""
 
-    def read_step(self) -> bool:
-        """Take a step; return False if more bytes are needed for it."""
+    def take(self, payload: bytes, is_binary: bool) -> None:
+        """Take a message."""
 
     def read_piece(self, piece: bytes) -> None:
-        """Take some more bytes in."""
+        """Take in a frame, or as much of it as there is, from its head on."""
+
+    def look_at(self, head: bytes) -> None:
+        """Look at the beginning of a frame's head, of which nothing is taken in."""
 
 
 class Reader:
     """Hands what comes from ``transport`` to ``parser``, as fast as that may read.
 
-    When it is slower than the peer, the transport is paused.
+    When it is slower than the peer, the transport is paused.  Messages of at most ``lane_bytes``
+    may take the fast lane; with -1 none may.
     """
 
     __slots__ = (
         "_clock",
+        "_frame_bytes",
+        "_lane_bytes",
         "_next_turn",
         "_parser",
+        "_position",
         "_transport",
         "_unread",
         "is_paused",
     )
 
-    def __init__(self, transport: Any, parser: Parser, clock: IReactorTime) -> None:
+    def __init__(
+        self, transport: Any, parser: Parser, clock: IReactorTime, *, lane_bytes: int
+    ) -> None:
         self._transport = transport
         self._parser: Parser | None = parser
         self._clock = clock
+        self._lane_bytes = lane_bytes
+        # What has come in, and is read up to the position.
         self._unread = b""
+        self._position = 0
+        # So many bytes from there on are of a frame that was left to the parser.
+        self._frame_bytes = 0
         self._next_turn: IDelayedCall | None = None
         self.is_paused = False
 
@@ -57,7 +80,8 @@ class Reader:
         """Read ``data`` when all before it is read."""
         if self._parser is None:
             return
-        self._unread += data
+        self._unread = self._unread[self._position :] + data if self._unread else data
+        self._position = 0
         if self._next_turn is None:
             self._read()
 
@@ -70,36 +94,66 @@ class Reader:
         """Read nothing more: what comes is thrown away from now on."""
         self._parser = None
         self._unread = b""
+        self._position = 0
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None
-        self._pause_or_resume()
+        self._pause_or_resume(0)
 
     def _take_turn(self) -> None:
         self._next_turn = None
         self._read()
 
     def _read(self) -> None:
-        steps = _STEPS_PER_TURN
-        while steps and self._step():
-            steps -= 1
-        if not steps:
-            self.read_later()
-        self._pause_or_resume()
+        frames = 0
+        while self._position < len(self._unread) and self._read_frame():
+            frames += 1
+            if frames == _FRAMES_PER_TURN:
+                self.read_later()
+                break
+        left = len(self._unread) - self._position
+        # What was read is forgotten when it is the larger part, so that each byte is copied once.
+        if left < self._position:
+            self._unread = self._unread[self._position :]
+            self._position = 0
+        if self.is_paused or left > _READ_AHEAD_BYTES:
+            self._pause_or_resume(left)
 
-    def _step(self) -> bool:
-        """Take a step, or some more bytes for the next; return False if there is none to take."""
+    def _read_frame(self) -> bool:
+        """Read a frame, or a piece of one; return False if that needs room, or more bytes.
+
+        Whatever is called may end it all, or put more in: the position is set before.
+        """
         parser = self._parser
         if parser is None or not parser.may_read():
             return False
-        if parser.read_step():
-            return True
-        piece, self._unread = self._unread[:_PIECE_BYTES], self._unread[_PIECE_BYTES:]
-        parser.read_piece(piece)
-        return bool(piece)
+        if not self._frame_bytes:
+            data, position = self._unread, self._position
+            frame = find_frame(data, position)
+            if frame is None:
+                parser.look_at(data[position:])
+                return False
+            start, end = frame
+            if end - start <= self._lane_bytes and not parser.inside_message:
+                message = take_message(data, position, start, end)
+                if message is not None:
+                    self._position = end
+                    parser.take(*message)
+                    return True
+            self._frame_bytes = end - position
+        self._read_piece(parser)
+        return True
 
-    def _pause_or_resume(self) -> None:
-        has_enough = len(self._unread) > _READ_AHEAD_BYTES
+    def _read_piece(self, parser: Parser) -> None:
+        """Leave a frame, or a piece of it, to the parser."""
+        end = self._position + min(self._frame_bytes, _PIECE_BYTES)
+        piece = self._unread[self._position : end]
+        self._position += len(piece)
+        self._frame_bytes -= len(piece)
+        parser.read_piece(piece)
+
+    def _pause_or_resume(self, left: int) -> None:
+        has_enough = left > _READ_AHEAD_BYTES
         if has_enough and not self.is_paused:
             self._transport.pauseProducing()
         elif self.is_paused and not has_enough:

@@ -81,8 +81,9 @@ class _Reader:
         except (HttpParserError, HttpParserUpgrade):
             self._begin()
             return False
-        if self._targets != 1 or self._ends != 1:
-            self._begin()
+        whole = data.find(b"\r\n\r\n") + 4 + len(self.body)
+        if self._targets != 1 or self._ends != 1 or len(data) != whole:
+            self._begin()  # else what llhttp has of the next request would stay in it
             return False
         self.method = self._parser.get_method()
         return (

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from typing import Any
+from unittest import mock
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from x121.errors import BadRequest, FieldError, InternalError
+from x121.ws import wire
 from x121.ws.wire import decode, encode_error, encode_event, encode_reply
 
 _JSON = st.recursive(
@@ -23,6 +25,29 @@ _JSON = st.recursive(
 def nested(levels: int) -> bytes:
     """Return a message of so many levels, itself one of them."""
     return b'{"id":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+# What JSON is made of, and what only looks like it.
+_PARTS = st.sampled_from(
+    ["{", "}", "[", "]", ",", ":", '"', "\\", " ", "\n", "\x0b", "\x00", "\x7f", "\ufeff", "\u2028", "é"]
+    + ["true", "null", "NaN", "Infinity", '"a"', '"a":', "\\ud83d", "\\ude00", "\\u0061", "\\x"]
+    + ["-0", "-0.0", "01", "1.", ".5", "1e308", "1e309", "1E-400", "5e-324", "+1", "0x1", "1_0"]
+    + [str(sign * (1 << bits) + one) for sign in (1, -1) for bits in (63, 64) for one in (-1, 0, 1)]
+)
+_NUMBERS = st.from_regex(r"-?[0-9]{1,25}(\.[0-9]{0,25})?([eE][+-]?[0-9]{0,4})?", fullmatch=True)
+_TEXTS = st.one_of(
+    st.lists(_PARTS | _NUMBERS, max_size=8).map("".join),
+    st.builds(json.dumps, _JSON, ensure_ascii=st.booleans(), indent=st.none() | st.just(1)),
+)
+
+
+@st.composite
+def payloads(draw: st.DrawFn) -> bytes:
+    """Return JSON, or almost."""
+    text = draw(_TEXTS)
+    cut = draw(st.integers(0, len(text)))
+    text = text[:cut] + draw(st.just("") | _PARTS) + text[cut + draw(st.integers(0, 1)) :]
+    return (draw(st.sampled_from(["%s", '{"x":%s}', '{"x":%s,"x":1}'])) % text).encode()
 
 
 class WireTests(SynchronousTestCase):
@@ -39,6 +64,26 @@ class WireTests(SynchronousTestCase):
         """Bytes are an object, or a BadRequest; nothing else happens."""
         with contextlib.suppress(BadRequest):
             self.assertIsInstance(decode(payload), dict)
+
+    def outcome(self, payload: bytes) -> str:
+        """Return what becomes of ``payload``: in a form in which ``1`` is not ``1.0``."""
+        try:
+            return repr(decode(payload))
+        except BadRequest as error:
+            return error.message
+
+    @settings(max_examples=1000, deadline=None)
+    @given(payloads() | st.binary(max_size=20))
+    def test_without_orjson(self, payload: bytes) -> None:
+        """With orjson and without, the same is taken, refused, and said of it."""
+        found = self.outcome(payload)
+        with mock.patch.object(wire, "orjson", None):
+            self.assertEqual(found, self.outcome(payload))
+
+    def test_large_numbers(self) -> None:
+        """Integers come back as they are, however large, and are never made floats."""
+        for number in (1 << 63, (1 << 64) - 1, 1 << 64, -(1 << 63) - 1, 10**300):
+            self.assertEqual(repr(decode(b'{"id":%d}' % number)["id"]), str(number))
 
     def test_refused(self) -> None:
         """What is no JSON object is refused with the reason, in a few words."""

@@ -26,11 +26,18 @@ from typing import Any, NoReturn
 from x121 import jsons
 from x121.errors import AppError, BadRequest
 
+try:
+    import orjson
+except ImportError:  # the extra isn't installed
+    orjson = None  # type: ignore[assignment]
+
 __all__ = ["decode", "encode_error", "encode_event", "encode_reply"]
 
 _MOST_LEVELS = 200
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * len(str(1 << 63))
 _TOO_DEEP = f"The message is nested deeper than {_MOST_LEVELS} levels"
 
 
@@ -41,14 +48,7 @@ def decode(payload: bytes) -> dict[str, Any]:
     more than 200 levels of lists and objects and for text that isn't Unicode, neither of which
     others could read if it were sent on.
     """
-    try:
-        value = _DECODER.decode(payload.decode())
-    except RecursionError:
-        raise BadRequest(_TOO_DEEP) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"The message is not JSON: {error}") from None
-    except ValueError:
-        raise BadRequest("The message has a number of too many digits") from None
+    value = _parse(payload)
     if not isinstance(value, dict):
         raise BadRequest("The message is not a JSON object")
     if _may_be_deep(payload) and _is_deep(value):
@@ -56,6 +56,27 @@ def decode(payload: bytes) -> dict[str, Any]:
     if b"\\u" in payload:
         _check_unicode(value)
     return value
+
+
+def _parse(payload: bytes) -> Any:
+    """Return the JSON value that ``payload`` is.
+
+    orjson takes a fraction of the time, and reads what it reads alike, but for integers above 64
+    bits, of which it makes floats.  What it refuses Python's decoder may not, or says why.
+    """
+    if orjson is not None and _LONG_NUMBER not in payload.translate(_DIGITS):
+        try:
+            return orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            pass
+    try:
+        return _DECODER.decode(payload.decode())
+    except RecursionError:
+        raise BadRequest(_TOO_DEEP) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The message is not JSON: {error}") from None
+    except ValueError:
+        raise BadRequest("The message has a number of too many digits") from None
 
 
 def _check_unicode(value: Any) -> None:
@@ -68,6 +89,8 @@ def _check_unicode(value: Any) -> None:
 
 def _may_be_deep(payload: bytes) -> bool:
     """Return False if ``payload`` surely has few levels: faster than to look at each value."""
+    if len(payload) <= _MOST_LEVELS:
+        return False
     if payload.count(b"[") + payload.count(b"{") <= _MOST_LEVELS:
         return False
     brackets = payload.translate(_SQUARE, _NO_BRACKETS)

@@ -31,6 +31,7 @@ from x121.errors import (
     RequestTimeout,
     UriTooLong,
 )
+from x121.http.chunked import ChunkedDecoder
 from x121.http.deadlines import Deadlines
 from x121.http.head import MAX_TARGET_BYTES, check_fields, check_head, options_in, serve_as_1_1
 from x121.http.request import Request, no_room
@@ -303,6 +304,10 @@ class Channel(http.HTTPChannel):
         if self.length is not None and self.length > self.site.max_body_bytes:
             self.overflow()
             return
+        if self.length is None:
+            self._transferDecoder = ChunkedDecoder(
+                request.handleContentChunk, self._finishRequestBody, request.expect
+            )
         try:
             super().allHeadersReceived()
         except OSError as error:
@@ -333,7 +338,11 @@ class Channel(http.HTTPChannel):
         if self._successor is not None:
             self._successor.dataReceived(data)
             return
-        super().rawDataReceived(data)
+        try:
+            super().rawDataReceived(data)
+        except AppError as error:
+            self.refuse(error)
+            return
         # Twisted relies on the transport's being paused while the client takes nothing, which it
         # is not if a request was handled when that began.
         if self._waitingForTransport and self._handlingRequest:
@@ -384,8 +393,12 @@ class Channel(http.HTTPChannel):
     # --- answering early ---
 
     def refuse(self, error: AppError) -> None:
-        """Answer ``error`` to what has arrived so far, read no more, and close."""
-        self._answer_early(refusal=error)
+        """Answer ``error`` to what has arrived so far, read no more, and close.
+
+        Nothing is done for a request that is answered already.
+        """
+        if self.phase is not Phase.CLOSING:
+            self._answer_early(refusal=error)
 
     def overflow(self) -> None:
         """Answer a request whose body is too large, without reading it, and close."""
@@ -393,8 +406,7 @@ class Channel(http.HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         # Twisted calls this wherever its own parser finds a fault.
-        if self.phase is not Phase.CLOSING:
-            self.refuse(BadRequest("The request is malformed"))
+        self.refuse(BadRequest("The request is malformed"))
 
     def _answer_early(self, refusal: AppError | None) -> None:
         self._enter(Phase.CLOSING)

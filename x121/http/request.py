@@ -238,13 +238,20 @@ class Request(server.Request):
         else:
             self.content = io.BytesIO()
 
-    def handleContentChunk(self, data: bytes) -> None:
-        """Keep ``data`` unless the body grows past the limit: then nothing more is read."""
+    def expect(self, size: int) -> None:
+        """Hear that ``size`` bytes come next.
+
+        If the body would grow past the limit, nothing more is read.
+        """
         if self.overflowed or self.refusal is not None:
             return
-        self._body_bytes += len(data)
+        self._body_bytes += size
         if self._body_bytes > self.site.max_body_bytes:
             self.channel.overflow()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep ``data``, unless the request is answered already."""
+        if self.overflowed or self.refusal is not None:
             return
         try:
             self.content.write(data)

@@ -10,10 +10,10 @@ from urllib.parse import unquote_to_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.http_headers import Headers
 
 from x121.errors import AppError, BadRequest, MethodNotAllowed, UriTooLong
 from x121.http.head import MAX_TARGET_BYTES, METHODS, check_fields, check_head, serve_as_1_1
+from x121.http.headers import Headers
 
 SECRET = b"hunter2"
 HOST = {b"Host": [b"example.com"]}

@@ -89,7 +89,7 @@ class Site(Protocol):
 
     def opened(self, channel: Channel, /) -> None: ...
     def closed(self, channel: Channel, /) -> None: ...
-    def date(self) -> bytes: ...
+    def first_lines(self, version: bytes, code: int, reason: bytes, /) -> bytes: ...
 
 
 @implementer(IHalfCloseableProtocol)
@@ -379,12 +379,12 @@ class Channel(http.HTTPChannel):
         if not self.persistent or self.site.draining:
             self.persistent = False
             headers.addRawHeader(b"Connection", b"close")
-        pieces = [b"%b %d %b\r\nDate: %b\r\n" % (version, code, reason, self.site.date())]
+        lines = [self.site.first_lines(version, code, reason)]
         for name, values in headers.getAllRawHeaders():
             for value in values:
-                pieces += (name, b": ", value, b"\r\n")
-        pieces.append(b"\r\n")
-        return b"".join(pieces)
+                lines.append(name + b": " + value)  # it pays here
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Write the head of an answer, as Twisted's requests ask for it."""

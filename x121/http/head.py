@@ -11,9 +11,8 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from twisted.web.http_headers import Headers
-
 from x121.errors import BadRequest, MethodNotAllowed, UriTooLong
+from x121.http.headers import Headers
 
 __all__ = [
     "MAX_TARGET_BYTES",
@@ -51,8 +50,11 @@ def serve_as_1_1(request_line: bytes) -> bytes:
 
 
 def options_in(headers: Headers, name: bytes) -> set[bytes]:
-    """Return what a field such as Connection lists, in lower case (RFC 9110 section 5.6.1)."""
-    values = headers.getRawHeaders(name, [])
+    """Return what a field such as Connection lists, in lower case (RFC 9110 section 5.6.1).
+
+    ``name`` is as :func:`~x121.http.headers.canonical` has it.
+    """
+    values = headers.get_all(name)
     return {option.strip().lower() for option in b",".join(values).split(b",")}
 
 
@@ -92,8 +94,8 @@ def check_fields(headers: Headers) -> None:
 
 def _check_length(version: bytes, headers: Headers) -> None:
     """RFC 9112 section 6: one length at most, and the only transfer coding read is chunked."""
-    codings = headers.getRawHeaders(b"Transfer-Encoding")
-    if codings is None:
+    codings = headers.get_all(b"Transfer-Encoding")
+    if not codings:
         return
     if version != b"HTTP/1.1":
         raise BadRequest("Transfer-Encoding needs HTTP/1.1")
@@ -105,8 +107,8 @@ def _check_length(version: bytes, headers: Headers) -> None:
 
 def _host(version: bytes, headers: Headers) -> bytes | None:
     """RFC 9112 section 3.2: exactly one valid Host; HTTP/1.0 may leave it out."""
-    hosts = headers.getRawHeaders(b"Host")
-    if hosts is None:
+    hosts = headers.get_all(b"Host")
+    if not hosts:
         if version == b"HTTP/1.0":
             return None
         raise BadRequest("A Host header is required")

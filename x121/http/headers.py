@@ -41,6 +41,10 @@ class Headers(http_headers.Headers):
         values = self._rawHeaders.get(name)
         return values[-1] if values else None
 
+    def get_all(self, name: bytes) -> list[bytes]:
+        """Return the values of ``name``, which is :func:`canonical`."""
+        return self._rawHeaders.get(name, [])
+
 
 def canonical(name: str | bytes) -> bytes:
     """Return ``name`` as Twisted's headers have it, such as ``X-Request-Id``.

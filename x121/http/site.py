@@ -22,6 +22,9 @@ __all__ = ["Site"]
 # How long a client may take to close after it was told to.
 CLOSING_TIMEOUT_SECS = 5.0
 
+# Handlers may make reason phrases up.
+_MOST_STATUS_LINES = 100
+
 
 class Site(server.Site):
     """Serves ``resource`` to every connection, within limits.
@@ -71,7 +74,9 @@ class Site(server.Site):
             self.deadlines[phase] = Deadlines(limit, Channel.expired, clock=clock)
         self._channels: set[Channel] = set()
         self._waiting: list[Deferred[None]] = []
-        self._date = (-1, b"")
+        self._second = -1
+        self._date = b""
+        self._first_lines: dict[tuple[bytes, int, bytes], bytes] = {}
 
     # --- what Twisted asks of a factory ---
 
@@ -111,9 +116,21 @@ class Site(server.Site):
     def date(self) -> bytes:
         """Return the time as HTTP has it, made once a second (RFC 9110 section 5.6.7)."""
         second = int(self.clock.seconds())
-        if second != self._date[0]:
-            self._date = (second, datetimeToString(second))
-        return self._date[1]
+        if second != self._second:
+            self._second = second
+            self._date = datetimeToString(second)
+            self._first_lines.clear()
+        return self._date
+
+    def first_lines(self, version: bytes, code: int, reason: bytes) -> bytes:
+        """Return the first two lines of an answer, without the second's end: status and date."""
+        date = self.date()
+        lines = self._first_lines.get((version, code, reason))
+        if lines is None:
+            lines = b"%b %d %b\r\nDate: %b" % (version, code, reason, date)
+            if len(self._first_lines) < _MOST_STATUS_LINES:
+                self._first_lines[version, code, reason] = lines
+        return lines
 
     # --- the end ---
 

@@ -32,10 +32,9 @@ conformance: $(VENV)/.test
 	@echo "==> Asking the Autobahn Testsuite, which needs a Python 2.7"
 	$(BIN)/python -m tests.conformance
 
-bench: $(VENV)/.test
-	@echo "==> Measuring"
-	$(BIN)/python -m bench http
-	$(BIN)/python -m bench websockets
+bench: $(VENV)/.test $(VENV)-bench/.peers
+	@echo "==> Measuring this server and its peers, which takes some ten minutes"
+	$(BIN)/python -m bench
 
 wheel: $(VENV)/.test
 	@echo "==> Building a source archive, and a wheel from that, in dist"
@@ -43,7 +42,7 @@ wheel: $(VENV)/.test
 	$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) $(VENV)-conformance build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-conformance $(VENV)-bench build dist *.egg-info
 
 # Half a virtual environment, as Debian's Python leaves where python3-venv is missing, would be
 # taken for a whole one the next time.
@@ -52,6 +51,12 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "x121 needs Python 3.11 or newer, and %s is %s: set PYTHON=..." % (sys.executable, sys.version.split()[0]))'
 	@echo "==> Making a virtual environment in $(VENV) with `$(PYTHON) --version`"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)-bench/.peers: bench/requirements.txt | $(BIN)/python
+	@echo "==> Installing the peers to measure in $(VENV)-bench"
+	@$(BIN)/python -m venv $(VENV)-bench || { rm -rf $(VENV)-bench; exit 1; }
+	@$(VENV)-bench/bin/python -m pip --disable-pip-version-check install --quiet -r bench/requirements.txt
+	@touch $@
 
 $(VENV)/.run: $(BIN)/python setup.py
 	@echo "==> Installing x121 in $(VENV)"

@@ -1,4 +1,4 @@
-"""``python -m bench [http|websockets]``: without a word it is ``http``."""
+"""``python -m bench [compare|websockets|start]``: without a word it is ``compare``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import argparse
 import signal
 import sys
 
-from bench import over_http, over_websockets
+from bench import compare, over_websockets, start
 
 _REASONS = {
     signal.SIGINT: "interrupted",
     signal.SIGTERM: "terminated",
+    signal.SIGHUP: "the terminal was closed",
     signal.SIGALRM: "out of time",
+}
+_COMMANDS = {
+    "compare": (compare, "x121 and its peers, in one table (the default)"),
+    "websockets": (over_websockets, "idle WebSockets and slow readers, beside a bare Autobahn"),
+    "start": (start, "how soon x121 answers"),
 }
 
 
@@ -19,20 +25,17 @@ def main() -> None:
     """Run the benchmark that the command line names; whatever it started ends with it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Benchmarks of x121.")
     commands = parser.add_subparsers(dest="command")
-    http = commands.add_parser("http", help="requests, against a bare Klein site (the default)")
-    over_http.add_options(http)
-    websockets = commands.add_parser("websockets", help="WebSockets, against a bare Autobahn")
-    over_websockets.add_options(websockets)
+    parsers = {}
+    for name, (module, text) in _COMMANDS.items():
+        parsers[name] = commands.add_parser(name, help=text)
+        module.add_options(parsers[name])
     arguments = sys.argv[1:]
-    if not {"http", "websockets", "-h", "--help"} & set(arguments[:1]):
-        arguments.insert(0, "http")
+    if not {*_COMMANDS, "-h", "--help"} & set(arguments[:1]):
+        arguments.insert(0, "compare")
     options = parser.parse_args(arguments)
     for number in _REASONS:
         signal.signal(number, _stop)
-    if options.command == "http":
-        over_http.run(http, options)
-    else:
-        over_websockets.run(websockets, options)
+    _COMMANDS[options.command][0].run(parsers[options.command], options)
 
 
 def _stop(number: int, _: object) -> None:

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
+import json
 import signal
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
 
-from bench import servers
+from bench.database import postgres
 from bench.machine import choose_cores, describe, package_versions
-from bench.rounds import in_turns, median
+from bench.processes import in_folder
+from bench.programs import AUTOBAHN, X121, Place, Program
+from bench.rounds import Round, median, medians_in_turns
 from bench.table import table, verdict
-from bench.ws import echo, idle, slow_reader, targets
+from bench.ws import echo, idle, slow_reader
 from bench.ws.fleet import Fleet, fleet, raise_open_files
 from bench.ws.idle import KIB, MIB, Idle
 from bench.ws.slow_reader import Fast, Slow
-from bench.ws.targets import Target
+from bench.ws.targets import Target, target
 
 __all__ = ["add_options", "run"]
 
@@ -29,7 +34,9 @@ GOAL_KIB_PER_CONNECTION = 15
 GOAL_BROADCAST_CPU_SECS = 0.5
 GOAL_SLOW_CODE = 1013
 _SPARE_FILES = 200
-_PACKAGES = ("twisted", "autobahn", "orjson")
+_PACKAGES = ("twisted", "autobahn", "uvloop", "orjson")
+_ECHO = "x" * 128
+_PING = json.dumps({"type": "ping", "id": 1})
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -56,10 +63,11 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     signal.alarm(options.limit_secs)
     _limit_connections(options)
     cores = choose_cores()
-    lines = describe(cores, "the clients", package_versions(*_PACKAGES))
+    lines = describe(cores, "the clients", [package_versions(_PACKAGES)])
     print("\n".join(lines), end="\n\n", flush=True)
-    with contextlib.ExitStack() as stack:
-        _Bench(stack, options, *cores).run()
+    cores.leave_server_alone()
+    with in_folder() as folder, postgres(folder) as db:
+        _Bench(Place(folder, db, cores, Path()), options).run()
 
 
 def _limit_connections(options: argparse.Namespace) -> None:
@@ -75,23 +83,11 @@ def _limit_connections(options: argparse.Namespace) -> None:
 
 
 class _Bench:
-    """One run.  What it starts is stopped with ``stack``, or before."""
+    """One run."""
 
-    def __init__(
-        self,
-        stack: contextlib.ExitStack,
-        options: argparse.Namespace,
-        server_core: int | None,
-        load_core: int | None,
-    ) -> None:
-        self._stack = stack
+    def __init__(self, place: Place, options: argparse.Namespace) -> None:
+        self._place = place
         self._options = options
-        self._server_core = server_core
-        self._load_core = load_core
-        self._folder = stack.enter_context(servers.in_folder())
-        self._db = stack.enter_context(servers.postgres(self._folder))
-        if load_core is not None:
-            os.sched_setaffinity(0, {load_core})  # from here on we only wait for clients
 
     def run(self) -> None:
         """Measure and print everything."""
@@ -102,72 +98,66 @@ class _Bench:
         print(f"\n{echo.echo_table(self._measure_echo())}\n", flush=True)
         fast, slow = self._measure_slow_reader()
         print(f"\n{slow_reader.latency_table(fast, self._options.fast_connections)}\n")
-        _print_goals(idle_ones[targets.X121], connections, slow)
+        _print_goals(idle_ones[X121.title], connections, slow)
 
     # --- what runs ---
 
-    def _x121(self) -> AbstractContextManager[Target]:
-        return targets.x121(self._folder, self._db, self._server_core)
+    @contextlib.contextmanager
+    def _target(self, program: Program) -> Iterator[Target]:
+        with self._place.run(program) as server:
+            yield target(program, server)
 
-    def _autobahn(self) -> AbstractContextManager[Target]:
-        return targets.autobahn(self._folder, self._server_core)
-
-    def _fleet(self, target: Target, processes: int) -> AbstractContextManager[Fleet]:
-        return fleet(self._folder, target.server, processes, self._load_core)
+    def _fleet(self, aim: Target, processes: int) -> AbstractContextManager[Fleet]:
+        return fleet(self._place.folder, aim.server, processes)
 
     # --- what is measured ---
 
     def _measure_idle(self) -> dict[str, Idle]:
-        options = self._options
-        start = {targets.X121: self._x121, targets.AUTOBAHN: self._autobahn}
-        results: dict[str, list[Idle]] = {name: [] for name in start}
-        for name in in_turns(list(start), options.rounds):
-            print(f"{options.connections:,} connections to {name} ...", flush=True)
-            with start[name]() as target, self._fleet(target, options.processes) as clients:
-                # A bare Autobahn has no heartbeat by default, and nothing to do.
-                idle_secs = options.idle_secs if name == targets.X121 else 0.0
-                result = idle.measure(
-                    target, clients, options.connections, options.broadcasts, idle_secs
-                )
-            results[name].append(result)
-        return {name: median(found) for name, found in results.items()}
+        programs = {one.title: partial(self._idle_round, one) for one in (X121, AUTOBAHN)}
+        return medians_in_turns(programs, self._options.rounds)
 
-    def _measure_echo(self) -> dict[str, echo.Round]:
+    def _idle_round(self, program: Program) -> Idle:
+        options = self._options
+        print(f"{options.connections:,} connections to {program.title} ...", flush=True)
+        # A bare Autobahn has no heartbeat by default, and nothing to do.
+        idle_secs = options.idle_secs if program is X121 else 0.0
+        with self._target(program) as aim, self._fleet(aim, options.processes) as clients:
+            return idle.measure(aim, clients, options.connections, options.broadcasts, idle_secs)
+
+    def _measure_echo(self) -> dict[str, Round]:
         options = self._options
         with contextlib.ExitStack() as stack:
-            x121 = stack.enter_context(self._x121())
-            autobahn = stack.enter_context(self._autobahn())
-            candidates = [
-                ("x121 /ws/echo", x121, "/ws/echo", echo.ECHO),
-                ("bare Autobahn", autobahn, "/echo", echo.ECHO),
-                ("x121 /ws, ping", x121, "/ws", echo.PING),
-            ]
-            clients = {}
-            for name, target, path, text in candidates:
-                clients[name] = stack.enter_context(self._fleet(target, 1))
-                clients[name].open(path, echo.CONNECTIONS, talks=path == "/ws")
-                echo.run_round(target.server, clients[name], text, 1)  # warm-up
-            results: dict[str, list[echo.Round]] = {name: [] for name in clients}
+            x121 = stack.enter_context(self._target(X121))
+            autobahn = stack.enter_context(self._target(AUTOBAHN))
+            candidates = {}
+            for name, aim, path, text in (
+                ("x121 /ws/echo", x121, x121.echo_path, _ECHO),
+                ("bare Autobahn", autobahn, autobahn.echo_path, _ECHO),
+                ("x121 /ws, ping", x121, "/ws", _PING),
+            ):
+                clients = stack.enter_context(self._fleet(aim, 1))
+                clients.open(path, echo.CONNECTIONS, talks=path == "/ws")
+                echo.run_round(aim.server, clients, text, 1)  # warm-up
+                candidates[name] = partial(
+                    echo.run_round, aim.server, clients, text, options.seconds
+                )
             print(f"{options.rounds} rounds of {options.seconds:g} s each ...", flush=True)
-            for name, target, _, text in in_turns(candidates, options.rounds):
-                result = echo.run_round(target.server, clients[name], text, options.seconds)
-                results[name].append(result)
-        return {name: median(found) for name, found in results.items()}
+            return medians_in_turns(candidates, options.rounds)
 
     def _measure_slow_reader(self) -> tuple[dict[str, Fast], Slow]:
         rounds = self._options.rounds
         with_slow, without = [], []
         ends = []
-        with self._x121() as target, self._fleet(target, self._options.processes) as clients:
-            clients.open(target.path, self._options.fast_connections, talks=target.talks)
-            slow_reader.measure_without(target, clients, 1)  # warm-up
+        with self._target(X121) as aim, self._fleet(aim, self._options.processes) as clients:
+            clients.open(aim.path, self._options.fast_connections, talks=aim.talks)
+            slow_reader.measure_without(aim, clients, 1)  # warm-up
             print(f"{rounds} rounds with a slow reader, and without ...", flush=True)
             for _ in range(rounds):
-                with self._fleet(target, 1) as slow:
-                    fast, end, seconds = slow_reader.measure_with(target, clients, slow)
+                with self._fleet(aim, 1) as slow:
+                    fast, end, seconds = slow_reader.measure_with(aim, clients, slow)
                 with_slow.append(fast)
                 ends.append(end)
-                without.append(slow_reader.measure_without(target, clients, seconds))
+                without.append(slow_reader.measure_without(aim, clients, seconds))
         fast_ones = {"with one slow reader": median(with_slow), "without": median(without)}
         return fast_ones, median(ends)
 

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-__all__ = ["in_turns", "median"]
+__all__ = ["Round", "in_turns", "median", "medians_in_turns"]
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round of load gave: of requests, or of messages.
+
+    ``cpu_secs`` are the server's for each of them, ``resident_bytes`` its memory at the end, and
+    ``load_share`` is how much of its core the load used: near 1 it was the limit.
+    """
+
+    per_sec: float
+    cpu_secs: float
+    p50_secs: float
+    p99_secs: float
+    resident_bytes: float
+    load_share: float
 
 
 def in_turns(candidates: Sequence[T], rounds: int) -> Iterator[T]:
@@ -21,6 +38,14 @@ def in_turns(candidates: Sequence[T], rounds: int) -> Iterator[T]:
         shift = number % len(candidates)
         yield from candidates[shift:]
         yield from candidates[:shift]
+
+
+def medians_in_turns(candidates: Mapping[K, Callable[[], T]], rounds: int) -> dict[K, T]:
+    """Call every one of ``candidates`` once a round, and return the medians of what they gave."""
+    results: dict[K, list[T]] = {name: [] for name in candidates}
+    for name in in_turns(list(candidates), rounds):
+        results[name].append(candidates[name]())
+    return {name: median(found) for name, found in results.items()}
 
 
 def median(rounds: Sequence[T]) -> T:

@@ -33,16 +33,14 @@ class Column:
         return f"{self.value(ours) / divisor:.2f}x" if divisor else "-"
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return ``rows`` in columns: the first to the left, the others to the right."""
+def table(rows: Sequence[Sequence[str]], texts: Sequence[int] = (0,)) -> str:
+    """Return ``rows`` in columns: ``texts`` are those of words, all others of numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        )
+            cell.ljust(width) if number in texts else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     )
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.ws.contract import STAMP, STAMP_DIGITS
-from bench.ws.frames import Opcode, handshake, make_frame, split
+from bench.ws.frames import Opcode, frame_size, handshake, make_frame, split
 
 _STAMP_END = len(STAMP) + STAMP_DIGITS
 
@@ -34,13 +34,14 @@ _STDIN = 0
 
 
 class _Client:
-    __slots__ = ("code", "is_open", "received", "rest", "socket")
+    __slots__ = ("asked_ns", "code", "is_open", "received", "rest", "socket")
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self.rest = b""
         self.is_open = False
         self.received = 0
+        self.asked_ns = 0
         self.code = _NO_CLOSE_FRAME
 
     def send(self, opcode: Opcode, payload: bytes) -> None:
@@ -50,6 +51,9 @@ class _Client:
 class _Load:
     """Every client of this process; each public method is a command."""
 
+    _on_whole: Callable[[_Client], None]
+    _on_message: Callable[[_Client, bytes], None]
+
     def __init__(self, port: int, number: int) -> None:
         self._server = ("127.0.0.1", port)
         self._number = number
@@ -58,10 +62,12 @@ class _Load:
         self._poll.register(_STDIN, select.EPOLLIN)
         self._is_asked = False
         self._opened = 0
-        self._on_message: Callable[[_Client, bytes], None] = self._take
+        self._chunk = bytearray(_CHUNK_BYTES)
         self._echoes = 0
         self._echo_frame = b""
+        self._event_size = 0
         self._may_lose = False
+        self._expect_anything()
         self._forget()
 
     def _forget(self) -> None:
@@ -131,17 +137,46 @@ class _Load:
 
     def echo(self, text: str, seconds: float) -> dict[str, Any]:
         """Send ``text`` on every connection, and again with every answer, for some time."""
-        frame = make_frame(Opcode.TEXT, text.encode())
+        payload = text.encode()
+        self._echoes, self._echo_frame = 0, make_frame(Opcode.TEXT, payload)
+        self._latencies_ns = []
+        self._expect(len(payload), self._answer)
         begun_at = time.monotonic()
-        self._echoes, self._echo_frame, self._on_message = 0, frame, self._answer
         for client in self._clients.values():
-            client.socket.sendall(frame)
+            client.asked_ns = time.monotonic_ns()
+            client.socket.sendall(self._echo_frame)
         self._for(seconds)
         elapsed, echoes = time.monotonic() - begun_at, self._echoes
-        self._on_message = self._count
+        self._expect(len(payload), self._count)
         self._until(lambda: self._echoes >= echoes + len(self._clients))
-        self._on_message = self._take
-        return {"echoes": echoes, "seconds": elapsed, "all_echoes": self._echoes}
+        self._expect_anything()
+        return {
+            "echoes": echoes,
+            "seconds": elapsed,
+            "all_echoes": self._echoes,
+            "latencies_ns": self._latencies_ns,
+        }
+
+    def flood(self, text: str, event_size: int, seconds: float) -> dict[str, Any]:
+        """Have one connection send ``text``, and again when everybody has its event."""
+        first = next(iter(self._clients.values()))
+        frame = make_frame(Opcode.TEXT, text.encode())
+        latencies_ns = []
+        self._event_size = event_size
+        self._expect(event_size, self._take_whole_event)
+        self._on_message = self._take_event
+        begun_at = time.monotonic()
+        while time.monotonic() < begun_at + seconds:
+            self._events = 0
+            asked_ns = time.monotonic_ns()
+            first.socket.sendall(frame)
+            while self._events < len(self._clients):
+                self._turn()
+            latencies_ns.append(time.monotonic_ns() - asked_ns)
+        elapsed = time.monotonic() - begun_at
+        self._expect_anything()
+        self._forget()
+        return {"seconds": elapsed, "latencies_ns": latencies_ns}
 
     def stall(self) -> dict[str, Any]:
         """Read nothing any more, and be closed for it."""
@@ -222,13 +257,18 @@ class _Load:
 
     def _read(self, client: _Client) -> None:
         try:
-            data = client.socket.recv(_CHUNK_BYTES)
+            size = client.socket.recv_into(self._chunk)
         except OSError:
-            data = b""
-        if not data:
+            size = 0
+        client.received += size
+        if size == self._whole and not client.rest:
+            self._on_whole(client)
+        elif size:
+            self._take_in(client, bytes(memoryview(self._chunk)[:size]))
+        else:
             self._lose(client)
-            return
-        client.received += len(data)
+
+    def _take_in(self, client: _Client, data: bytes) -> None:
         data = client.rest + data
         if not client.is_open:
             data = self._finish_handshake(client, data)
@@ -282,12 +322,34 @@ class _Load:
         self._events += 1
         self._event_bytes += len(payload)
 
-    def _answer(self, client: _Client, _: bytes) -> None:
+    def _answer(self, client: _Client, _: bytes = b"") -> None:
+        now = time.monotonic_ns()
+        self._latencies_ns.append(now - client.asked_ns)
+        client.asked_ns = now
         self._echoes += 1
         client.socket.sendall(self._echo_frame)
 
-    def _count(self, _client: _Client, _payload: bytes) -> None:
+    def _count(self, _client: _Client, _payload: bytes = b"") -> None:
         self._echoes += 1
+
+    def _take_event(self, _: _Client, payload: bytes) -> None:
+        self._events += len(payload) == self._event_size  # anything else is for who asked
+
+    def _take_whole_event(self, _: _Client) -> None:
+        self._events += 1
+
+    # --- what is expected, which is read without being taken apart ---
+
+    def _expect(self, size: int, what: Callable[[_Client], None]) -> None:
+        """Call ``what`` for messages; what is as long as one of ``size`` bytes is taken for it."""
+        self._whole = frame_size(size)
+        self._on_whole = what
+        self._on_message = lambda client, _: what(client)
+
+    def _expect_anything(self) -> None:
+        self._whole = -1
+        self._on_whole = self._count
+        self._on_message = self._take
 
 
 def main(port: str, number: str) -> None:

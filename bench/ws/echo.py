@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-import json
+import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from bench.servers import Server
+from bench.processes import Server
+from bench.rounds import Round
 from bench.table import Column, comparison
-from bench.ws.fleet import Fleet
+from bench.ws.fleet import Answers, Fleet
 
-__all__ = ["CONNECTIONS", "ECHO", "PING", "Round", "echo_table", "run_round"]
+__all__ = ["CONNECTIONS", "echo_table", "run_round", "summary"]
 
 CONNECTIONS = 32
-ECHO = "x" * 128
-PING = json.dumps({"type": "ping", "id": 1})
 
 _COLUMNS = (
-    Column("messages/s", "messages_per_sec"),
-    Column("CPU us/message", "cpu_secs_per_message", 1e6, 1),
+    Column("messages/s", "per_sec"),
+    Column("CPU us/message", "cpu_secs", 1e6, 1),
 )
-
-
-@dataclass(frozen=True)
-class Round:
-    """What one round gave."""
-
-    messages_per_sec: float
-    cpu_secs_per_message: float
 
 
 def run_round(server: Server, clients: Fleet, text: str, seconds: float) -> Round:
     """Return what ``seconds`` of ``text`` gave."""
-    cpu_secs = server.cpu_secs
-    rate, messages = clients.echo(text, seconds)
-    cpu_secs = server.cpu_secs - cpu_secs
-    return Round(rate, cpu_secs / messages)
+    cpu_secs, load_secs = server.cpu_secs, clients.cpu_secs
+    answers = clients.echo(text, seconds)
+    cpu_secs, load_secs = server.cpu_secs - cpu_secs, clients.cpu_secs - load_secs
+    return summary(server, answers, cpu_secs, load_secs)
+
+
+def summary(server: Server, answers: Answers, cpu_secs: float, load_secs: float) -> Round:
+    """Return ``answers``, and what they cost the server and the clients, as a round."""
+    hundredths = statistics.quantiles(answers.latencies_secs, n=100, method="inclusive")
+    return Round(
+        answers.per_sec,
+        cpu_secs / answers.count,
+        hundredths[49],
+        hundredths[98],
+        server.resident_bytes,
+        load_secs * answers.per_sec / answers.count,
+    )
 
 
 def echo_table(medians: Mapping[str, Round]) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.servers import Server, end, environment, pinned
+from bench.processes import Server, cpu_secs_of, end, environment
 
-__all__ = ["Fleet", "Taken", "fleet", "raise_open_files"]
+__all__ = ["Answers", "Fleet", "Taken", "fleet", "raise_open_files"]
 
 _AT_ONCE = 128
 
@@ -37,6 +37,15 @@ class Taken:
     lost: list[tuple[int, int]]
 
 
+@dataclass(frozen=True)
+class Answers:
+    """How often clients got what they had asked for, in all and a second, and how late."""
+
+    count: int
+    per_sec: float
+    latencies_secs: list[float]
+
+
 class Fleet:
     """Clients of one server, spread over ``processes``."""
 
@@ -49,6 +58,11 @@ class Fleet:
     def size(self) -> int:
         """How many connections it has opened."""
         return sum(self._sizes)
+
+    @property
+    def cpu_secs(self) -> float:
+        """The CPU time that the clients have used so far."""
+        return sum(cpu_secs_of(process.pid) for process in self._processes)
 
     def open(self, path: str, count: int, *, talks: bool) -> float:
         """Open connections, and return how many seconds that took.
@@ -89,14 +103,24 @@ class Fleet:
             [(code, received) for one in answers for code, received in one["lost"]],
         )
 
-    def echo(self, text: str, seconds: float) -> tuple[float, int]:
-        """Have every client send ``text`` and wait for the answer, again and again.
-
-        Return the answers per second, and how many there were.
-        """
+    def echo(self, text: str, seconds: float) -> Answers:
+        """Have every client send ``text`` and wait for the answer, again and again."""
         answers = self._all("echo", text=text, seconds=seconds)
-        rate = sum(one["echoes"] / one["seconds"] for one in answers)
-        return rate, sum(one["all_echoes"] for one in answers)
+        return Answers(
+            sum(one["all_echoes"] for one in answers),
+            sum(one["echoes"] / one["seconds"] for one in answers),
+            [ns / 1e9 for one in answers for ns in one["latencies_ns"]],
+        )
+
+    def flood(self, text: str, event_size: int, seconds: float) -> Answers:
+        """Have one client send ``text``, again and again, and everybody wait for its event.
+
+        It takes a fleet of one process.
+        """
+        (answer,) = self._all("flood", text=text, event_size=event_size, seconds=seconds)
+        latencies_secs = [ns / 1e9 for ns in answer["latencies_ns"]]
+        events = len(latencies_secs) * self.size
+        return Answers(events, events / answer["seconds"], latencies_secs)
 
     def stall(self) -> None:
         """Read nothing any more, and be closed for it: before, that ends everything."""
@@ -146,15 +170,15 @@ def _shares(count: int, parts: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def fleet(folder: Path, server: Server, processes: int, core: int | None) -> Iterator[Fleet]:
-    """Start clients of ``server``, without a connection yet."""
+def fleet(folder: Path, server: Server, processes: int) -> Iterator[Fleet]:
+    """Start clients of ``server``, without a connection yet, on the cores of this process."""
     with contextlib.ExitStack() as stack:
         output = folder / "clients"
         started = []
         for number in range(processes):
             command = [sys.executable, "-m", "bench.ws.client", str(server.port), str(number)]
             process = subprocess.Popen(
-                pinned(command, core),
+                command,
                 cwd=folder,
                 env=environment(),
                 stdin=subprocess.PIPE,

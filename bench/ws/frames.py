@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import enum
 
-__all__ = ["Opcode", "handshake", "make_frame", "split"]
+__all__ = ["Opcode", "frame_size", "handshake", "make_frame", "split"]
 
 _MASK = b"\x5a\xa5\x3c\xc3"
 
@@ -44,6 +44,11 @@ def make_frame(opcode: Opcode, payload: bytes) -> bytes:
     mask = (_MASK * (size // 4 + 1))[:size]
     masked = int.from_bytes(payload) ^ int.from_bytes(mask)
     return head + _MASK + masked.to_bytes(size)
+
+
+def frame_size(size: int) -> int:
+    """Return how long a whole message of ``size`` bytes is, from a server: without a mask."""
+    return size + (2 if size < 126 else 4 if size < 1 << 16 else 10)
 
 
 def split(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:

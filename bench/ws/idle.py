@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.servers import Server
+from bench.processes import Server
 from bench.table import Column, comparison
 from bench.ws.fleet import Fleet, Taken
 from bench.ws.targets import Target

@@ -1,23 +1,16 @@
-"""The servers under load, and how each is spoken to."""
+"""How the servers under load are spoken to."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from bench import servers
-from bench.servers import Server
+from bench.processes import Server
+from bench.programs import STOCK, X121, Program
 from bench.ws.contract import BROADCAST, EVENT, PATH, STAMP, STAMP_DIGITS
-from x121.config import DbConfig
 
-__all__ = ["AUTOBAHN", "X121", "Target", "autobahn", "x121"]
-
-AUTOBAHN = "bare Autobahn"
-X121 = "x121"
+__all__ = ["Target", "target"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +18,12 @@ class Target:
     """A server: at ``path`` it sends an event to everybody when it gets ``ask(data)``.
 
     ``around`` are the bytes of an event around its data.  ``talks`` tells whether it begins with
-    a message of its own, and replies to who asks.
+    a message of its own there, and replies to who asks.  At ``echo_path`` it sends everything back.
     """
 
-    name: str
     server: Server
     path: str
+    echo_path: str
     talks: bool
     ask: Callable[[str], str]
     around: int
@@ -44,24 +37,13 @@ class Target:
         return self.ask(data)
 
 
-@contextlib.contextmanager
-def x121(
-    folder: Path, db: DbConfig, core: int | None, settings: Mapping[str, str] | None = None
-) -> Iterator[Target]:
-    """Run x121 with a handler that broadcasts."""
-    settings = {"DIAGNOSTICS": "true", **(settings or {})}
-    program = [sys.executable, "-m", "bench.ws.start"]
-    around = len(json.dumps({"type": EVENT, "data": ""}, separators=(",", ":")))
-    with servers.x121(folder, db, core, program=program, settings=settings) as server:
-        yield Target(X121, server, PATH, talks=True, ask=_message, around=around)
+def target(program: Program, server: Server) -> Target:
+    """Return ``server``, which runs ``program``, as a target."""
+    if program in (X121, STOCK):
+        around = len(json.dumps({"type": EVENT, "data": ""}, separators=(",", ":")))
+        return Target(server, PATH, "/ws/echo", talks=True, ask=_message, around=around)
+    return Target(server, "/room", "/echo", talks=False, ask=str, around=0)
 
 
 def _message(data: str) -> str:
     return json.dumps({"type": BROADCAST, "id": 1, "data": data})
-
-
-@contextlib.contextmanager
-def autobahn(folder: Path, core: int | None) -> Iterator[Target]:
-    """Run a bare Autobahn."""
-    with servers.bare_autobahn(folder, core) as server:
-        yield Target(AUTOBAHN, server, "/", talks=False, ask=str, around=0)

@@ -1,6 +1,6 @@
 """The peer: Autobahn's own WebSocket server with its own settings, and nothing around it.
 
-``python -m bench.ws.bare_autobahn PORT``.  At ``/echo`` a message is sent back; anywhere else it
+``python -m bench.peers.ws_autobahn PORT``.  At ``/echo`` a message is sent back; anywhere else it
 is sent to everybody.
 """
 

@@ -1,7 +1,6 @@
-"""The peer: one Klein route on Twisted's own site, and nothing around it.
+"""What x121 is built on: one Klein route on Twisted's own site, and nothing around it.
 
-``python -m bench.bare_klein PORT [ACCESS_LOG]``.  Without a file for its access log the site
-writes none, and doesn't format any either.
+``python -m bench.peers.klein_site PORT``.  It runs beside x121, with the same libraries.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ app = Klein()
 
 @app.route("/health")
 def health(request: IRequest) -> bytes:
-    """Return what x121 does."""
+    """Say that the server is there."""
     request.setHeader(b"Content-Type", b"application/json")
     return b'{"status":"ok"}'
 
@@ -31,12 +30,10 @@ class SilentSite(Site):
         """Do nothing."""
 
 
-def main(port: str, access_log: str | None = None) -> None:
+def main(port: str) -> None:
     """Serve until a signal comes."""
     reactor: Any = installed_reactor
-    resource = app.resource()
-    site = Site(resource, logPath=access_log) if access_log else SilentSite(resource)
-    reactor.listenTCP(int(port), site, interface="127.0.0.1", backlog=1024)
+    reactor.listenTCP(int(port), SilentSite(app.resource()), interface="127.0.0.1", backlog=2048)
     reactor.run()
 
 

@@ -1,0 +1,108 @@
+"""What is measured beside ``/health`` and ``/ws/echo``: features as anybody would write them."""
+
+from __future__ import annotations
+
+import orjson
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IRequest
+
+from bench.ws.contract import BROADCAST, EVENT, PATH
+from x121.api.responses import json_response
+from x121.api.router import Router
+from x121.api.routes import routes
+from x121.app_state import AppState
+from x121.http.request import Request
+from x121.ws.messages import Handlers, Message
+from x121.ws.router import WsRouter
+
+__all__ = ["routes_with_bench"]
+
+
+class Items:
+    """``/items``: a number in the path."""
+
+    router = Router()
+
+    @router.route("/<int:item_id>")
+    async def show(self, request: IRequest, item_id: int) -> bytes:
+        """Answer with the number in the path."""
+        return json_response(request, {"id": item_id})
+
+
+class Echo:
+    """``/echo``: JSON in and out."""
+
+    router = Router()
+
+    @router.route("/", methods=["POST"])
+    def echo(self, request: Request) -> bytes:
+        """Answer with what was sent."""
+        return json_response(request, orjson.loads(request.content.read()))
+
+
+class Rows:
+    """``/rows``: the database."""
+
+    router = Router()
+
+    def __init__(self, state: AppState) -> None:
+        self._pool = state.pool
+
+    @router.route("/<int:row_id>")
+    async def show(self, request: IRequest, row_id: int) -> bytes:
+        """Answer with a row of the database."""
+        (title,) = await self._pool.fetch_one(
+            "SELECT title FROM bench_rows WHERE id = %s", (row_id,)
+        )
+        return json_response(request, {"id": row_id, "title": title})
+
+
+class Panic:
+    """``/panic``: a fault."""
+
+    router = Router()
+
+    @router.route("/")
+    async def panic(self, _: IRequest) -> bytes:
+        """Fail as nobody expects."""
+        raise RuntimeError("nobody expects this")
+
+
+class Slow:
+    """``/slow``: no answer."""
+
+    router = Router()
+
+    @router.route("/")
+    async def slow(self, _: IRequest) -> bytes:
+        """Take too long."""
+        never: Deferred[bytes] = Deferred()
+        return await never
+
+
+class Broadcasts:
+    """A message that goes to everybody, and is answered with how many connections took it."""
+
+    messages = Handlers()
+
+    def __init__(self, state: AppState) -> None:
+        self._manager = state.ws_manager
+
+    @messages.on(BROADCAST)
+    async def broadcast(self, message: Message) -> int:
+        """Send the data to everybody."""
+        return self._manager.broadcast(EVENT, message.data)
+
+
+def routes_with_bench(state: AppState) -> Router:
+    """Return every route of the server, and these."""
+    websockets = WsRouter(state.config, state.ws_manager).nest(Broadcasts(state).messages)
+    return (
+        routes(state)
+        .nest("/items", Items().router)
+        .nest("/echo", Echo().router)
+        .nest("/rows", Rows(state).router)
+        .nest("/panic", Panic().router)
+        .nest("/slow", Slow().router)
+        .nest(PATH, websockets.routes)
+    )

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from klein import Klein
+
 from tests.memory import App, AppTestCase, Connection, Response
 from x121.ws.messages import Handlers
 from x121.ws.router import WsRouter
@@ -166,6 +168,13 @@ class WebSocket:
 
 class WebSocketTestCase(AppTestCase):
     """A test with a server in memory, and clients."""
+
+    way = "fast"
+    """What ``X121_WEBSOCKET`` is for the servers."""
+
+    def app(self, feature: Klein | Callable[[App], Klein] | None = None, **environ: str) -> App:
+        """Return a server; see :class:`App`."""
+        return super().app(feature, **{"X121_WEBSOCKET": self.way, **environ})
 
     def serve(self, feature: Callable[[App], Handlers], **environ: str) -> App:
         """Return a server that answers the messages of ``feature`` at ``/test``."""

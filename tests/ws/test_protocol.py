@@ -100,27 +100,6 @@ class FramesTests(ProtocolTestCase):
         client.send(PONG, b"unasked")
         self.assertEqual(client.frames(), [Frame(PONG, b"x" * 125)])
 
-    @settings(max_examples=200, deadline=None)
-    @given(
-        st.lists(
-            st.tuples(st.sampled_from([TEXT, BINARY, PING]), st.text(max_size=40)), max_size=12
-        ),
-        st.lists(st.integers(1, 50), min_size=1),
-    )
-    def test_any_cut(self, sent: list[tuple[int, str]], cuts: list[int]) -> None:
-        """However the bytes are cut by the network, the same frames come back in order."""
-        client = self.echo()
-        data = b"".join(client_frame(opcode, text.encode()) for opcode, text in sent)
-        position = 0
-        while position < len(data):
-            for cut in cuts:
-                client.connection.send(data[position : position + cut])
-                position += cut
-        expected = [
-            Frame(PONG if opcode == PING else opcode, text.encode()) for opcode, text in sent
-        ]
-        self.assertEqual(client.frames(), expected)
-
 
 class FaultsTests(ProtocolTestCase):
     def assert_ends(self, data: bytes, code: int, **environ: str) -> WebSocket:
@@ -237,6 +216,29 @@ class FaultsTests(ProtocolTestCase):
         client.send(CONTINUATION, b"y")
         echoed, close = client.frames()
         self.assertEqual((echoed.opcode, close.code), (PONG, 1002))
+
+
+class AnyBytesTests(ProtocolTestCase):
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from([TEXT, BINARY, PING]), st.text(max_size=40)), max_size=12
+        ),
+        st.lists(st.integers(1, 50), min_size=1),
+    )
+    def test_any_cut(self, sent: list[tuple[int, str]], cuts: list[int]) -> None:
+        """However the bytes are cut by the network, the same frames come back in order."""
+        client = self.echo()
+        data = b"".join(client_frame(opcode, text.encode()) for opcode, text in sent)
+        position = 0
+        while position < len(data):
+            for cut in cuts:
+                client.connection.send(data[position : position + cut])
+                position += cut
+        expected = [
+            Frame(PONG if opcode == PING else opcode, text.encode()) for opcode, text in sent
+        ]
+        self.assertEqual(client.frames(), expected)
 
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.binary(max_size=200), max_size=5))
@@ -766,3 +768,26 @@ class OptionsTests(WebSocketTestCase):
         offer = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
         client = self.connect(self.app(), headers=dict(offer))
         self.assertNotIn("sec-websocket-extensions", client.response.headers)
+
+
+# --- all of it once more, without the fast lane -------------------------------------------
+
+
+class StockFramesTests(FramesTests):
+    way = "stock"
+
+
+class StockFaultsTests(FaultsTests):
+    way = "stock"
+
+
+class StockClosingTests(ClosingTests):
+    way = "stock"
+
+
+class StockBoundsTests(BoundsTests):
+    way = "stock"
+
+
+class StockEndpointTests(EndpointTests):
+    way = "stock"

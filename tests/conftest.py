@@ -8,9 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import Postgres
 from x121.config import DbConfig
+
+# The same tests are run by several classes, which Hypothesis takes for a mistake: tests/contract.
+settings.register_profile(
+    "x121", settings.default, suppress_health_check=[HealthCheck.differing_executors]
+)
+settings.load_profile("x121")
 
 
 @contextmanager

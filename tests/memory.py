@@ -26,6 +26,7 @@ from x121.api.router import Router
 from x121.api.routes import routes
 from x121.app_state import AppState, Lifecycle, Stage
 from x121.db.pool import Pool
+from x121.http.channel import Channel
 from x121.server import make_resource, make_site, make_ws_manager
 
 __all__ = ["ORIGIN", "App", "AppTestCase", "Connection", "Response", "make_state"]
@@ -63,11 +64,16 @@ class Response:
 class App:
     """The server's site, with ``routes`` besides its own, and what it logged.
 
-    ``environ`` are variables of the configuration, as in the environment.
+    ``make_channel`` makes what speaks HTTP on a connection; ``environ`` are variables of the
+    configuration, as in the environment.
     """
 
     def __init__(
-        self, feature: Klein | Callable[[App], Klein] | None = None, **environ: str
+        self,
+        feature: Klein | Callable[[App], Klein] | None = None,
+        *,
+        make_channel: Callable[[], Channel] = Channel,
+        **environ: str,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000_000)
@@ -80,7 +86,9 @@ class App:
             return router if feature is None else router.nest("/test", feature)
 
         resource = make_resource(self.state, make_routes, clock=self.clock)
-        self.site = make_site(resource, self.state.config, clock=self.clock)
+        self.site = make_site(
+            resource, self.state.config, clock=self.clock, make_channel=make_channel
+        )
         self.log: list[dict[str, Any]] = []
         self._observer = _Observer(self.log)
         globalLogPublisher.addObserver(self._observer)
@@ -119,11 +127,16 @@ class _Observer:
 
 
 class AppTestCase(SynchronousTestCase):
-    """A test with servers in memory, which are forgotten when it ends."""
+    """A test with servers in memory, which are forgotten when it ends.
+
+    ``make_channel`` is what their connections are made with; see ``tests/contract``.
+    """
+
+    make_channel: type[Channel] = Channel
 
     def app(self, feature: Klein | Callable[[App], Klein] | None = None, **environ: str) -> App:
         """Return a server; see :class:`App`."""
-        app = App(feature, **environ)
+        app = App(feature, make_channel=self.make_channel, **environ)
         self.addCleanup(app.close)
         return app
 

@@ -204,7 +204,7 @@ class RefusalTests(AppTestCase):
     @given(st.binary(max_size=300), st.integers(1, 50))
     def test_any_bytes(self, data: bytes, size: int) -> None:
         """Whatever comes, in pieces of any size: the answers are whole, and nothing breaks."""
-        app = App()
+        app = App(make_channel=self.make_channel)
         try:
             connection = app.connect()
             for start in range(0, len(data), size):
@@ -224,7 +224,7 @@ class RefusalTests(AppTestCase):
     @given(st.binary(max_size=40).filter(lambda value: b"\n" not in value))
     def test_nothing_is_echoed_into_headers(self, value: bytes) -> None:
         """No header value, whatever its bytes, can add a header to the answer."""
-        app = App(TRUSTED_PROXIES="10.0.0.0/8")
+        app = App(make_channel=self.make_channel, TRUSTED_PROXIES="10.0.0.0/8")
         try:
             connection = app.connect("10.0.0.1")
             fields = (b"Origin", b"X-Request-Id", b"Access-Control-Request-Method", b"Cookie")
@@ -365,8 +365,7 @@ class FlowTests(AppTestCase):
     def test_any_schedule(self, kinds: list[str], steps: list[tuple[int, str]]) -> None:
         """Requests are answered in their order, however they come and are taken."""
         patient = dict.fromkeys(("HEADER_TIMEOUT_SECS", "REQUEST_TIMEOUT_SECS"), "86400")
-        app = App(lambda app: Keeper(app, []).router, **patient)
-        self.addCleanup(app.close)
+        app = self.app(lambda app: Keeper(app, []).router, **patient)
         connection = app.connect()
         data = b"".join(_numbered(kind, number) for number, kind in enumerate(kinds))
         for size, then in steps:

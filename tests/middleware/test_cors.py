@@ -89,7 +89,7 @@ class SimpleRequestTests(AppTestCase):
     @given(st.text(st.characters(min_codepoint=1, max_codepoint=255), max_size=60))
     def test_any_origin(self, origin: str) -> None:
         """Whatever the Origin, it is echoed only if it is the allowed one, letter for letter."""
-        app = App()
+        app = App(make_channel=self.make_channel)
         try:
             connection = app.connect()
             connection.send(b"GET /health HTTP/1.1\r\nHost: a\r\nOrigin: ")

@@ -128,7 +128,7 @@ class RequestIdTests(AppTestCase):
     @given(st.binary(min_size=1, max_size=200))
     def test_any_bytes(self, given_id: bytes) -> None:
         """Whatever a trusted proxy sends, the answer's id is acceptable and the answer whole."""
-        app = App(TRUSTED_PROXIES="10.0.0.0/8")
+        app = App(make_channel=self.make_channel, TRUSTED_PROXIES="10.0.0.0/8")
         try:
             connection = app.connect("10.0.0.1")
             connection.send(b"GET /health HTTP/1.1\r\nHost: a\r\nX-Request-Id: ")

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +23,9 @@ from tests.conformance.suite import Failed, choose, fuzz, read_suite
 from tests.conformance.target import check_handshake, running_x121
 
 __all__ = ["main"]
+
+_WAYS = ("fast", "stock")
+"""The values of ``X121_WEBSOCKET``: with the fast lane and without."""
 
 
 def main() -> None:
@@ -54,6 +57,9 @@ def _options() -> argparse.Namespace:
         "--require", action="store_true", help="fail where the suite can't be installed"
     )
     parser.add_argument("--url", metavar="ws://...", help="test a server that runs already")
+    parser.add_argument(
+        "--way", choices=_WAYS, help="only with this X121_WEBSOCKET; else with each"
+    )
     parser.add_argument(
         "--cases", nargs="+", default=["*"], metavar="CASE", help="such as 7.* or 9.1.6; else all"
     )
@@ -89,31 +95,38 @@ def _run(options: argparse.Namespace, report: Path, deadline: Deadline) -> bool:
     cases = choose(suite, options.cases)
     wrong: list[str] = []
     begun = time.monotonic()
-    with _target(options.url, report / "server.log", wrong) as url:
-        check_handshake(url)
-        say(f"==> Running {len(cases)} of {len(suite.cases)} cases against {url}")
-        fuzz(python, url, suite, cases, report, deadline)
-    results = read_results(report, cases)
-    say(f"\n{result_table(results, suite)}\n")
-    failed = [result for result in results if result.is_wrong]
-    for text in [*map(describe, failed), *wrong]:
-        say(f"  {text}")
-    is_well = not failed and not wrong
-    say(f"conformance: {'passed' if is_well else 'FAILED'} after {time.monotonic() - begun:.0f} s")
+    with _targets(options, report, wrong) as urls:
+        for url in urls.values():
+            check_handshake(url)
+        say(f"==> Running {len(cases)} of {len(suite.cases)} cases against {', '.join(urls)}")
+        fuzz(python, urls, suite, cases, report, deadline)
+    for name in urls:
+        results = read_results(report, name, cases)
+        say(f"\n{name}\n{result_table(results, suite)}")
+        wrong += [f"{name}: {describe(result)}" for result in results if result.is_wrong]
+    say("\n".join(["", *(f"  {text}" for text in wrong)]))
+    say(f"conformance: {'FAILED' if wrong else 'passed'} after {time.monotonic() - begun:.0f} s")
     if options.report:
         say(f"The report is {report / 'index.html'}")
-    return is_well
+    return not wrong
 
 
 @contextmanager
-def _target(url: str | None, log: Path, wrong: list[str]) -> Iterator[str]:
-    """Give the URL to test; what is wrong with a server of ours is then in ``wrong``."""
-    if url is not None:
-        yield url
+def _targets(
+    options: argparse.Namespace, report: Path, wrong: list[str]
+) -> Iterator[dict[str, str]]:
+    """Give the URLs to test by name; what is wrong with servers of ours is then in ``wrong``."""
+    if options.url is not None:
+        yield {options.url: options.url}
         return
-    with running_x121(log) as target:
-        yield target.url
-        wrong += target.stop()
+    with ExitStack() as stack:
+        targets = {
+            f"x121 {way}": stack.enter_context(running_x121(way, report / f"server-{way}.log"))
+            for way in ([options.way] if options.way else _WAYS)
+        }
+        yield {name: target.url for name, target in targets.items()}
+        for name, target in targets.items():
+            wrong += [f"{name}: {text}" for text in target.stop()]
 
 
 if __name__ == "__main__":

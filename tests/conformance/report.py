@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.suite import AGENT, Case, Suite, group_of
+from tests.conformance.suite import Case, Suite, group_of
 
 __all__ = ["COMPRESSION", "Result", "describe", "read_results", "result_table"]
 
@@ -48,9 +48,9 @@ class Result:
         return self.verdict == _FAILED or (self.verdict == _UNIMPLEMENTED and not is_optional)
 
 
-def read_results(report: Path, cases: Iterable[Case]) -> list[Result]:
-    """Return how each of ``cases`` ended; one that the report doesn't know has failed."""
-    index = json.loads((report / "index.json").read_bytes()).get(AGENT, {})
+def read_results(report: Path, name: str, cases: Iterable[Case]) -> list[Result]:
+    """Return how ``cases`` ended against the server ``name``; one that isn't told of has failed."""
+    index = json.loads((report / "index.json").read_bytes()).get(name, {})
     return [_result(report, case, index.get(case.number)) for case in cases]
 
 

@@ -12,10 +12,7 @@ from typing import Any
 
 from tests.conformance.programs import Deadline, TooLate, run, said, say
 
-__all__ = ["AGENT", "Case", "Failed", "Suite", "choose", "fuzz", "group_of", "read_suite"]
-
-AGENT = "x121"
-"""What the server is called in the report."""
+__all__ = ["Case", "Failed", "Suite", "choose", "fuzz", "group_of", "read_suite"]
 
 # Both are Python 2.
 _LIST = """
@@ -82,20 +79,21 @@ def choose(suite: Suite, patterns: Iterable[str]) -> tuple[Case, ...]:
 
 def fuzz(
     python: Path,
-    url: str,
+    urls: Mapping[str, str],
     suite: Suite,
     cases: Collection[Case],
     report: Path,
     deadline: Deadline,
 ) -> None:
-    """Run ``cases`` against the server at ``url``; the suite writes into the folder ``report``.
+    """Run ``cases`` against each of the servers, whose names in the report ``urls`` has.
 
-    Raises :class:`Failed` where it doesn't come to its end.  One that loses the server does.
+    The suite writes into the folder ``report``.  Raises :class:`Failed` where it doesn't come to
+    its end.  One that loses a server does.
     """
     spec, log = report / "spec.json", report / "client.log"
     (report / "index.json").unlink(missing_ok=True)
     log.unlink(missing_ok=True)
-    spec.write_text(json.dumps(_spec(url, cases, report)))
+    spec.write_text(json.dumps(_spec(urls, cases, report)))
     progress = _Progress(log, suite)
     client = ["-u", "-c", _FUZZ, "--mode=fuzzingclient", f"--spec={spec}"]
     try:
@@ -107,10 +105,10 @@ def fuzz(
         raise Failed(f"the fuzzing client broke down (exit code {code}):\n{said(log)}")
 
 
-def _spec(url: str, cases: Collection[Case], report: Path) -> dict[str, Any]:
+def _spec(urls: Mapping[str, str], cases: Collection[Case], report: Path) -> dict[str, Any]:
     return {
         "outdir": str(report),
-        "servers": [{"agent": AGENT, "url": url}],
+        "servers": [{"agent": name, "url": url} for name, url in urls.items()],
         "cases": [case.number for case in cases],
         "exclude-cases": [],
         "exclude-agent-cases": {},
@@ -123,20 +121,21 @@ def _plain(text: str) -> str:
 
 
 class _Progress:
-    """Says when a group of cases begins."""
+    """Says when a group of cases begins against a server."""
 
     def __init__(self, log: Path, suite: Suite) -> None:
         self.last = ""
         self._log = log
         self._suite = suite
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
 
     def tell(self) -> None:
         """Read how far it is."""
         text = self._log.read_text(errors="replace")
-        for number in re.findall(r"^Running test case ID ([\d.]+) ", text, re.MULTILINE):
-            self.last = number
+        pattern = r"^Running test case ID ([\d.]+) for agent (.+) from peer "
+        for number, name in re.findall(pattern, text, re.MULTILINE):
+            self.last = f"{number} against {name}"
             group = group_of(number)
-            if group not in self._told:
-                self._told.add(group)
-                say(f"    {group} {self._suite.groups[group]} ...")
+            if (name, group) not in self._told:
+                self._told.add((name, group))
+                say(f"    {name}: {group} {self._suite.groups[group]} ...")

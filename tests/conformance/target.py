@@ -1,4 +1,4 @@
-"""The server that is tested: x121 itself, with limits that let the suite's largest cases in."""
+"""The servers that are tested: x121 itself, with limits that let the suite's largest cases in."""
 
 from __future__ import annotations
 
@@ -52,12 +52,16 @@ class Target:
 
 
 @contextmanager
-def running_x121(log: Path) -> Iterator[Target]:
-    """Run x121 on an embedded PostgreSQL of its own; everything it logs is then in ``log``."""
+def running_x121(way: str, log: Path) -> Iterator[Target]:
+    """Run x121 with ``X121_WEBSOCKET=way``, on an embedded PostgreSQL of its own.
+
+    Everything it logs is then in ``log``.
+    """
     with tempfile.TemporaryDirectory(prefix="x121-conformance-") as name:
         folder = Path(name).resolve()
         folder.chmod(0o755)  # PostgreSQL may run as somebody else
-        server = ServerProcess(folder, {**_ENVIRON, "DB_DATA_DIR": str(folder / "postgres")})
+        own = {"DB_DATA_DIR": str(folder / "postgres"), "X121_WEBSOCKET": way}
+        server = ServerProcess(folder, {**_ENVIRON, **own})
         try:
             yield _started(server)
         finally:

@@ -103,8 +103,8 @@ class _Bench:
     # --- what runs ---
 
     @contextlib.contextmanager
-    def _target(self, program: Program) -> Iterator[Target]:
-        with self._place.run(program) as server:
+    def _target(self, program: Program, **settings: str) -> Iterator[Target]:
+        with self._place.run(program, settings) as server:
             yield target(program, server)
 
     def _fleet(self, aim: Target, processes: int) -> AbstractContextManager[Fleet]:
@@ -148,7 +148,9 @@ class _Bench:
         rounds = self._options.rounds
         with_slow, without = [], []
         ends = []
-        with self._target(X121) as aim, self._fleet(aim, self._options.processes) as clients:
+        # Who reads nothing answers no ping either: it shall be closed for what waits for it.
+        x121 = self._target(X121, WS_HEARTBEAT_INTERVAL_SECS="3600")
+        with x121 as aim, self._fleet(aim, self._options.processes) as clients:
             clients.open(aim.path, self._options.fast_connections, talks=aim.talks)
             slow_reader.measure_without(aim, clients, 1)  # warm-up
             print(f"{rounds} rounds with a slow reader, and without ...", flush=True)

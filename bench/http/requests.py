@@ -32,6 +32,7 @@ class Requests:
         """End the program if ``server`` does not do all that the others do."""
         check(program, server)
         check_timeout(program, self._place)
+        server.take_log(0)
 
     def round(self, _: Program, server: Server, case: Case, seconds: int) -> Round:
         """Return what one round gave."""

@@ -61,7 +61,7 @@ MAY_KNOW = {
     ),
     "x121.tap": (
         "x121.logs x121.log_writer x121.config x121.server x121.process x121.systemd x121.fast"
-        " x121.api.routes"
+        " x121.api.routes x121.http.channel"
     ),
     "x121.cli": "x121.logs x121.config x121.db",
     "x121.testing": "x121",

@@ -147,6 +147,12 @@ class ServerConfig:
         "LOG_FORMAT", "auto", to.one_of("auto", "json", "console"), "form of the log's lines"
     )
     diagnostics: bool = _variable("DIAGNOSTICS", "false", to.boolean, "true: mount /ws/echo")
+    fast_reactor: bool = _variable(
+        "X121_REACTOR", "fast", to.fast_or_stock, "stock: Twisted's own reactor, not uvloop's"
+    )
+    fast_http: bool = _variable(
+        "X121_HTTP", "fast", to.fast_or_stock, "stock: Twisted's parser reads every request"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations
 from x121.db.pool import make_pool
 from x121.errors import ServiceUnavailable
+from x121.http.channel import Channel
 from x121.http.site import Site
 from x121.middleware import wrap
 from x121.process import Exit
@@ -59,7 +60,13 @@ def make_resource(state: AppState, make_routes: MakeRoutes, *, clock: Any) -> IR
     return wrap(Dispatch(make_routes(state)), state.config.server, clock=clock)
 
 
-def make_site(resource: IResource, config: AppConfig, *, clock: Any) -> Site:
+def make_site(
+    resource: IResource,
+    config: AppConfig,
+    *,
+    clock: Any,
+    make_channel: Callable[[], Channel] = Channel,
+) -> Site:
     """Return the site that serves ``resource`` within the configured limits."""
     server = config.server
     return Site(
@@ -70,6 +77,7 @@ def make_site(resource: IResource, config: AppConfig, *, clock: Any) -> Site:
         body_timeout_secs=server.request_timeout_secs,
         idle_timeout_secs=server.keepalive_timeout_secs,
         trusted_proxies=server.trusted_proxies,
+        make_channel=make_channel,
     )
 
 
@@ -86,7 +94,7 @@ def make_ws_manager(config: WsConfig, *, clock: Any) -> WsManager:
 class Server(Service):
     """The server as a service: boots when it is started, drains when it is stopped.
 
-    ``leave`` is told the exit code when all is stopped.
+    ``leave`` is told the exit code when all is stopped, ``make_channel`` makes what speaks HTTP.
     """
 
     name = "x121"
@@ -99,12 +107,14 @@ class Server(Service):
         notifier: Notifier,
         leave: Exit,
         make_routes: MakeRoutes = routes,
+        make_channel: Callable[[], Channel] = Channel,
     ) -> None:
         self._config = config
         self._reactor = reactor
         self._notifier = notifier
         self._leave = leave
         self._make_routes = make_routes
+        self._make_channel = make_channel
         self._exit_code = 0
         self._running = Running(Lifecycle(), reactor.getThreadPool())
 
@@ -142,7 +152,9 @@ class Server(Service):
     async def _listen(self, state: AppState) -> None:
         server = state.config.server
         resource = make_resource(state, self._make_routes, clock=self._reactor)
-        self._running.site = site = make_site(resource, state.config, clock=self._reactor)
+        self._running.site = site = make_site(
+            resource, state.config, clock=self._reactor, make_channel=self._make_channel
+        )
         address = await self._address(server.host)
         interface = address.replace(":", r"\:")
         endpoint = serverFromString(

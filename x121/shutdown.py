@@ -95,6 +95,7 @@ class Shutdown:
                 ensureDeferred(self._stage("close WebSockets", self._close_websockets)),
             ]
         )
+        await self._stage("see off who was dropped", self._see_off)
         await self._stage("close the pool", self._close_pool)
         await self._stage("finish threads", self._finish_threads)
         await self._stage("stop the embedded PostgreSQL", self._stop_embedded)
@@ -146,6 +147,14 @@ class Shutdown:
             manager.drop_all()
             self._websockets_closed = manager.closed
             self._websockets_dropped = manager.dropped
+
+    async def _see_off(self) -> None:
+        """Let connections that were dropped end, which they do in the reactor's next turn.
+
+        Each has its line in the log, and the report is the last one.
+        """
+        if self._requests_dropped or self._websockets_dropped:
+            await deferLater(self._clock, 0)
 
     async def _close_pool(self) -> None:
         if self._running.pool is not None:

@@ -1,6 +1,7 @@
 """``twistd x121``: START HERE.
 
-1. :class:`Options` reads the command line and the configuration; a wrong one ends it here.
+1. :class:`Options` reads the command line and the configuration; a wrong one ends it here.  Then
+   it chooses the reactor, before anything is imported that needs one.
 2. :func:`makeService` makes the log and the server, and ties both to twistd.
 3. :mod:`x121.server` builds everything else, in order, once the reactor runs.
 4. :mod:`x121.shutdown` takes it down again, in order, when :mod:`x121.process` gets a signal.
@@ -9,19 +10,23 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 
 from x121 import logs
-from x121.api.routes import routes
-from x121.config import ConfigError, Loaded, load
+from x121.config import ConfigError, Loaded, ServerConfig, load
+from x121.http.channel import Channel
 from x121.log_writer import open_log
 from x121.process import Exit, Signals
-from x121.server import MakeRoutes, Server
 from x121.systemd import Notifier
+
+if TYPE_CHECKING:
+    from x121.server import MakeRoutes
 
 __all__ = ["Options", "makeService"]
 
@@ -38,10 +43,11 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Load the configuration into ``self["loaded"]``, or exit with 1 and say what is wrong."""
         try:
-            self["loaded"] = load(os.environ, self["env-file"])
+            self["loaded"] = loaded = load(os.environ, self["env-file"])
         except ConfigError as error:
             # Not UsageError, which would print every option of twistd before it.
             raise SystemExit(logs.last_line(f"x121: {error}", error.log_format)) from None
+        _choose_reactor(loaded.config.server)
 
     @property
     def log_file(self) -> str:
@@ -51,9 +57,34 @@ class Options(usage.Options):
         return twistd.get("logfile") or ("twistd.log" if in_background else "-")
 
 
-def makeService(options: Options, make_routes: MakeRoutes = routes) -> MultiService:
-    """Return the server as a service that logs in its own way once it has an application."""
+def _choose_reactor(config: ServerConfig) -> None:
+    """Install ours, unless it isn't wanted, uvloop isn't there, or twistd was given another."""
+    is_installed = "twisted.internet.reactor" in sys.modules
+    if config.fast_reactor and find_spec("uvloop") and not is_installed:
+        from x121.fast.reactor import install
+
+        install()
+
+
+def _choose_channel(config: ServerConfig) -> type[Channel]:
+    """Return what speaks HTTP: ours, unless it isn't wanted or httptools isn't there."""
+    if config.fast_http and find_spec("httptools"):
+        from x121.fast.http import FastChannel
+
+        return FastChannel
+    return Channel
+
+
+def makeService(options: Options, make_routes: MakeRoutes | None = None) -> MultiService:
+    """Return the server as a service that logs in its own way once it has an application.
+
+    ``make_routes`` are :func:`x121.api.routes.routes` unless others are given.
+    """
+    # Not before the reactor is chosen: Klein imports it, and with it whichever is the default.
     from twisted.internet import reactor as _reactor
+
+    from x121.api.routes import routes
+    from x121.server import Server
 
     reactor: Any = _reactor
 
@@ -67,12 +98,14 @@ def makeService(options: Options, make_routes: MakeRoutes = routes) -> MultiServ
     observer = logs.make_observer(levels, format_name, log_file, reactor)
     service = _LoggedService(observer)
 
+    make_channel = _choose_channel(config.server)
     server = Server(
         config,
         reactor=reactor,
         notifier=Notifier(os.environ, clock=reactor),
         leave=Exit(last_words=observer.flush),
-        make_routes=make_routes,
+        make_routes=make_routes or routes,
+        make_channel=make_channel,
     )
     server.setServiceParent(service)
 
@@ -81,6 +114,11 @@ def makeService(options: Options, make_routes: MakeRoutes = routes) -> MultiServ
         observer.flush()
 
     reactor.callWhenRunning(Signals(reactor, Exit(last_words=last_words)).install)
+    _log.info(
+        "Running on {reactor} and {channel}",
+        reactor=type(reactor).__name__,
+        channel=make_channel.__name__,
+    )
     for warning in loaded.warnings:
         _log.warn("{warning}", warning=warning)
     return service

@@ -1,4 +1,8 @@
-"""Servers to test, each ended with its test."""
+"""Servers to test, each ended with its test.
+
+Every test in this folder runs twice: on the fast reactor, HTTP and WebSocket, and on Twisted's and
+Autobahn's own.  Nobody outside may see a difference.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,18 @@ from typing import Any
 
 import pytest
 
-from tests.process.server import HOST, ServerProcess
+from tests.process.server import HOST, SPEED, ServerProcess
 
 Serve = Callable[..., ServerProcess]
+
+
+@pytest.fixture(scope="session", autouse=True, params=["fast", "stock"])
+def speed(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Have every server run on the fast parts, or on the stock ones; return which."""
+    with pytest.MonkeyPatch.context() as environ:
+        for name in SPEED:
+            environ.setenv(name, request.param)
+        yield request.param
 
 
 @contextmanager

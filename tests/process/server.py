@@ -29,6 +29,7 @@ __all__ = [
     "DEADLINE_SECS",
     "HOST",
     "ROOT",
+    "SPEED",
     "Answer",
     "Line",
     "ServerProcess",
@@ -44,6 +45,9 @@ DEADLINE_SECS = 30.0
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")
 WITH_TRIALS = ("-m", "tests.process.start")
 _POLL_SECS = 0.01
+
+SPEED = ("X121_REACTOR", "X121_HTTP", "X121_WEBSOCKET")
+"""The variables that say whether a part is the fast one; every server has the tests' own."""
 
 Line = dict[str, Any]
 """One line of the log, decoded."""
@@ -266,7 +270,7 @@ class ServerProcess:
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     ours = {variable.name for variable in variables()}
     needed = ("PATH", "HOME", "TMPDIR", "LANG", "COVERAGE_PROCESS_START")
-    base = {name: os.environ[name] for name in needed if name in os.environ}
+    base = {name: os.environ[name] for name in (*needed, *SPEED) if name in os.environ}
     base |= {"PYTHONPATH": str(ROOT), "LOG_FORMAT": "json"}
     base |= {"SERVER_HOST": HOST, "SERVER_PORT": "0"}
     assert not ours & set(needed)

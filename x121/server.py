@@ -28,7 +28,7 @@ from x121.errors import ServiceUnavailable
 from x121.http.channel import Channel
 from x121.http.site import Site
 from x121.middleware import wrap
-from x121.process import Exit
+from x121.process import Exit, settle
 from x121.shutdown import Report, Running, Shutdown
 from x121.systemd import Notifier
 from x121.ws.heartbeat import Heartbeat
@@ -137,6 +137,7 @@ class Server(Service):
         _log.info("Database pool started with {min} connections", min=config.db.pool_min)
         self._running.ws_manager = manager = make_ws_manager(config.ws, clock=self._reactor)
         await self._listen(AppState(pool, config, manager, self._running.lifecycle))
+        settle()
         self._running.lifecycle.stage = Stage.SERVING
         self._notifier.ready()
 

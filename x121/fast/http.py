@@ -13,7 +13,7 @@ import io
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from x121.errors import AppError
-from x121.http.channel import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, Channel
+from x121.http.channel import LONGEST_LENGTH, MAX_HEAD_BYTES, MAX_HEAD_FIELDS, Channel
 from x121.http.head import check_head
 from x121.http.headers import Headers, canonical
 
@@ -23,7 +23,9 @@ __all__ = ["FastChannel"]
 _MAX_BYTES = 16_384
 
 # Fields that may ask for more than an answer on a connection that stays open.
-_SPECIAL = frozenset((b"Connection", b"Expect", b"Transfer-Encoding", b"Upgrade"))
+_SPECIAL = frozenset(
+    (b"Connection", b"Content-Length", b"Expect", b"Transfer-Encoding", b"Upgrade")
+)
 
 
 class FastChannel(Channel):
@@ -105,7 +107,7 @@ class _Reader:
         self._fields += 1
         name, value = canonical(name), value.rstrip(b" \t")
         self.headers.take(name, value)
-        if name in _SPECIAL and (name != b"Connection" or value.lower() != b"keep-alive"):
+        if name in _SPECIAL and not _is_plain(name, value):
             self._asks_for_more = True
 
     def on_body(self, part: bytes) -> None:
@@ -115,6 +117,13 @@ class _Reader:
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
         self._ends += 1
+
+
+def _is_plain(name: bytes, value: bytes) -> bool:
+    """Whether a special field asks for nothing that is special."""
+    if name == b"Content-Length":
+        return len(value) <= LONGEST_LENGTH
+    return name == b"Connection" and value.lower() == b"keep-alive"
 
 
 _reader = _Reader()

@@ -36,7 +36,7 @@ from x121.http.deadlines import Deadlines
 from x121.http.head import MAX_TARGET_BYTES, check_fields, check_head, options_in, serve_as_1_1
 from x121.http.request import Request, no_room
 
-__all__ = ["Channel", "Phase"]
+__all__ = ["LONGEST_LENGTH", "MAX_HEAD_BYTES", "MAX_HEAD_FIELDS", "Channel", "Phase"]
 
 MAX_HEAD_BYTES = 32_768
 MAX_HEAD_FIELDS = 100
@@ -45,8 +45,8 @@ MAX_HEAD_FIELDS = 100
 MAX_LINGER_BYTES = 8 << 20
 
 # Python's own int() chokes on a number of thousands of digits.
-_LENGTH = re.compile(rb"(?i:content-length)[ \t]*:")
-_LONGEST_LENGTH = 64
+LONGEST_LENGTH = 64
+_LONGER_LENGTH = re.compile(rb"(?i:content-length)[ \t]*:[ \t]*[^ \t]{%d}" % (LONGEST_LENGTH + 1))
 # A line that has not ended can't have a line feed in it, nor what no head may hold.
 _NEVER_A_LINE = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
 
@@ -119,6 +119,7 @@ class Channel(http.HTTPChannel):
         self._lingered_bytes = 0
         self._read_all = False
         self._held_back = False
+        self._was_paused = False
 
     # --- the connection ---
 
@@ -174,6 +175,11 @@ class Channel(http.HTTPChannel):
         more = self._held_back or self._busyReceiving or self._buffer or self._dataBuffer
         if self.phase.between_requests and not more:
             self.close()
+
+    def pauseProducing(self) -> None:
+        """Read no more than is on its way already, until the client takes what was written."""
+        self._was_paused = True
+        super().pauseProducing()
 
     def resumeProducing(self) -> None:
         """Go on, now that the client has taken what was written."""
@@ -263,18 +269,25 @@ class Channel(http.HTTPChannel):
         self._head_bytes += len(line) + 2
         if self._head_lines == 1:
             if not line:
-                self._head_lines = 0  # RFC 9112 section 2.2: a stray CRLF between requests
+                self._ignore_stray()
+                return
             line = serve_as_1_1(line)
         elif line[:1] in (b" ", b"\t"):
             self.refuse(BadRequest("A header field is folded over several lines"))
             return
-        elif len(line) > _LONGEST_LENGTH and _LENGTH.match(line):
+        elif len(line) > LONGEST_LENGTH and _LONGER_LENGTH.match(line):
             self.refuse(BadRequest("Content-Length is not a number of bytes"))
             return
         if self._head_bytes > MAX_HEAD_BYTES or self._head_lines > MAX_HEAD_FIELDS + 2:
             self._refuse_large_head()
             return
         super().lineReceived(line)
+
+    def _ignore_stray(self) -> None:
+        """RFC 9112 section 2.2: a CRLF before a request is ignored, one of them."""
+        self._head_lines = 0
+        if self._head_bytes > len(b"\r\n"):
+            self.refuse(BadRequest("There are empty lines where a request should be"))
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line that is longer than a whole head may be."""
@@ -364,6 +377,7 @@ class Channel(http.HTTPChannel):
         Only where :attr:`may_begin` is true.
         """
         self.requests.append(request)
+        self._head_bytes = 0
         self.persistent = True
         self._handlingRequest = True
         self.setRawMode()
@@ -480,7 +494,8 @@ class Channel(http.HTTPChannel):
         """Read on, with what was kept meanwhile."""
         self._enter(Phase.IDLE)
         self._handlingRequest = False
-        if self._dataBuffer:  # else it isn't paused
+        if self._dataBuffer or self._was_paused:
+            self._was_paused = False
             self._networkProducer.resumeProducing()
         kept = b"".join(self._dataBuffer)
         self._dataBuffer = []

@@ -13,6 +13,7 @@ VERSION = "0.1.0"
 CORE = [
     "twisted>=26.4",
     "klein>=24.8",
+    "werkzeug>=3.0,<4",  # Klein's map of routes, which x121.api.rule_tree reads from inside
     "autobahn>=26.6",
     "txpostgres>=1.7",
     "psycopg2-binary>=2.9.9",

@@ -44,8 +44,14 @@ MAY_KNOW = {
     "x121.models": "x121.models x121.types",
     "x121.repositories": "x121.repositories x121.models x121.db x121.errors x121.types",
     "x121.app_state": "x121.config x121.db.pool x121.ws",
-    "x121.api.router": "",
-    "x121.api.dispatch": "x121.coroutines x121.errors x121.http",
+    "x121.api.endpoints": "",
+    "x121.api.router": "x121.api.endpoints",
+    "x121.api.rule_tree": "",
+    "x121.api.route_table": "x121.api.rule_tree x121.http.head",
+    "x121.api.answers": "x121.errors x121.http",
+    "x121.api.dispatch": (
+        "x121.api.answers x121.api.endpoints x121.api.route_table x121.coroutines x121.http.request"
+    ),
     "x121.api.responses": "x121.jsons x121.errors x121.http",
     "x121.api.routes": "x121.api x121.app_state x121.ws",
     "x121.api": (

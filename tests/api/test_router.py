@@ -341,6 +341,28 @@ class NestTests(SynchronousTestCase):
         error = self.assertRaises(ValueError, Router().nest, "/a", router)
         self.assertIn("error handlers", str(error))
 
+    def test_several_routes_of_one_handler(self) -> None:
+        """A handler with several routes has all of them where it is nested."""
+        router = Router()
+        router.route("/x")(router.route("/y/<int:number>")(_handler))
+        self.assertEqual(self.rules(Router().nest("/a", router)), {"/a/x", "/a/y/<int:number>"})
+
+    def test_branch(self) -> None:
+        """A branch is nested with all that is below it."""
+        router = Router()
+        router.route("/x", branch=True)(_handler)
+        self.assertEqual(self.rules(Router().nest("/a", router)), {"/a/x", "/a/x/<path:__rest__>"})
+
+    def test_subroute(self) -> None:
+        """A router can be nested within a subroute of Klein's."""
+        router, outer = Router(), Router()
+        router.route("/x")(_handler)
+        with outer.subroute("/s"):
+            outer.nest("/a", router)
+        self.assertEqual(self.rules(outer), {"/s/a/x"})
+        endpoint: Any = outer.endpoints["a._handler"]
+        self.assertEqual(endpoint.segment_count, 3)
+
     def test_plain_klein(self) -> None:
         """A plain Klein application can be nested, too."""
         klein = Klein()

@@ -21,8 +21,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from klein import Klein
-from twisted.web.iweb import IRequest
-from werkzeug.routing import IntegerConverter, Map, Rule
+from werkzeug.routing import IntegerConverter, Map
+
+from x121.api.endpoints import Endpoint, bound_handler
 
 __all__ = ["Router"]
 
@@ -49,7 +50,15 @@ class Router(Klein):
     def route(self, url: str, *args: Any, **kwargs: Any) -> Callable[[Handler], Handler]:
         """Return a decorator that serves ``url``; see :meth:`klein.Klein.route`."""
         kwargs.setdefault("methods", ["GET"])
-        decorate: Callable[[Handler], Handler] = super().route(url, *args, **kwargs)
+        register = super().route(url, *args, **kwargs)
+
+        def decorate(handler: Handler) -> Handler:
+            name = kwargs.setdefault("endpoint", handler.__name__)  # as Klein does
+            register(handler)
+            made: Any = self._endpoints[name]
+            self._endpoints[name] = Endpoint(made.__name__, handler, made.segment_count)
+            return handler
+
         return decorate
 
     def nest(self, prefix: str, router: Klein) -> Router:
@@ -63,16 +72,24 @@ class Router(Klein):
             raise ValueError(f"a prefix is like /projects, not {prefix!r}")
         if router._error_handlers:
             raise ValueError(f"{prefix}: a nested router can't have error handlers of its own")
+        for name in router.endpoints:
+            self._adopt(prefix, router, name)
         for rule in router.url_map.iter_rules():
-            endpoint = f"{prefix[1:]}.{rule.endpoint}"
-            if endpoint in self._endpoints:
-                raise ValueError(f"{prefix}: there already is a route named {endpoint}")
             nested = rule.empty()
             nested.rule = prefix + ("" if rule.rule == "/" else rule.rule)
-            nested.endpoint = endpoint
+            nested.endpoint = _nested_name(prefix, rule.endpoint)
             self._url_map.add(nested)
-            self._endpoints[endpoint] = _bound(router, rule, prefix)
         return self
+
+    def _adopt(self, prefix: str, router: Klein, name: str) -> None:
+        """Take over a handler of ``router``, on the instance that it is bound to."""
+        endpoint = _nested_name(prefix, name)
+        if endpoint in self._endpoints:
+            raise ValueError(f"{prefix}: there already is a route named {endpoint}")
+        known: Any = router.endpoints[name]
+        segments = known.segment_count + prefix.count("/") + self._subroute_segments
+        handler = bound_handler(router, name)
+        self._endpoints[endpoint] = Endpoint(endpoint, handler, segments, is_bound=True)
 
 
 class _BigInt(IntegerConverter):
@@ -84,14 +101,5 @@ class _BigInt(IntegerConverter):
         super().__init__(*args, **{"max": 2**63 - 1, **kwargs})
 
 
-def _bound(router: Klein, rule: Rule, prefix: str) -> Callable[..., Any]:
-    """Return an endpoint that calls the handler on the instance that ``router`` is bound to."""
-    handler: Any = router.endpoints[rule.endpoint]
-    instance = router._instance
-
-    def endpoint(_: object, request: IRequest, **arguments: Any) -> Any:
-        return handler(instance, request, **arguments)
-
-    # Klein's metadata: the dispatcher moves this many segments from postpath to prepath.
-    endpoint.segment_count = handler.segment_count + prefix.count("/")  # type: ignore[attr-defined]
-    return endpoint
+def _nested_name(prefix: str, name: str) -> str:
+    return f"{prefix[1:]}.{name}"

@@ -190,6 +190,11 @@ class UvloopReactor(AsyncioSelectorReactor):
         if self._justStopped:
             super().runUntilCurrent()
 
+    def iterate(self, delay: float = 0) -> None:
+        """Run the loop for ``delay`` seconds, or for one turn."""
+        self._asyncioEventloop.call_later(delay, self._asyncioEventloop.stop)
+        self._asyncioEventloop.run_forever()
+
     def callFromThread(  # type: ignore[override]  # the two that Twisted has disagree
         self, f: Callable[..., Any], *args: object, **kwargs: object
     ) -> None:

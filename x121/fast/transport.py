@@ -55,6 +55,10 @@ _log = Logger(namespace="x121.fast.transport")
 _DONE = Failure(ConnectionDone())
 _LOST = Failure(ConnectionLost())
 
+# uvloop goes on reading from one connection, up to 32 times, while its buffer of 250 KiB comes back
+# full.  After as much as that, the others have their turn.
+_LARGE_READ = 131_072
+
 # To copy small pieces together costs less than to hand them to the kernel one by one.
 _MAX_JOINED_BYTES = 16_384
 
@@ -206,6 +210,13 @@ class TCPTransport:
             self._protocol_failed()
         finally:
             self._log_contexts.pop()
+        if len(data) >= _LARGE_READ and self.is_reading:
+            self._stream.pause_reading()
+            self.reactor.callLater(0, self._read_on)
+
+    def _read_on(self) -> None:
+        if self.is_reading:
+            self._stream.resume_reading()
 
     def eof_received(self) -> bool:
         """Tell that the peer sends no more, and uvloop that it need not close anything."""

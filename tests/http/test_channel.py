@@ -126,6 +126,9 @@ class RefusalTests(AppTestCase):
         for data in (
             b"GET /health HTTP/1.1\nHost: a\n\n",
             b"GET /health HTTP/1.1\r\nHost: a\r\nA: b\n",
+            b"GET /health HTTP/1.1\r\nHost: a\r\nA: b\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: a\r\n\r\r\n",
+            b"GET /health HTTP/1.1\rHost: a\r\r",
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         ):
             self.refused(data)
@@ -253,6 +256,22 @@ class AcceptanceTests(AppTestCase):
         connection.send(post + b"1" + post + b"2" + GET + post + b"3")
         bodies = [connection.response().body for _ in range(4)]
         self.assertEqual(bodies, [b"1", b"2", b'{"status":"ok"}', b"3"])
+
+    def test_expect_continue(self) -> None:
+        """The body is asked for if one is to come, and if it may."""
+        for length, status, asked in ((b"2", 200, True), (b"0", 200, False), (b"9", 413, False)):
+            connection = self.app(Echo().router, MAX_BODY_BYTES="8").connect()
+            connection.send(
+                b"POST /test/echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                b"Content-Length: " + length + b"\r\n\r\n"
+            )
+            interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+            self.assertEqual(connection.received.startswith(interim), asked)
+            if asked:
+                self.assertEqual(connection.received, interim)
+                connection.transport.clear()
+                connection.send(b"ok")
+            self.assertEqual(connection.response().status, status)
 
     def test_absolute_form(self) -> None:
         """An absolute target that agrees with Host is served."""

@@ -47,8 +47,9 @@ MAX_LINGER_BYTES = 8 << 20
 # Python's own int() chokes on a number of thousands of digits.
 LONGEST_LENGTH = 64
 _LONGER_LENGTH = re.compile(rb"(?i:content-length)[ \t]*:[ \t]*[^ \t]{%d}" % (LONGEST_LENGTH + 1))
-# A line that has not ended can't have a line feed in it, nor what no head may hold.
-_NEVER_A_LINE = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]")
+# A line that has not ended can't have a line feed in it, a carriage return before its end, nor
+# what no head may hold.
+_NEVER_A_LINE = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r.", re.DOTALL)
 
 # A client that takes none of its answer for this long is gone: the kernel drops it.  One that
 # is merely slow may take as long as it likes.
@@ -209,7 +210,7 @@ class Channel(http.HTTPChannel):
             # Most heads arrive whole, and need no deadline of their own.
             self._enter(Phase.HEAD)
         if self.phase is Phase.HEAD and _NEVER_A_LINE.search(self._buffer):
-            self.refuse(BadRequest("The request's head has lines that do not end in CRLF"))
+            self._refuse_line_end()
 
     def close(self) -> None:
         """Close once what is written is on the wire, and drop the client if it won't."""
@@ -272,6 +273,9 @@ class Channel(http.HTTPChannel):
                 self._ignore_stray()
                 return
             line = serve_as_1_1(line)
+        elif b"\n" in line or b"\r" in line:
+            self._refuse_line_end()
+            return
         elif line[:1] in (b" ", b"\t"):
             self.refuse(BadRequest("A header field is folded over several lines"))
             return
@@ -294,6 +298,9 @@ class Channel(http.HTTPChannel):
         if self.phase is not Phase.CLOSING:
             self._head_lines += 1
             self._refuse_large_head()
+
+    def _refuse_line_end(self) -> None:
+        self.refuse(BadRequest("The request's head has lines that do not end in CRLF"))
 
     def _refuse_large_head(self) -> None:
         if self._head_lines <= 1:
@@ -328,6 +335,11 @@ class Channel(http.HTTPChannel):
             return
         if self.length != 0:
             self._enter(Phase.BODY)
+
+    def _send100Continue(self) -> None:
+        # Twisted's would also where nothing is to come.
+        if self.length != 0:
+            super()._send100Continue()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Return whether the connection outlives this request (RFC 9112 section 9.3)."""

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.static import File
 from werkzeug.exceptions import Conflict, NotFound, abort
+from werkzeug.routing import RequestRedirect
 
 from tests.memory import App, AppTestCase, Response
 from x121.api.dispatch import Dispatch
@@ -180,6 +181,13 @@ class Ends:
             request.setHeader(b"X-Late", b"1")
         return "too late"
 
+    @router.route("/last-words/<int:code>")
+    async def last_words(self, request: Request, code: int) -> None:
+        try:
+            await Deferred()
+        except CancelledError:
+            raise (RequestRedirect("/elsewhere") if code == 308 else Conflict()) from None
+
 
 class Raising(Resource):
     isLeaf = True
@@ -228,10 +236,33 @@ class EndTests(AppTestCase):
 
     def test_client_leaves(self) -> None:
         """A handler whose client has left is cancelled, and nobody hears what it still says."""
-        connection = self.server.connect()
-        connection.send(b"GET /test/forever HTTP/1.1\r\nHost: a\r\n\r\n")
-        connection.leave()
-        self.assertEqual([line["status"] for line in self.server.log], [499])
+        for path in ("forever", "last-words/308", "last-words/409"):
+            connection = self.server.connect()
+            connection.send(f"GET /test/{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            connection.leave()
+        self.assertEqual([line["status"] for line in self.server.log], [499] * 3)
+
+    def test_client_leaves_meanwhile(self) -> None:
+        """A handler whose client left while it ran is not heard, nor does it wait for anything."""
+        router = Router()
+        waiting: Deferred[str] = Deferred()
+
+        @router.route("/now")
+        def now(request: Request) -> str:
+            connection.leave()
+            return "too late"
+
+        @router.route("/later")
+        async def later(request: Request) -> str:
+            connection.leave()
+            return await waiting
+
+        server = self.app(router)
+        for path in ("now", "later"):
+            connection = server.connect()
+            connection.send(f"GET /test/{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        self.assertEqual([line["status"] for line in server.log], [499, 499])
+        self.assertTrue(waiting.called)
 
 
 class Plain:

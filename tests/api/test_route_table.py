@@ -66,7 +66,7 @@ class Grouped(BaseConverter):
 class AnyOrNone(BaseConverter):
     """One that matches nothing, too."""
 
-    regex = "[^/]*"
+    regex = "w*"
 
 
 CONVERTERS = {"grouped": Grouped, "any_or_none": AnyOrNone}

@@ -37,7 +37,7 @@ def answer(result: Any, request: Request) -> bytes | int:
 
 
 def _answer(result: Any, request: Request) -> bytes | int:
-    if isinstance(result, Response) and not request.is_over:
+    if isinstance(result, Response):
         result = result._applyToRequest(request)
     if isinstance(result, Deferred):
         return _answer_later(result, request)
@@ -58,22 +58,27 @@ def _answer_later(result: Deferred[Any], request: Request) -> int:
     """Answer when ``result`` is there.  The request cancels it when the client leaves."""
     request.running = result
     result.addBoth(_arrived, request)
+    if request.is_over and not request.finished:
+        request.cancel()  # the client left before there was anything to cancel
     return NOT_DONE_YET
 
 
 def _arrived(value: Any, request: Request) -> None:
+    """Answer with what a Deferred has fired with.  A failure is told to the log in any case."""
     try:
-        if isinstance(value, Failure) or not request.is_over:  # else nobody is left to tell
-            request.answer(answer(value, request))
+        if isinstance(value, Failure) or not request.is_over:
+            body = answer(value, request)
+            if not request.is_over:
+                request.answer(body)
     except BaseException:
         request.processingFailed(Failure())
 
 
 def _fail(failure: Failure, request: Request) -> int:
-    over = request.is_over
-    if isinstance(failure.value, HTTPException) and not over:
+    if isinstance(failure.value, HTTPException):
         raise failure.value
-    if not (isinstance(failure.value, CancelledError) and over):  # it ended as its request did
+    ended_with_it = request.is_over and isinstance(failure.value, CancelledError)
+    if not ended_with_it:
         request.processingFailed(failure)
     return NOT_DONE_YET
 

@@ -1,8 +1,14 @@
 """From a request to its handler.
 
 Does what Klein's own resource does, in the same order, but prepares the map once instead of for
-every request, makes no Deferred for a handler that has its answer ready, and leaves failures
-to whoever answers failures (:mod:`x121.middleware.errors`).
+every request, and makes no Deferred for a handler that has its answer ready.  What differs else:
+
+- Failures are for whoever answers failures (:mod:`x121.middleware.errors`), in one form for all;
+  an application with error handlers of its own is refused.
+- A path and a method are what they are (:mod:`x121.api.route_table`).
+- What a handler forgot to return, can't return, or returns when it has answered already, is a
+  fault that says so.  A template is sent when all of it is there.
+- A redirect names a path, and no host.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Program:
     """A server: ``name`` is for options, ``title`` for tables.
 
     ``{ours}`` and ``{peers}`` in ``command`` are the folders of the programs of the two
-    environments.  ``has_features`` tells whether it does more than to answer ``/health``.
+    environments.  ``has_features`` tells whether it does what the others do, or is a ceiling.
     """
 
     name: str
@@ -85,8 +85,9 @@ WEBSOCKETS = (
     Program("websockets", "websockets", _module("ws_websockets")),
     Program("aiohttp", "aiohttp", _module("ws_aiohttp")),
     Program("picows", "picows", _module("ws_picows")),
+    Program("raw", "(bare) raw transport", _module("ws_raw"), has_features=False),
 )
-"""Those for WebSockets: none but ours logs anything, or has limits on who may connect."""
+"""Those for WebSockets: only ours has an access log, CORS and a protocol of messages."""
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,7 @@ def test_parts(serve: Serve, embedded: dict[str, str], speed: str) -> None:
         assert parts["channel"] == "Channel"
 
 
-@pytest.mark.parametrize(
-    ("asked", "got"), [("x121", "UvloopReactor"), ("select", "SelectReactor")]
-)
+@pytest.mark.parametrize(("asked", "got"), [("x121", "UvloopReactor"), ("select", "SelectReactor")])
 def test_reactor_that_twistd_is_given(
     serve: Serve, embedded: dict[str, str], asked: str, got: str
 ) -> None:

@@ -21,6 +21,7 @@ _COLUMNS = (
     Column("p50 ms", "p50_secs", 1e3, 2),
     Column("p99 ms", "p99_secs", 1e3, 2),
     Column("MiB", "resident_bytes", 1 / (1 << 20), 0),
+    Column("server %", "server_share", 100, 0),
     Column("load %", "load_share", 100, 0),
 )
 _RATIOS = (Column("rate", "per_sec"), Column("CPU", "cpu_secs"))

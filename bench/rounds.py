@@ -28,6 +28,11 @@ class Round:
     resident_bytes: float
     load_share: float
 
+    @property
+    def server_share(self) -> float:
+        """How much of its core the server used: near 1 it was the limit, as it should be."""
+        return self.per_sec * self.cpu_secs
+
 
 def in_turns(candidates: Sequence[T], rounds: int) -> Iterator[T]:
     """Give every one of ``candidates`` once a round.

@@ -22,6 +22,7 @@ __all__ = ["ChunkedDecoder"]
 MAX_SIZE_DIGITS = 16
 MAX_EXTENSION_BYTES = 1024
 """So much of extensions may come before any data, and one byte more with each byte of data."""
+_TOO_MUCH = "The body has too much of chunk extensions"
 MAX_TRAILER_BYTES = 32_768
 MAX_TRAILER_FIELDS = 100
 
@@ -150,15 +151,17 @@ class ChunkedDecoder:
             if self._trailer_bytes + len(self._line) > MAX_TRAILER_BYTES:
                 raise HeadersTooLarge(f"The trailer is larger than {MAX_TRAILER_BYTES} bytes")
         elif len(self._line) > MAX_SIZE_DIGITS + self._extension_bytes_left + len(b"\r\n"):
-            raise BadRequest("The body has too much of chunk extensions")
+            raise BadRequest(_TOO_MUCH)
 
     # --- what is to be done at each stop; each returns the state behind it ---
 
     def _size_is_known(self) -> str:
         digits = _DIGITS.match(self._line)[0]  # type: ignore[index]  # so says the grammar
         size = int(digits, 16)
-        self._extension_bytes_left += size - (len(self._line) - len(digits) - len(b"\r\n"))
-        self._extension_bytes_left = min(self._extension_bytes_left, MAX_EXTENSION_BYTES)
+        left = self._extension_bytes_left - (len(self._line) - len(digits) - len(b"\r\n"))
+        if left < 0:
+            raise BadRequest(_TOO_MUCH)
+        self._extension_bytes_left = min(left + size, MAX_EXTENSION_BYTES)
         self._line.clear()
         if size == 0:
             self._is_trailer = True

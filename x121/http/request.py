@@ -207,7 +207,8 @@ class Request(server.Request):
             self._postpath = self._postpath[segments:]
 
     def _split_path(self) -> None:
-        segments = [unquote_to_bytes(part) for part in self.path[1:].split(b"/")]
+        path = self.path or b"/"  # there is none before the request is received
+        segments = [unquote_to_bytes(part) for part in path[1:].split(b"/")]
         if self._prepath is None:
             self._prepath = segments[: self._matched_segments]
         if self._postpath is None:
@@ -423,8 +424,9 @@ class Request(server.Request):
         self._over()
         self.channel.requestDone(self)
         del self.channel
-        self.content.close()
-        del self.content
+        if self.content is not None:
+            self.content.close()
+            del self.content
         notifications, self.notifications = self.notifications, []
         for deferred in notifications:
             deferred.callback(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import struct
+from contextvars import ContextVar
 from typing import Any
 from weakref import ref
 
@@ -11,7 +12,7 @@ from autobahn.twisted.websocket import WebSocketServerProtocol
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, NotACoroutineError, ensureDeferred
 
 from tests.memory import App
 from tests.ws.client import (
@@ -26,6 +27,7 @@ from tests.ws.client import (
     WebSocketTestCase,
     client_frame,
 )
+from x121.logs import CONNECTION_ID
 from x121.ws.connection import WsConnection
 from x121.ws.messages import Handlers, Message
 from x121.ws.options import Options
@@ -599,6 +601,71 @@ class EndpointTests(WebSocketTestCase):
         for number, answer in enumerate((b"1", b"2")):
             endpoint.waiting[number].callback(answer)
             self.assertEqual(client.frames(), [Frame(TEXT, answer)])
+
+    def test_coroutines(self) -> None:
+        """A coroutine that doesn't wait is done at once; one that does holds back the next."""
+
+        class Patient(Own):
+            async def received(self, connection: WsConnection, payload: bytes, _: bool) -> None:  # type: ignore[override]
+                if payload == b"wait":
+                    self.waiting.append(Deferred())
+                    payload = await self.waiting[-1]
+                connection.send_payload(payload)
+
+        endpoint = Patient()
+        client = self.mounted(endpoint)
+        for payload in (b"one", b"wait", b"three"):
+            client.send(TEXT, payload)
+        self.assertEqual(client.frames(), [Frame(TEXT, b"one")])
+        endpoint.waiting[0].callback(b"two")
+        self.assertEqual(client.frames(), [Frame(TEXT, b"two"), Frame(TEXT, b"three")])
+
+    def test_coroutines_that_fail(self) -> None:
+        """A coroutine that fails ends its connection, whether it waited or not."""
+
+        class Failing(Own):
+            async def received(self, _: WsConnection, payload: bytes, __: bool) -> None:  # type: ignore[override]
+                if payload == b"wait":
+                    self.waiting.append(Deferred())
+                    await self.waiting[-1]
+                raise ZeroDivisionError
+
+        endpoint = Failing()
+        for payload in (b"now", b"wait"):
+            client = self.mounted(endpoint)
+            client.send(TEXT, payload)
+            for waiting in endpoint.waiting:
+                waiting.callback(None)
+            self.assertClosed(client, 1011)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_nothing_to_wait_for(self) -> None:
+        """What an endpoint returns, and nobody can wait for, ends the connection as a fault."""
+
+        class Odd(Own):
+            def received(self, *_: object) -> Any:
+                return "done"
+
+        client = self.mounted(Odd())
+        client.send(TEXT, b"x")
+        self.assertClosed(client, 1011)
+        self.assertEqual(len(self.flushLoggedErrors(NotACoroutineError)), 1)
+
+    def test_contexts(self) -> None:
+        """What is set in a context variable for one message isn't there for the next."""
+        variable: ContextVar[str] = ContextVar("variable", default="nothing")
+
+        class Remembering(Own):
+            def received(self, connection: WsConnection, payload: bytes, _: bool) -> Any:
+                told = f"{variable.get()} {CONNECTION_ID.get() == connection.id}"
+                variable.set("something")
+                connection.send_payload(told.encode())
+
+        client = self.mounted(Remembering())
+        for _ in range(2):
+            client.send(TEXT, b"x")
+            self.assertEqual(client.frames(), [Frame(TEXT, b"nothing True")])
+        self.assertEqual((variable.get(), CONNECTION_ID.get()), ("nothing", None))
 
     def test_no_greeting(self) -> None:
         """A connection whose endpoint fails to greet it is closed with 1011, and that logged."""

@@ -14,7 +14,7 @@ _log = Logger(namespace="x121.ws.inbox")
 
 _MOST_WAITING = 16
 
-Work = Callable[..., "Deferred[Any] | None"]
+Work = Callable[..., Deferred[Any] | None]
 """Something to do, which doesn't fail; it is done when the Deferred fires, or at once."""
 
 

@@ -70,6 +70,7 @@ class Peer:
         self.socket = socket.socket(family)
         if name is not None:
             self.socket.bind(name)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.socket.connect(address)
         self.socket.setblocking(False)
         self.received = b""

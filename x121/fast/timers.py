@@ -117,9 +117,11 @@ class DelayedCalls:
             self._timer.cancel()
         self._timer_at = time
         delay = min(time - self._seconds(), _LONGEST_SECS)
-        # uvloop rounds to the nearest millisecond, and would wake us for nothing.
+        # uvloop rounds to the nearest millisecond, and would wake us for nothing.  What is over by
+        # less than a microsecond is the error of a float.
+        milliseconds = max(1, math.ceil(delay * 1000 - 0.001)) if delay > 0 else 0
         self._timer = self._loop.call_later(
-            math.ceil(delay * 1000) / 1000, self._timer_fired, context=self.context
+            milliseconds / 1000, self._timer_fired, context=self.context
         )
 
     def _timer_fired(self) -> None:

@@ -363,6 +363,8 @@ class TCPTransport:
 
     def _all_sent(self) -> None:
         """Do what comes next, in the order of Twisted's ``FileDescriptor.doWrite``."""
+        if self._stream.is_closing():
+            return  # it was not sent: the peer is gone, and uvloop says so next
         if self.producer is not None and (not self.streamingProducer or self.producerPaused):
             callWithLogger(self, self._resume_producer)
         elif self.disconnecting:
@@ -380,11 +382,17 @@ class TCPTransport:
     # --- the end ---
 
     def loseConnection(self) -> None:
-        """Close the connection when all is sent and no producer waits to write more."""
+        """Close the connection when all is sent and no producer waits to write more.
+
+        As in Twisted, that is at once if the output has been ended before.
+        """
         if self.connected and not self.disconnecting:
-            self.disconnecting = True
             self.stopReading()
-            self._send_soon()
+            if self._writeDisconnected:
+                self.connectionLost(_DONE)
+            else:
+                self.disconnecting = True
+                self._send_soon()
 
     def loseWriteConnection(self) -> None:
         """Tell the peer when all is sent that it is all; go on reading."""
@@ -433,6 +441,9 @@ class TCPTransport:
         if reason.check(ConnectionAborted):
             with suppress(OSError):
                 self.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET_ON_CLOSE)
+        else:
+            # To close a socket with something to read resets the connection: first the end.
+            self._stream.write_eof()
         self._stream.abort()
         protocol = self.protocol
         del self.protocol

@@ -31,6 +31,7 @@ TEST = [
     "pytest-twisted>=1.14",
     "hypothesis>=6.100",
     "psutil>=5.9",
+    "pyhamcrest>=2.0",  # Twisted's own tests, which run on our reactor, need it
     "websockets>=14",
     "setuptools>=70.1",  # with its own bdist_wheel: a test builds without the network
     "mypy>=1.15,<2.5",

@@ -366,5 +366,5 @@ async def _true_within(seconds: float, waiting: Deferred[bool], reactor: Reactor
 def _reason(error: BaseException, seconds: float) -> str:
     """Return ``error`` on one line; libpq's texts have several, and advice after a tab."""
     if isinstance(error, defer.TimeoutError):
-        return f"no answer within {seconds:.3g} s"
+        return f"no answer within {seconds:.2g} s"
     return " ".join(str(error).split()) or type(error).__name__

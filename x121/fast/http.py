@@ -76,7 +76,7 @@ class _Reader:
         """Read ``data``; return whether it is one such request of HTTP/1.1 and nothing else."""
         self.headers = Headers()
         self.body = b""
-        self._targets = self._fields = self._ends = 0
+        self._fields = self._ends = 0
         self._asks_for_more = False
         try:
             self._parser.feed_data(data)
@@ -84,7 +84,7 @@ class _Reader:
             self._begin()
             return False
         whole = data.find(b"\r\n\r\n") + 4 + len(self.body)
-        if self._targets != 1 or self._ends != 1 or len(data) != whole:
+        if self._ends != 1 or len(data) != whole:
             self._begin()  # else what llhttp has of the next request would stay in it
             return False
         self.method = self._parser.get_method()
@@ -99,7 +99,6 @@ class _Reader:
 
     def on_url(self, target: bytes) -> None:
         """Keep the target."""
-        self._targets += 1
         self.target = target
 
     def on_header(self, name: bytes, value: bytes) -> None:

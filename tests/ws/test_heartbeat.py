@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -142,6 +142,7 @@ class HeartbeatTests(SynchronousTestCase):
         self.clock.advance(0.01)
         self.assertEqual(len(heartbeat._slot_of), 1)
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.floats(0, 40)), max_size=40))
     def test_anybody_anytime(self, steps: list[tuple[bool, int, float]]) -> None:
         """Whoever comes and goes whenever, only those watched are pinged, and no timer is left."""

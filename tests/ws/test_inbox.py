@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -184,6 +184,7 @@ class InboxTests(SynchronousTestCase):
         self.assertEqual((cancelled, self.done), ([doing], []))
         self.inbox.close()
 
+    @settings(deadline=None)
     @given(st.lists(st.sampled_from(["ready", "slow", "fire"]), max_size=60))
     def test_any_order(self, steps: list[str]) -> None:
         """Whatever is put in whenever, it is done in its order, and nothing twice."""

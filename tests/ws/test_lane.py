@@ -7,7 +7,7 @@ import sys
 from unittest import mock
 
 from autobahn.websocket.protocol import PreparedMessage
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -51,6 +51,7 @@ class MaskTests(SynchronousTestCase):
         for size in (0, 1, 1000, 5000):
             self.assertIs(type(unmask(bytes(size), b"mask")), bytes)
 
+    @settings(deadline=None)
     @given(st.binary(max_size=2000), st.binary(min_size=4, max_size=4))
     def test_any_mask(self, payload: bytes, mask: bytes) -> None:
         """Whatever the mask, to mask twice is to do nothing."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 import pytest_twisted
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
@@ -72,6 +72,7 @@ class MembersTests(SynchronousTestCase):
         self.assertEqual(self.manager.get_by_user(ALICE), [one, three])
         self.assertEqual(self.manager.get_by_user(DbId(9)), [])
 
+    @settings(deadline=None)
     @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.none() | st.integers(0, 2))))
     def test_index(self, steps: list[tuple[bool, int, int | None]]) -> None:
         """Whoever comes and goes, the index by user says what a search would."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -124,6 +124,7 @@ class OutboxTests(SynchronousTestCase):
         outbox.resumeProducing()
         self.assertEqual(transport.value(), b"".join(frames[:2]))
 
+    @settings(deadline=None)
     @given(st.lists(st.binary(max_size=4000) | st.booleans(), max_size=50))
     def test_any_schedule(self, steps: list[bytes | bool]) -> None:
         """Whenever the transport has enough or is empty, all bytes go out in their order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, SupportsIndex
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -231,6 +231,7 @@ class ReaderTests(SynchronousTestCase):
             (self.reader.is_paused, self.transport.producerState), (False, "producing")
         )
 
+    @settings(deadline=None)
     @given(st.data())
     def test_any_cut(self, data: st.DataObject) -> None:
         """However frames are cut, each is a message or the parser's, none is lost, in order."""

@@ -51,6 +51,7 @@ def payloads(draw: st.DrawFn) -> bytes:
 
 
 class WireTests(SynchronousTestCase):
+    @settings(deadline=None)
     @given(_JSON)
     def test_ids_and_data_come_back(self, value: Any) -> None:
         """Whatever JSON an id or data is, it is the same in the reply."""
@@ -59,6 +60,7 @@ class WireTests(SynchronousTestCase):
         reply = json.loads(encode_reply(fields["id"], fields["data"]))
         self.assertEqual(reply, {"type": "reply", "id": value, "data": value})
 
+    @settings(deadline=None)
     @given(st.binary())
     def test_any_bytes(self, payload: bytes) -> None:
         """Bytes are an object, or a BadRequest; nothing else happens."""

@@ -708,6 +708,16 @@ class EndpointTests(WebSocketTestCase):
         self.assertEqual([line["connection_id"] for line in failed], [client.id])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_too_late(self) -> None:
+        """What comes when the server has closed is not handled: nobody would get the answer."""
+        endpoint = Own()
+        client = self.mounted(endpoint)
+        client.protocol.connection.close()
+        client.send(TEXT, b"whole")
+        client.send(TEXT, b"in ", fin=False)
+        client.send(CONTINUATION, b"parts")
+        self.assertEqual(endpoint.waiting, [])
+
     def test_no_endpoint(self) -> None:
         """What lacks a member of an endpoint isn't mounted."""
         state = self.app().state

@@ -374,7 +374,7 @@ class FlowTests(AppTestCase):
         self.assertEqual(connection.response().body, b"later")
         self.assertEqual(len(app.lines("x121.access")), 3)
 
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=250, deadline=None)
     @given(
         st.lists(st.sampled_from(["now", "later", "post", "chunked"]), min_size=1, max_size=8),
         st.lists(

@@ -1,4 +1,4 @@
-"""Which rule of a werkzeug map a path is for: werkzeug's answer, in a tenth of its time.
+"""Which rule of a werkzeug map a path is for: werkzeug's answer, in a fraction of its time.
 
 werkzeug compiles its rules into a tree of states, one level a segment of the path, and walks it
 for every request anew through closures, copies of lists and lookups of regular expressions.

@@ -22,6 +22,8 @@ from twisted.internet.interfaces import (
     ITLSTransport,
 )
 from twisted.internet.task import deferLater
+from twisted.python import context
+from twisted.python.log import ILogContext
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -152,6 +154,23 @@ def test_nothing_is_received_after_lose_connection(kind: str) -> None:
         return protocol.events
 
     assert run(kind, scenario) == ["made", "lost: ConnectionDone"]
+
+
+def test_closing_with_something_unread(kind: str) -> None:
+    """What was sent arrives, and then the end, though nobody reads what the peer has sent."""
+
+    async def scenario(reactor: Any) -> tuple[bytes, str | None]:
+        protocol, peer = await Listener(reactor).connect()
+        protocol.transport.pauseProducing()
+        peer.send(b"not read")
+        await turns(reactor)
+        protocol.transport.write(b"last words")
+        protocol.transport.loseConnection()
+        await until(reactor, lambda: protocol.is_lost)
+        await until(reactor, lambda: peer.take_all())
+        return peer.received, peer.end
+
+    assert run(kind, scenario) == (b"last words", "end")
 
 
 def test_abort(kind: str) -> None:
@@ -634,6 +653,60 @@ def test_failing_producer(kind: str) -> None:
     with logged() as failures:
         assert run(kind, scenario) == ["made", "lost: ZeroDivisionError"]
     assert failures == [ZeroDivisionError]
+
+
+# --- the log ---
+
+
+def test_log_prefix(kind: str) -> None:
+    """What a protocol logs, in whatever it is called for, has its connection's name in front."""
+    systems: dict[str, str] = {}
+
+    class Noting(HalfCloseable):
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            systems["data"] = system()
+            if data == b"fail":
+                raise ZeroDivisionError
+
+        def readConnectionLost(self) -> None:
+            systems["end of input"] = system()
+
+        def writeConnectionLost(self) -> None:
+            systems["end of output"] = system()
+
+        def connectionLost(self, reason: Any = None) -> None:
+            super().connectionLost(reason)
+            systems["lost"] = system()
+
+        def logPrefix(self) -> str:
+            return "notes"
+
+    def system() -> str:
+        text: str = context.get(ILogContext)["system"]
+        return text
+
+    async def scenario(reactor: Any) -> tuple[str, str]:
+        before = system()
+        protocol, peer = await Listener(reactor, Noting).connect()
+        peer.send(b"x")
+        await until(reactor, lambda: "data" in systems)
+        after = system()
+        peer.shutdown()
+        protocol.transport.loseWriteConnection()
+        await until(reactor, lambda: len(systems) == 3)
+        protocol.transport.loseConnection()
+        await until(reactor, lambda: protocol.is_lost)
+        failing, peer = await Listener(reactor, Noting).connect()
+        peer.send(b"fail")
+        await until(reactor, lambda: failing.is_lost)
+        return before, after if after == system() else "left behind"
+
+    with logged():
+        before, after = run(kind, scenario)
+    assert after == before
+    del systems["end of output"], systems["lost"]  # where Twisted's may have no prefix
+    assert systems == {"data": "notes,0,127.0.0.1", "end of input": "notes,0,127.0.0.1"}
 
 
 # --- addresses and sockets ---

@@ -148,6 +148,7 @@ def test_nothing_is_received_after_lose_connection(kind: str) -> None:
         protocol, peer = await Listener(reactor).connect()
         protocol.transport.write(LARGE)
         protocol.transport.loseConnection()
+        protocol.transport.resumeProducing()
         peer.send(b"too late")
         await until(reactor, lambda: peer.take_all())
         await until(reactor, lambda: protocol.is_lost)

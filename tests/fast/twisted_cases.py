@@ -21,7 +21,7 @@ SKIPPED = "skipped: "
 LEFT_OUT = "left out"
 
 # Some cases look for a free port and then listen on it, which another process may do before them.
-_TRIES = 3
+_TRIES = 10
 _BAD_LUCK = "Address already in use"
 
 

@@ -425,8 +425,8 @@ class TCPTransport:
 
     def connection_lost(self, error: Exception | None) -> None:
         """Learn that uvloop closes the connection: it was told to, or a system call has failed."""
-        reason = Failure(ConnectionAborted()) if self._aborting else _LOST
-        callWithLogger(self, self.connectionLost, reason)
+        if not self.disconnected:
+            callWithLogger(self, self.connectionLost, _LOST)
         if self._socket is not None:
             self._socket.detach()
 
@@ -447,8 +447,8 @@ class TCPTransport:
         self._stream.abort()
         protocol = self.protocol
         del self.protocol
-        for name in _THROUGH_TLS:
-            self.__dict__.pop(name, None)
+        if self._tls:
+            self._forget_tls()
         protocol.connectionLost(reason)
 
     def _stop_producer(self) -> None:
@@ -483,6 +483,10 @@ class TCPTransport:
         self._tls = started
         for name in _THROUGH_TLS:
             self.__dict__[name] = getattr(self.protocol, name)
+
+    def _forget_tls(self) -> None:
+        for name in _THROUGH_TLS:
+            del self.__dict__[name]
 
 
 class UNIXTransport(TCPTransport):

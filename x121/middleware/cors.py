@@ -51,7 +51,7 @@ class Cors(Wrapper):
         origin = request.requestHeaders.get(b"Origin")
         if origin is not None and origin in self._origins:
             _let_in(request, origin)
-            request.setHeader(b"Access-Control-Expose-Headers", b"X-Request-Id")
+            request.responseHeaders.put(b"Access-Control-Expose-Headers", b"X-Request-Id")
 
     def _answer_preflight(self, request: Request) -> None:
         request.before_head(_vary_on_preflight)
@@ -92,8 +92,9 @@ def _is_preflight(request: Request) -> bool:
 
 
 def _let_in(request: Request, origin: bytes) -> None:
-    request.setHeader(b"Access-Control-Allow-Origin", origin)
-    request.setHeader(b"Access-Control-Allow-Credentials", b"true")
+    headers = request.responseHeaders
+    headers.put(b"Access-Control-Allow-Origin", origin)
+    headers.put(b"Access-Control-Allow-Credentials", b"true")
 
 
 def _vary_on_preflight(request: Request) -> None:

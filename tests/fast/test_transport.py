@@ -111,6 +111,29 @@ def test_large_writes_to_a_slow_reader(kind: str) -> None:
     assert events == ["made", "lost: ConnectionDone"]
 
 
+def test_little_is_left_to_send(kind: str, tmp_path: Path) -> None:
+    """However little the kernel had no room for, it is sent before the connection is closed."""
+
+    async def scenario(reactor: Any) -> list[int]:
+        listener = Listener(reactor)
+        reactor.listenUNIX(str(tmp_path / "socket"), listener)
+        missing: list[int] = []
+        for size in range(5_000, 100_000, 5_000):
+            peer = Peer(str(tmp_path / "socket"), socket.AF_UNIX)
+            await until(reactor, lambda: len(listener.protocols) == size // 5_000)  # noqa: B023
+            transport = listener.protocols[-1].transport
+            transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            transport.write(LARGE[:size])
+            transport.loseConnection()
+            await turns(reactor, 5)
+            await until(reactor, peer.take_all)
+            if peer.received != LARGE[:size]:
+                missing.append(size)
+        return missing
+
+    assert run(kind, scenario) == []
+
+
 # --- the end ---
 
 

@@ -325,6 +325,9 @@ def test_end() -> None:
         writing.transport.write(b"x" * (1 << 24))
         paused.transport.pauseProducing()
         paused.transport.loseWriteConnection()
+        for _ in range(5):
+            await deferLater(reactor, 0)
+        assert paused.transport not in [*reactor.getReaders(), *reactor.getWriters()]
         remember.append(reactor)
         return listener.protocols
 

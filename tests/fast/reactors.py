@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import platform
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from twisted.python.failure import Failure
 
 from x121.fast.reactor import UvloopReactor
 
-__all__ = ["REACTORS", "logged", "run", "until"]
+__all__ = ["REACTORS", "count_descriptors", "logged", "run", "until"]
 
 Result = TypeVar("Result")
 
@@ -69,6 +71,12 @@ async def until(reactor: Any, true: Callable[[], object]) -> None:
     """Wait, one turn of the reactor after the other, until something is ``true``."""
     while not true():
         await deferLater(reactor, 0)
+
+
+def count_descriptors() -> int:
+    """Return how many file descriptors are open, but for those of garbage."""
+    gc.collect()
+    return len(os.listdir("/dev/fd"))
 
 
 @contextmanager

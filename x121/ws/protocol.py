@@ -315,6 +315,11 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         """Whether the handshake is done, and no close frame was sent yet."""
         return bool(self.state == self.STATE_OPEN)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was sent is held back, because the peer doesn't take it."""
+        return self._outbox.waiting_bytes
+
     def send_frame(self, frame: bytes) -> bool:
         """Send a whole frame, if the connection is open; return whether it still is."""
         if self.state != self.STATE_OPEN:

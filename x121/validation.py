@@ -1,0 +1,46 @@
+"""What is wrong with input that doesn't fit its model, in the contract's form."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from x121.errors import FieldError
+
+__all__ = ["field_errors"]
+
+# What a client can make us say to it is bounded, however much of what it sent is wrong.
+_MOST_ERRORS = 1000
+_LONGEST_PATH = 200
+
+_MESSAGES = {
+    "extra_forbidden": "There is no such field",
+    "missing": "This field is required",
+}
+
+
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """Return every wrong field of ``error``, with a path such as ``items[2].name``.
+
+    The path of the whole is empty.  No message repeats what was sent.  Where more than a thousand
+    fields are wrong, one message says how many.
+    """
+    count = error.error_count()
+    if count > _MOST_ERRORS:
+        return [FieldError(path="", message=f"{count} fields are wrong, too many to list")]
+    return [
+        FieldError(
+            path=_path(one["loc"]),
+            message=_MESSAGES.get(one["type"], one["msg"]),
+        )
+        for one in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _path(steps: tuple[int | str, ...]) -> str:
+    path = ""
+    for step in steps:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            path += f".{step}" if path else step
+    return path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "..."

@@ -26,7 +26,7 @@ MAY_KNOW = {
     "x121.coroutines": "",
     "x121.errors": "",
     "x121.failures": "x121.errors",
-    "x121.validation": "x121.errors",
+    "x121.validation": "x121.errors x121.types",
     "x121.log_writer": "",
     "x121.logs": "x121.jsons x121.log_writer",
     "x121._parsers": "x121.types",
@@ -45,8 +45,13 @@ MAY_KNOW = {
     "x121.models": "x121.models x121.types",
     "x121.repositories": "x121.repositories x121.models x121.db x121.errors x121.types",
     "x121.app_state": "x121.config x121.db.pool x121.ws",
-    "x121.api.endpoints": "",
-    "x121.api.router": "x121.api.endpoints",
+    "x121.api.operation": "x121.errors x121.http.request",
+    "x121.api.etags": "x121.api.operation x121.errors x121.http.request",
+    "x121.api.typed": (
+        "x121.api.operation x121.api.etags x121.errors x121.http.request x121.validation"
+    ),
+    "x121.api.endpoints": "x121.api.operation",
+    "x121.api.router": "x121.api.endpoints x121.api.operation x121.api.typed",
     "x121.api.rule_tree": "",
     "x121.api.route_table": "x121.api.rule_tree x121.http.head",
     "x121.api.answers": "x121.errors x121.http",
@@ -56,7 +61,8 @@ MAY_KNOW = {
     "x121.api.responses": "x121.jsons x121.errors x121.http",
     "x121.api.routes": "x121.api x121.app_state x121.ws",
     "x121.api": (
-        "x121.app_state x121.errors x121.api.router x121.api.responses x121.http.request"
+        "x121.app_state x121.errors x121.api.router x121.api.responses x121.api.operation"
+        " x121.api.etags x121.http.request"
         " x121.models x121.repositories x121.ws.connection x121.ws.messages x121.types"
     ),
     "x121.process": "",

@@ -30,6 +30,7 @@ __all__ = [
     "NotFound",
     "Panic",
     "PayloadTooLarge",
+    "PreconditionFailed",
     "RequestTimeout",
     "RowNotFound",
     "ServiceUnavailable",
@@ -145,6 +146,13 @@ class Conflict(AppError):
 
     status = 409
     code = "CONFLICT"
+
+
+class PreconditionFailed(AppError):
+    """What the request depends on is no longer so (RFC 9110 section 15.5.13)."""
+
+    status = 412
+    code = "PRECONDITION_FAILED"
 
 
 class PayloadTooLarge(AppError):
@@ -281,6 +289,7 @@ _KINDS: dict[int, Callable[[str], AppError]] = {
     405: lambda message: MethodNotAllowed(message, allow=()),
     408: RequestTimeout,
     409: Conflict,
+    412: PreconditionFailed,
     413: PayloadTooLarge,
     414: UriTooLong,
     415: UnsupportedMediaType,

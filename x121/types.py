@@ -5,10 +5,14 @@ from __future__ import annotations
 import ipaddress
 from typing import NewType, TypeAlias
 
-__all__ = ["DbId", "IpNetwork"]
+__all__ = ["NO_NUL", "DbId", "IpNetwork"]
 
 DbId = NewType("DbId", int)
 """The primary key of a row: a PostgreSQL ``BIGINT`` identity."""
 
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 """A range of addresses, such as 10.0.0.0/8."""
+
+NO_NUL = r"^[^\x00]*$"
+"""The pattern of what PostgreSQL's ``text`` can hold: any Unicode but NUL
+(https://www.postgresql.org/docs/current/datatype-character.html)."""

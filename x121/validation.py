@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from x121.errors import FieldError
+from x121.types import NO_NUL
 
 __all__ = ["field_errors"]
 
@@ -16,6 +18,7 @@ _MESSAGES = {
     "extra_forbidden": "There is no such field",
     "missing": "This field is required",
 }
+_PATTERNS = {NO_NUL: "Text can't hold a NUL character"}
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
@@ -28,12 +31,15 @@ def field_errors(error: ValidationError) -> list[FieldError]:
     if count > _MOST_ERRORS:
         return [FieldError(path="", message=f"{count} fields are wrong, too many to list")]
     return [
-        FieldError(
-            path=_path(one["loc"]),
-            message=_MESSAGES.get(one["type"], one["msg"]),
-        )
-        for one in error.errors(include_url=False, include_context=False, include_input=False)
+        FieldError(path=_path(one["loc"]), message=_message(one))
+        for one in error.errors(include_url=False, include_input=False)
     ]
+
+
+def _message(error: ErrorDetails) -> str:
+    """Return what is wrong in words that don't speak of Python, or of patterns if need not be."""
+    pattern = error.get("ctx", {}).get("pattern", "")
+    return _PATTERNS.get(pattern) or _MESSAGES.get(error["type"], error["msg"])
 
 
 def _path(steps: tuple[int | str, ...]) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 from klein import Klein
 from twisted.internet.defer import ensureDeferred
 
+from x121.api.operation import Operation
+
 __all__ = ["Endpoint", "Handler", "bound_handler"]
 
 Handler = Callable[..., Any]
@@ -20,14 +22,24 @@ Handler = Callable[..., Any]
 class Endpoint:
     """What stands in ``Klein.endpoints``: called as ``endpoint(instance, request, ...)``.
 
-    ``handler`` is the function that was decorated, and ``segment_count`` the number of segments
-    in its route.  One that ``is_bound`` has its instance already.
+    ``handler`` is what is called, and ``segment_count`` the number of segments in its route.  One
+    that ``is_bound`` has its instance already.  ``operation`` is what it takes and gives, or None
+    where that is nobody else's business, and ``owner`` the feature that it belongs to.
     """
 
     def __init__(
-        self, name: str, handler: Handler, segment_count: int, *, is_bound: bool = False
+        self,
+        name: str,
+        handler: Handler,
+        segment_count: int,
+        operation: Operation | None = None,
+        owner: object = None,
+        *,
+        is_bound: bool = False,
     ) -> None:
         self.segment_count = segment_count
+        self.operation = operation
+        self.owner = owner
         self.__name__ = self.__qualname__ = name
         self.__doc__ = handler.__doc__
         self.__original__ = handler  # for Klein's originalName()

@@ -1,29 +1,33 @@
 """Routes: Klein's, nested into one werkzeug map so that a request is matched once.
 
-A feature is a class with a ``router``; its methods are Klein handlers (plain, ``async def``
-or returning a Deferred) and its state is ``self``::
+A feature is a class with a ``router``; its methods are handlers and its state is ``self``::
 
     class Projects:
         router = Router()
 
         def __init__(self, state: AppState) -> None:
-            self._state = state
+            self._pool = state.pool
 
-        @router.route("/<int:project_id>")
-        async def show(self, request: IRequest, project_id: int) -> bytes: ...
+        @router.get("/<int:project_id>", errors=[NotFound])
+        async def show(self, project_id: Id) -> Project: ...
 
     Router().nest("/projects", Projects(state).router)
+
+``get``, ``post``, ``put``, ``patch`` and ``delete`` are typed: see :mod:`x121.api.operation`.  With
+``route`` a handler is Klein's: given its request, it answers it by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from klein import Klein
-from werkzeug.routing import IntegerConverter, Map
+from werkzeug.routing import IntegerConverter, Map, Rule
 
 from x121.api.endpoints import Endpoint, bound_handler
+from x121.api.operation import MISSING, Declaration, Operation, describe, read_operation
+from x121.api.typed import make_endpoint
 
 __all__ = ["Router"]
 
@@ -31,10 +35,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class Router(Klein):
-    """A Klein application that other ones can be nested into.
-
-    Routes answer GET, and with it HEAD, unless ``methods`` says otherwise.
-    """
+    """A Klein application that other ones can be nested into."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,19 +48,78 @@ class Router(Klein):
         assert isinstance(bound, Router)
         return bound
 
-    def route(self, url: str, *args: Any, **kwargs: Any) -> Callable[[Handler], Handler]:
-        """Return a decorator that serves ``url``; see :meth:`klein.Klein.route`."""
-        kwargs.setdefault("methods", ["GET"])
-        register = super().route(url, *args, **kwargs)
+    # --- typed ---
 
+    def get(self, url: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Handler]:
+        """Return a decorator for what answers GET and HEAD; see :class:`Declaration`."""
+        return self._typed("GET", url, declared)
+
+    def post(self, url: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Handler]:
+        """Return a decorator for what answers POST; see :class:`Declaration`."""
+        return self._typed("POST", url, declared)
+
+    def put(self, url: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Handler]:
+        """Return a decorator for what answers PUT; see :class:`Declaration`."""
+        return self._typed("PUT", url, declared)
+
+    def patch(self, url: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Handler]:
+        """Return a decorator for what answers PATCH; see :class:`Declaration`."""
+        return self._typed("PATCH", url, declared)
+
+    def delete(self, url: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Handler]:
+        """Return a decorator for what answers DELETE; see :class:`Declaration`."""
+        return self._typed("DELETE", url, declared)
+
+    def _typed(self, method: str, url: str, declared: Declaration) -> Callable[[Handler], Handler]:
         def decorate(handler: Handler) -> Handler:
-            name = kwargs.setdefault("endpoint", handler.__name__)  # as Klein does
-            register(handler)
-            made: Any = self._endpoints[name]
-            self._endpoints[name] = Endpoint(made.__name__, handler, made.segment_count)
+            operation = read_operation(handler, self._names_in(url), declared)
+            endpoint = make_endpoint(handler, operation)
+            self._register(url, handler.__name__, endpoint, operation, methods=[method])
             return handler
 
         return decorate
+
+    def _names_in(self, url: str) -> set[str]:
+        rule = Rule(url)
+        Map([rule], converters=self._url_map.converters)
+        return rule.arguments
+
+    # --- Klein's ---
+
+    def route(
+        self, url: str, *args: Any, result: Any = MISSING, is_documented: bool = True, **kwargs: Any
+    ) -> Callable[[Handler], Handler]:
+        """Return a decorator that serves ``url``; see :meth:`klein.Klein.route`.
+
+        It answers GET, and with it HEAD, unless ``methods`` says otherwise.  ``result`` is the type
+        of what the handler answers, and what a :class:`Declaration` has may be given too: both for
+        the documentation alone, which an endpoint that isn't ``is_documented`` doesn't stand in.
+        """
+        kwargs.setdefault("methods", ["GET"])
+        declared = {name: kwargs.pop(name) for name in _DECLARABLE & kwargs.keys()}
+
+        def decorate(handler: Handler) -> Handler:
+            operation = describe(handler, result, declared) if is_documented else None  # type: ignore[arg-type]
+            name = kwargs.pop("endpoint", handler.__name__)  # as Klein does
+            self._register(url, name, handler, operation, *args, **kwargs)
+            return handler
+
+        return decorate
+
+    def _register(
+        self,
+        url: str,
+        name: str,
+        handler: Callable[..., Any],
+        operation: Operation | None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().route(url, *args, endpoint=name, **kwargs)(handler)
+        made: Any = self._endpoints[name]
+        self._endpoints[name] = Endpoint(made.__name__, handler, made.segment_count, operation)
+
+    # --- nesting ---
 
     def nest(self, prefix: str, router: Klein) -> Router:
         """Serve the routes of ``router`` below ``prefix`` and return ``self``.
@@ -87,9 +147,17 @@ class Router(Klein):
         if endpoint in self._endpoints:
             raise ValueError(f"{prefix}: there already is a route named {endpoint}")
         known: Any = router.endpoints[name]
-        segments = known.segment_count + prefix.count("/") + self._subroute_segments
-        handler = bound_handler(router, name)
-        self._endpoints[endpoint] = Endpoint(endpoint, handler, segments, is_bound=True)
+        self._endpoints[endpoint] = Endpoint(
+            endpoint,
+            bound_handler(router, name),
+            known.segment_count + prefix.count("/") + self._subroute_segments,
+            getattr(known, "operation", None),
+            getattr(known, "owner", None) or router._instance,
+            is_bound=True,
+        )
+
+
+_DECLARABLE = Declaration.__annotations__.keys()
 
 
 class _BigInt(IntegerConverter):

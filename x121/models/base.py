@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 
-from x121.types import DbId
+from x121.types import NO_NUL, DbId
 
 __all__ = ["Id", "Model", "Text", "Timestamp", "optional"]
 
@@ -48,23 +47,12 @@ def optional() -> Any:
 def _nothing() -> None: ...
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise PydanticCustomError("nul_character", "Text can't hold a NUL character")
-    return text
-
-
 def _to_utc(time: datetime) -> datetime:
     return time.astimezone(UTC)
 
 
-Text = Annotated[
-    str,
-    AfterValidator(_without_nul),
-    Field(json_schema_extra={"pattern": r"^[^\u0000]*$"}),
-]
-"""What PostgreSQL's ``text`` can hold: any Unicode but NUL
-(https://www.postgresql.org/docs/current/datatype-character.html)."""
+Text = Annotated[str, Field(pattern=NO_NUL)]
+"""Text that PostgreSQL can hold; lengths are counted in characters, as there."""
 
 Id = Annotated[DbId, Field(ge=1, le=2**63 - 1)]
 """The key of a row, which a ``BIGINT`` identity can be."""

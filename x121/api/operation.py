@@ -1,0 +1,268 @@
+"""What an endpoint takes and gives, as its handler's signature and its decorator say.
+
+A parameter whose name stands in the path is the path's; one that is a model is the request's body;
+one that is a :class:`~x121.http.request.Request` is the request itself.  Every other one stands in
+the query, unless a marker in its annotation says where it is::
+
+    async def search(
+        self,
+        owner_id: Id,                                               # /owners/<int:owner_id>/...
+        words: Annotated[list[Text], Query("word")],                # ?word=red&word=round
+        limit: Annotated[int, Field(ge=1, le=100)] = 20,            # ?limit=20
+        language: Annotated[str, Header("Accept-Language")] = "en",
+    ) -> list[Found]: ...
+
+A parameter without a default has to be there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar, Union, get_args, get_origin
+from typing import get_type_hints as resolve
+
+from pydantic import BaseModel
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IRequest
+
+from x121.errors import AppError
+from x121.http.request import Request
+
+__all__ = [
+    "MISSING",
+    "Answer",
+    "Body",
+    "Declaration",
+    "Header",
+    "Operation",
+    "Parameter",
+    "Query",
+    "describe",
+    "read_operation",
+]
+
+T = TypeVar("T")
+Place = Literal["path", "query", "header"]
+
+MISSING = inspect.Parameter.empty
+"""Stands for a default, or a result, that nobody has stated."""
+
+# What a handler without annotations could be given, and who gives it.
+_REQUEST_TYPES = (Request, IRequest)
+_WRAPPERS = (Deferred, Awaitable)
+
+
+# --- what authors write -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Query:
+    """Marks a parameter that stands in the query under another ``name`` than its own."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """Marks a parameter that is the header ``name``."""
+
+    name: str
+
+
+class Body:
+    """Marks a parameter that is the request's JSON body and no model, such as a list."""
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """A handler's result that has ``headers``."""
+
+    value: T
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Declaration(TypedDict, total=False):
+    """What a decorator says of an endpoint, besides its method and path.
+
+    ``status`` is that of a result: 200, or 204 where there is none.  ``errors`` are the kinds
+    that the handler raises; what every endpoint may be answered with is known.  ``headers`` of
+    its results are described by name.  With ``etag`` a result has a tag, by which a client asks
+    whether it is still the same (RFC 9110 section 8.8.3).
+    """
+
+    status: int
+    errors: Sequence[type[AppError]]
+    headers: Mapping[str, str]
+    etag: bool
+    deprecated: bool
+
+
+# --- what is made of it -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One value that a handler is given: the argument ``argument``, called ``name`` outside.
+
+    ``is_list`` tells whether the query may have it several times.
+    """
+
+    argument: str
+    name: str
+    place: Place
+    type: Any
+    default: Any = MISSING
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the value is a list, each of whose items the query gives under the name."""
+        return get_origin(_bare(self.type)) in (list, set, frozenset, tuple)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One endpoint: its inputs, its result and how it may fail.
+
+    ``body`` is the argument that is the body, and its type.  ``request`` is the argument that is
+    the request.  ``result`` is None for none, and ``MISSING`` where the handler answers by itself.
+    """
+
+    summary: str
+    description: str
+    parameters: tuple[Parameter, ...]
+    body: tuple[str, Any] | None
+    request: str | None
+    result: Any
+    status: int
+    errors: tuple[type[AppError], ...]
+    headers: Mapping[str, str]
+    etag: bool
+    deprecated: bool
+
+
+def describe(handler: Callable[..., Any], result: Any, declared: Declaration) -> Operation:
+    """Return the operation of a plain handler, which reads and answers its request by itself.
+
+    ``result`` is the type of what it answers, as JSON; ``MISSING`` if that is nothing to tell.
+    """
+    return _operation(handler, (), None, None, result, declared)
+
+
+def read_operation(
+    handler: Callable[..., Any], in_path: Collection[str], declared: Declaration
+) -> Operation:
+    """Return the operation that ``handler`` is; ``in_path`` are the names in its path.
+
+    Raises :class:`TypeError`, which names the handler, for a signature that says too little.
+    """
+    try:
+        hints = resolve(handler, include_extras=True)
+    except NameError as error:
+        raise _unclear(handler, f"{error}: import or define what it names above it") from None
+    if "return" not in hints:
+        raise _unclear(handler, "say what it returns: -> a model, or -> None")
+    parameters: list[Parameter] = []
+    body = request = None
+    for one in _arguments(handler):
+        if one.name not in hints:
+            raise _unclear(handler, f"{one.name} has no type")
+        hint = hints[one.name]
+        if _is_request(hint):
+            request = one.name
+        elif _is_body(hint) and one.name not in in_path:
+            if body is not None:
+                raise _unclear(handler, f"{body[0]} and {one.name} can't both be the body")
+            body = (one.name, hint)
+        else:
+            parameters.append(_parameter(one, hint, in_path))
+    lost = set(in_path) - {one.argument for one in parameters if one.place == "path"}
+    if lost:
+        raise _unclear(handler, f"{', '.join(sorted(lost))} of its path is no argument")
+    result = _result(hints["return"])
+    return _operation(handler, tuple(parameters), body, request, result, declared)
+
+
+def _operation(
+    handler: Callable[..., Any],
+    parameters: tuple[Parameter, ...],
+    body: tuple[str, Any] | None,
+    request: str | None,
+    result: Any,
+    declared: Declaration,
+) -> Operation:
+    summary, _, description = (inspect.getdoc(handler) or "").partition("\n\n")
+    return Operation(
+        summary=" ".join(summary.split()),
+        description=description.strip(),
+        parameters=parameters,
+        body=body,
+        request=request,
+        result=result,
+        status=declared.get("status", 204 if result is None else 200),
+        errors=tuple(declared.get("errors", ())),
+        headers=dict(declared.get("headers", {})),
+        etag=declared.get("etag", False),
+        deprecated=declared.get("deprecated", False),
+    )
+
+
+def _arguments(handler: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return what the handler is to be given, without the instance that it is a method of."""
+    arguments = list(inspect.signature(handler).parameters.values())
+    if arguments and arguments[0].name == "self":
+        del arguments[0]
+    for one in arguments:
+        if one.kind not in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
+            raise _unclear(handler, f"{one} can't be given by name")
+    return arguments
+
+
+def _parameter(one: inspect.Parameter, hint: Any, in_path: Collection[str]) -> Parameter:
+    name, place = one.name, "query"
+    for marker in getattr(hint, "__metadata__", ()):
+        if isinstance(marker, (Query, Header)):
+            name = marker.name
+            place = "header" if isinstance(marker, Header) else "query"
+    if one.name in in_path:
+        place = "path"
+    return Parameter(one.name, name, place, _without_none(hint), one.default)  # type: ignore[arg-type]
+
+
+def _is_request(hint: Any) -> bool:
+    return hint in _REQUEST_TYPES
+
+
+def _is_body(hint: Any) -> bool:
+    marked = any(isinstance(m, Body) or m is Body for m in getattr(hint, "__metadata__", ()))
+    bare = _bare(hint)
+    is_model = inspect.isclass(bare) and issubclass(bare, BaseModel)
+    return marked or is_model
+
+
+def _bare(hint: Any) -> Any:
+    """Return a type without what is annotated to it."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _without_none(hint: Any) -> Any:
+    """Return ``T`` for ``T | None``: None can't be sent, only left out."""
+    if get_origin(hint) is Annotated:
+        bare, *metadata = get_args(hint)
+        return Annotated[(_without_none(bare), *metadata)]
+    if get_origin(hint) in (Union, types.UnionType):
+        return Union[tuple(one for one in get_args(hint) if one is not types.NoneType)]  # noqa: UP007
+    return hint
+
+
+def _result(hint: Any) -> Any:
+    """Return what is encoded in the end, of what a handler says that it returns."""
+    while get_origin(hint) in (*_WRAPPERS, Answer):
+        (hint,) = get_args(hint)
+    return None if hint is types.NoneType else hint
+
+
+def _unclear(handler: Callable[..., Any], why: str) -> TypeError:
+    return TypeError(f"{handler.__module__}.{handler.__qualname__}: {why}")

@@ -581,6 +581,36 @@ async def test_failing_commit(database: DbConfig, reactor: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_commit_of_who_was_cancelled(
+    postgres: Postgres, database: DbConfig, reactor: Any
+) -> None:
+    """A COMMIT whose caller is cancelled takes place, and what waits for it is told."""
+    committed: Deferred[None] = Deferred()
+
+    async def work(pool: Pool) -> None:
+        async with pool.transaction() as transaction:
+            await transaction.execute("INSERT INTO slow VALUES (1)")
+            transaction.on_commit(lambda: committed.callback(None))
+
+    async with pooled(database, reactor, pool_min=1, pool_max=1) as pool:
+        await pool.execute(
+            "CREATE TABLE slow (id int);"
+            "CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END';"
+            "CREATE CONSTRAINT TRIGGER rests AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION rest()"
+        )
+        working = Deferred.fromCoroutine(work(pool))
+        await until(lambda: postgres.active_queries(database.name) == ["COMMIT"], reactor)
+        working.cancel()
+        with pytest.raises(CancelledError):
+            await working
+        assert not committed.called
+        await committed
+        assert await pool.fetch_one("SELECT count(*) FROM slow") == (1,)
+
+
+@pytest_twisted.ensureDeferred
 async def test_swallowed_error(database: DbConfig, reactor: Any) -> None:
     """A block that hid a failed query raises at its end, because nothing was committed."""
     async with pooled(database, reactor, pool_max=1) as pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from itertools import pairwise
 from random import Random
 from typing import Any, TypeVar, cast
@@ -18,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from x121.db.connection import Params, Query, Result
 from x121.db.pool import Pool, PoolStats, Session
 from x121.errors import RowNotFound, ServiceUnavailable
+from x121.logs import REQUEST_ID
 
 T = TypeVar("T")
 MAX_LIFETIME = 1000.0
@@ -36,6 +38,7 @@ class FakeConnection:
         self.log: list[str] = []
         self.running: Deferred[Result] | None = None
         self.failures: dict[str, Exception] = {}
+        self.slow: set[str] = set()
         self.resetting: Deferred[None] | None = None
 
     def execute(self, query: Query, params: Params = ()) -> Deferred[Result]:
@@ -49,6 +52,8 @@ class FakeConnection:
         elif str(query) in self.failures:
             self.transaction_failed = self.in_transaction
             self.end(self.failures[str(query)])
+        elif str(query) in self.slow:
+            pass
         elif str(query) in ("BEGIN", "COMMIT", "ROLLBACK"):
             self.in_transaction = str(query) == "BEGIN"
             self.transaction_failed = False
@@ -517,6 +522,96 @@ class TransactionTests(PoolTestCase):
         self.successResultOf(begin(borrower.its.execute("COMMIT")))
         borrower.leave.callback(None)
         assert isinstance(borrower.error, RuntimeError)
+        self.stop(pool)
+
+    # --- what waits for the commit ---
+
+    def test_on_commit(self) -> None:
+        """What waits for the commit is called after it, in order, in its caller's context."""
+        pool = self.pool()
+        borrower = self.borrow(pool, transaction=True)
+        log = self.database.made[0].log
+        borrower.its.on_commit(lambda: log.append("first"))
+        copy_context().run(self._wait_in_request, borrower.its)
+        borrower.leave.callback(None)
+        assert log == ["BEGIN", "COMMIT", "first", "request 7"]
+        self.stop(pool)
+
+    def _wait_in_request(self, session: Session) -> None:
+        REQUEST_ID.set("7")
+        log = self.database.made[0].log
+        session.on_commit(lambda: log.append(f"request {REQUEST_ID.get()}"))
+
+    def test_no_commit(self) -> None:
+        """What waits for a commit is never called without one."""
+        for fail in ("block", "COMMIT", "query"):
+            pool = self.pool()
+            connection = self.database.made[-1]
+            borrower = self.borrow(pool, transaction=True)
+            borrower.its.on_commit(lambda: self.fail("nothing was committed"))
+            if fail == "query":
+                connection.failures["Q"] = psycopg2.DataError("bad")
+                self.failureResultOf(begin(borrower.its.execute("Q")), psycopg2.DataError)
+            elif fail == "COMMIT":
+                connection.failures["COMMIT"] = psycopg2.IntegrityError("deferred")
+            if fail == "block":
+                borrower.leave.errback(LookupError())
+            else:
+                borrower.leave.callback(None)
+            assert borrower.error is not None
+            self.stop(pool)
+
+    def test_commit_of_who_was_cancelled(self) -> None:
+        """A COMMIT goes on when its caller is cancelled, and what waits for it is called."""
+        pool = self.pool(1, 1)
+        connection = self.database.made[0]
+        connection.slow = {"COMMIT"}
+        borrower = self.borrow(pool, transaction=True)
+        borrower.its.on_commit(lambda: connection.log.append("told"))
+        borrower.leave.callback(None)
+        borrower.done.cancel()
+        assert isinstance(borrower.error, CancelledError)
+        assert (pool.stats().recovering, connection.log) == (1, ["BEGIN", "COMMIT"])
+        connection.end(Result([], -1))
+        assert connection.log == ["BEGIN", "COMMIT", "told", "reset"]
+        assert pool.stats().idle == 1
+        self.stop(pool)
+
+    def test_commit_that_never_ends(self) -> None:
+        """Nobody waits longer than two seconds for the COMMIT of a caller who is gone."""
+        pool = self.pool(1, 1)
+        connection = self.database.made[0]
+        connection.slow = {"COMMIT"}
+        borrower = self.borrow(pool, transaction=True)
+        borrower.its.on_commit(lambda: self.fail("nobody knows"))
+        borrower.leave.callback(None)
+        borrower.done.cancel()
+        self.clock.advance(1.9)
+        assert connection.log == ["BEGIN", "COMMIT"]
+        self.clock.advance(0.2)
+        assert connection.log == ["BEGIN", "COMMIT", "reset"]
+        self.stop(pool)
+
+    def test_fault_in_what_waits(self) -> None:
+        """What raises after a commit is logged, and changes nothing for the others."""
+        pool = self.pool()
+        borrower = self.borrow(pool, transaction=True)
+        told: list[int] = []
+        borrower.its.on_commit(lambda: 1 / 0)
+        borrower.its.on_commit(lambda: told.append(1))
+        borrower.leave.callback(None)
+        assert (borrower.error, told) == (None, [1])
+        assert self.lines(LogLevel.critical) == ["Failed when a transaction was committed"]
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.stop(pool)
+
+    def test_no_transaction(self) -> None:
+        """Without a transaction there is nothing to wait for, which is an error."""
+        pool = self.pool()
+        borrower = self.borrow(pool)
+        with pytest.raises(RuntimeError, match="transaction"):
+            borrower.its.on_commit(int)
+        borrower.leave.callback(None)
         self.stop(pool)
 
     def test_failing_begin_gives_the_connection_back(self) -> None:

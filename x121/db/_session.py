@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import psycopg2.errors
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 
 from x121.db.connection import Params, Query, Result, Row
 from x121.errors import RowNotFound
 
 __all__ = ["Lease", "Member", "PooledConnection", "Session", "Transaction"]
+
+T = TypeVar("T")
+
+_log = Logger(namespace="x121.db.pool")
 
 
 class PooledConnection(Protocol):
@@ -36,12 +43,16 @@ class PooledConnection(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """A connection of the pool, with its times in seconds of the pool's clock."""
+    """A connection of the pool, with its times in seconds of the pool's clock.
+
+    ``committing`` fires when a COMMIT has ended that its borrower doesn't wait for any more.
+    """
 
     connection: PooledConnection
     opened_at: float
     expires_at: float
     idle_since: float
+    committing: Deferred[None] | None = None
 
 
 class Lender(Protocol):
@@ -59,10 +70,11 @@ class Session:
     stands for one.  Without params a ``%`` is just that.
     """
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_committed", "_connection")
 
     def __init__(self, connection: PooledConnection) -> None:
         self._connection: PooledConnection | None = connection
+        self._committed: list[Callable[[], object]] | None = None
 
     async def fetch_all(self, query: Query, params: Params = ()) -> list[Row]:
         """Return every row."""
@@ -83,6 +95,17 @@ class Session:
     async def execute(self, query: Query, params: Params = ()) -> int:
         """Return how many rows the statement touched; -1 where PostgreSQL counts none."""
         return (await self._run(query, params)).rowcount
+
+    def on_commit(self, call: Callable[[], object]) -> None:
+        """Call ``call()`` once the transaction is committed, and never if it isn't.
+
+        Also if whoever began it is cancelled meanwhile: only so does everybody hear of what has
+        happened, and nobody of what hasn't.  What it raises is logged.  Raises
+        :class:`RuntimeError` where there is no transaction.
+        """
+        if self._committed is None:
+            raise RuntimeError("on_commit() is for 'async with pool.transaction()'")
+        self._committed.append(partial(copy_context().run, call))
 
     def _run(self, query: Query, params: Params) -> Deferred[Result]:
         connection = self._connection
@@ -138,6 +161,7 @@ class Transaction(Lease):
 
     async def __aenter__(self) -> Session:
         session = await super().__aenter__()
+        session._committed = []
         try:
             await session.execute("BEGIN")
         except BaseException:
@@ -171,7 +195,20 @@ class Transaction(Lease):
                 )
             if not connection.in_transaction:
                 raise RuntimeError("the transaction was ended by a query inside its block")
-        await self._session.execute("COMMIT")
+        committing = self._session._run("COMMIT", ()).addCallback(self._tell)
+        try:
+            await _unhurried(committing)
+        except CancelledError:
+            self._member.committing = committing
+            raise
+
+    def _tell(self, _: Result) -> None:
+        """Tell those who wait for the commit."""
+        for call in self._session._committed or ():
+            try:
+                call()
+            except Exception:
+                _log.failure("Failed when a transaction was committed")
 
     async def _roll_back(self) -> None:
         connection = self._member.connection
@@ -182,3 +219,10 @@ class Transaction(Lease):
         except psycopg2.Error:
             # The error that brought us here says more.  The pool finds the connection unclean.
             return
+
+
+def _unhurried(running: Deferred[T]) -> Deferred[T]:
+    """Return what fires with ``running``, which goes on when that is cancelled."""
+    result: Deferred[T] = Deferred()
+    running.addCallbacks(result.callback, result.errback)
+    return result

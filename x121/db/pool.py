@@ -39,6 +39,8 @@ _log = Logger(namespace="x121.db.pool")
 _MAX_WAITING = 1_000
 _MAX_CONNECT_SECS = 5.0
 _STOP_GRACE_SECS = 1.0
+# How long a COMMIT may still take when whoever asked for it is gone.
+_COMMIT_SECS = 2.0
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,9 @@ class Pool:
 
         Entering raises as :meth:`acquire` does.  The end raises the :class:`psycopg2.Error` of
         a COMMIT that fails; what the block raises passes through.  When the block is cancelled
-        its caller goes on at once and the pool ends the query and rolls back.  Where a COMMIT
-        itself is cancelled or loses its connection nobody can say whether it happened.
+        its caller goes on at once and the pool ends the query and rolls back, or lets a COMMIT
+        that has begun end.  Whether that one happened its caller isn't told, nor is anybody where
+        it loses its connection: what has to be done then is for :meth:`Session.on_commit`.
         """
         return Transaction(self)
 
@@ -265,6 +268,9 @@ class Pool:
     async def _recover(self, member: Member) -> None:
         """Make a connection fit to be lent again, or drop it.  It counts as in use meanwhile."""
         try:
+            committing, member.committing = member.committing, None
+            if committing is not None:  # and is to end, if it can
+                await committing.addTimeout(_COMMIT_SECS, self._clock)
             await member.connection.reset()
         except Exception as error:
             _log.info("A database connection was dropped: {reason!r}", reason=error)

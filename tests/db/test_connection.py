@@ -606,7 +606,7 @@ async def test_commit_of_who_was_cancelled(
         with pytest.raises(CancelledError):
             await working
         assert not committed.called
-        await committed
+        await committed.addTimeout(15, reactor)
         assert await pool.fetch_one("SELECT count(*) FROM slow") == (1,)
 
 

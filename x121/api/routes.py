@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from x121.api.health import Health
+from x121.api.projects import Projects
 from x121.api.router import Router
 from x121.app_state import AppState
 from x121.ws.echo import Echo
@@ -12,11 +13,10 @@ __all__ = ["api_routes", "routes", "ws_routes"]
 
 
 def api_routes(state: AppState) -> Router:
-    """Return the features' routes, below ``/api/v1``: one ``.nest()`` a feature.
-
-    ``.nest("/projects", Projects(state).router)`` serves ``/api/v1/projects`` and below.
-    """
-    return Router()
+    """Return the features' routes, below ``/api/v1``: one line a feature."""
+    router = Router()
+    router.nest("/projects", Projects(state).router)
+    return router
 
 
 def ws_routes(state: AppState) -> WsRouter:

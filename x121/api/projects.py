@@ -1,0 +1,85 @@
+"""The pattern for features: projects, whom everybody may list, change and follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import Field
+
+from x121.api.etags import ANY_VERSION, IfMatch
+from x121.api.operation import Answer
+from x121.api.router import Router
+from x121.app_state import AppState
+from x121.errors import Conflict, PreconditionFailed
+from x121.http.request import Request
+from x121.models.base import Id, Text
+from x121.models.pages import Cursor, Limit, Page, make_page
+from x121.models.projects import NewProject, Project, ProjectChanges
+from x121.repositories import projects
+from x121.types import DbId
+
+__all__ = ["Projects"]
+
+TOPIC = "projects"
+
+
+class Projects:
+    """What people work on."""
+
+    router = Router()
+
+    def __init__(self, state: AppState) -> None:
+        self._pool = state.pool
+        self._ws_manager = state.ws_manager
+
+    @router.get("/")
+    async def index(
+        self,
+        limit: Limit = 20,
+        cursor: Cursor | None = None,
+        name_prefix: Annotated[Text, Field(max_length=200)] = "",
+    ) -> Page[Project]:
+        """List projects, oldest first; those whose names begin with `name_prefix`."""
+        rows = await projects.page(
+            self._pool, after=cursor or DbId(0), most=limit + 1, prefix=name_prefix
+        )
+        return make_page(rows, limit, key=lambda project: project.id)
+
+    @router.post(
+        "/", status=201, etag=True, errors=[Conflict], headers={"Location": "The project's path"}
+    )
+    async def create(self, request: Request, new: NewProject) -> Answer[Project]:
+        """Create a project."""
+        project = await projects.create(self._pool, new, self._tell("project.created"))
+        return Answer(project, {"Location": f"{request.path.decode()}/{project.id}"})
+
+    @router.get("/<int:project_id>", etag=True)
+    async def show(self, project_id: Id) -> Project:
+        """Show a project."""
+        return await projects.find(self._pool, project_id)
+
+    @router.patch("/<int:project_id>", etag=True, errors=[Conflict, PreconditionFailed])
+    async def change(
+        self, project_id: Id, changes: ProjectChanges, if_match: IfMatch = ANY_VERSION
+    ) -> Project:
+        """Change the fields of a project that are sent.
+
+        With `If-Match` only if nobody else has changed it since the client got that `ETag`.
+        """
+        return await projects.change(
+            self._pool, project_id, changes, if_match.check, self._tell("project.updated")
+        )
+
+    @router.delete("/<int:project_id>", errors=[PreconditionFailed])
+    async def delete(self, project_id: Id, if_match: IfMatch = ANY_VERSION) -> None:
+        """Delete a project, with `If-Match` only if nobody else has changed it."""
+        await projects.delete(self._pool, project_id, if_match.check, self._tell("project.deleted"))
+
+    def _tell(self, event: str) -> Callable[[Project], object]:
+        """Return what tells those who follow the projects of an event."""
+
+        def tell(project: Project) -> None:
+            self._ws_manager.publish(TOPIC, event, project)
+
+        return tell

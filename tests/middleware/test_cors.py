@@ -18,6 +18,12 @@ class Varied:
         request.setHeader(b"Vary", b"Accept-Encoding")
         return "x"
 
+    @router.route("/made")
+    def made(self, request: Request) -> str:
+        request.setHeader(b"ETag", b'"1"')
+        request.setHeader(b"Location", b"/made/1")
+        return "x"
+
     @router.route("/broken")
     def broken(self, request: Request) -> str:
         raise RuntimeError("broken")
@@ -38,6 +44,12 @@ class SimpleRequestTests(AppTestCase):
         self.assertEqual(headers["access-control-allow-credentials"], "true")
         self.assertEqual(headers["access-control-expose-headers"], "X-Request-Id")
         self.assertEqual(headers["vary"], "Origin")
+
+    def test_what_an_answer_tells(self) -> None:
+        """A page may read the tag and the location of an answer that has them."""
+        app = self.app(Varied().router)
+        headers = app.request("GET", "/test/made", {"Origin": ORIGIN}).headers
+        self.assertEqual(headers["access-control-expose-headers"], "X-Request-Id, ETag, Location")
 
     def test_other_origins(self) -> None:
         """No other origin is allowed: not null, not one that only begins or ends alike."""
@@ -111,6 +123,12 @@ class PreflightTests(AppTestCase):
         self.assertEqual(headers["access-control-allow-methods"], "GET, POST, PUT, DELETE, PATCH")
         self.assertEqual(headers["access-control-allow-headers"], "Content-Type, Authorization")
         self.assertEqual(headers["access-control-max-age"], "3600")
+
+    def test_conditions(self) -> None:
+        """Conditional requests are allowed, and named to those who ask for one."""
+        headers = preflight(self.app(), headers="if-match, content-type").headers
+        allowed = headers["access-control-allow-headers"]
+        self.assertEqual(allowed, "Content-Type, Authorization, If-Match")
 
     def test_varies_by_all_three(self) -> None:
         """A preflight's answer varies by all three request headers, allowed or not."""

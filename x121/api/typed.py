@@ -192,12 +192,13 @@ class _Results:
             request.setHeader(name, value)
         if self._is_none:
             return body
-        request.setHeader(b"Content-Type", b"application/json")
         if self._etag:
-            request.etag = tag_of(body)
-            if is_known(request, request.etag):
+            tag = tag_of(body)
+            request.setHeader(b"ETag", tag)
+            if is_known(request, tag):
                 request.setResponseCode(304)
                 return b""
+        request.setHeader(b"Content-Type", b"application/json")
         return body
 
     def _encode(self, result: Any) -> bytes:

@@ -15,16 +15,22 @@ from x121.errors import Forbidden
 from x121.http.request import Request
 from x121.middleware._wrapper import Rendered, Wrapper
 
-__all__ = ["ALLOWED_HEADERS", "ALLOWED_METHODS", "MAX_AGE_SECS", "Cors"]
+__all__ = ["ALLOWED_HEADERS", "ALLOWED_METHODS", "CONDITIONS", "MAX_AGE_SECS", "Cors"]
 
 ALLOWED_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 ALLOWED_HEADERS = ("Content-Type", "Authorization")
+CONDITIONS = ("If-Match", "If-None-Match")
+"""Allowed as well, and named to those who ask for one."""
 MAX_AGE_SECS = 3600
 
 # Every page may send these; they need no leave (Fetch, "CORS-safelisted request-header").
 _SAFELISTED = frozenset((b"accept", b"accept-language", b"content-language"))
 _KNOWN_METHODS = frozenset(method.encode() for method in ALLOWED_METHODS) | {b"HEAD"}
-_KNOWN_HEADERS = frozenset(name.lower().encode() for name in ALLOWED_HEADERS) | _SAFELISTED
+_KNOWN_HEADERS = (
+    frozenset(name.lower().encode() for name in (*ALLOWED_HEADERS, *CONDITIONS)) | _SAFELISTED
+)
+# Of an answer that has them, a page may read these too.
+_TELLING = (b"ETag", b"Location")
 _PREFLIGHT_VARY = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 
 
@@ -51,7 +57,9 @@ class Cors(Wrapper):
         origin = request.requestHeaders.get(b"Origin")
         if origin is not None and origin in self._origins:
             _let_in(request, origin)
-            request.responseHeaders.put(b"Access-Control-Expose-Headers", b"X-Request-Id")
+            present = [name for name in _TELLING if request.responseHeaders.hasHeader(name)]
+            exposed = b", ".join((b"X-Request-Id", *present)) if present else b"X-Request-Id"
+            request.responseHeaders.put(b"Access-Control-Expose-Headers", exposed)
 
     def _answer_preflight(self, request: Request) -> None:
         request.before_head(_vary_on_preflight)
@@ -62,7 +70,10 @@ class Cors(Wrapper):
         request.setResponseCode(204)
         _let_in(request, request.requestHeaders.get(b"Origin") or b"")
         request.setHeader(b"Access-Control-Allow-Methods", ", ".join(ALLOWED_METHODS))
-        request.setHeader(b"Access-Control-Allow-Headers", ", ".join(ALLOWED_HEADERS))
+        asked = {name.lower() for name in _asked_headers(request)}
+        conditions = [name for name in CONDITIONS if name.lower().encode() in asked]
+        allowed = ", ".join((*ALLOWED_HEADERS, *conditions))
+        request.setHeader(b"Access-Control-Allow-Headers", allowed)
         request.setHeader(b"Access-Control-Max-Age", b"%d" % MAX_AGE_SECS)
         request.finish()
 
@@ -74,11 +85,17 @@ class Cors(Wrapper):
         method = request.getHeader(b"Access-Control-Request-Method") or b""
         if method not in _KNOWN_METHODS:
             return f"Method {_quoted(method)} is not allowed from another origin"
-        values = request.requestHeaders.getRawHeaders(b"Access-Control-Request-Headers", [])
-        for name in b",".join(values).split(b","):
-            if name.strip() and name.strip().lower() not in _KNOWN_HEADERS:
-                return f"Header {_quoted(name.strip())} is not allowed from another origin"
+        for name in _asked_headers(request):
+            if name.lower() not in _KNOWN_HEADERS:
+                return f"Header {_quoted(name)} is not allowed from another origin"
         return None
+
+
+def _asked_headers(request: Request) -> list[bytes]:
+    """Return the headers that a preflight asks for, as it writes them."""
+    values = request.requestHeaders.getRawHeaders(b"Access-Control-Request-Headers", [])
+    names = (name.strip() for name in b",".join(values).split(b","))
+    return [name for name in names if name]
 
 
 def _is_preflight(request: Request) -> bool:

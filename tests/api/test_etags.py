@@ -1,0 +1,60 @@
+"""Versions that a client agrees to change."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from x121.api.etags import ANY_VERSION, IfMatch, Versions, tag_of
+from x121.errors import PreconditionFailed
+from x121.models.base import Model
+
+
+class Thing(Model):
+    name: str
+
+
+THING = Thing(name="a")
+TAG = tag_of(b'{"name":"a"}').decode()
+read = TypeAdapter[Versions](IfMatch).validate_python
+
+
+def test_tag() -> None:
+    """A tag is of the body alone, and another one for another body."""
+    assert TAG == tag_of(b'{"name":"a"}').decode() != tag_of(b'{"name":"b"}').decode()
+    assert TAG[0] == TAG[-1] == '"'
+
+
+@pytest.mark.parametrize(
+    "text", [TAG, f'"x", {TAG}', f"  {TAG},W/{TAG}", "*", " * ", f'"a,b",{TAG}']
+)
+def test_same(text: str) -> None:
+    """A list with the current version's tag agrees, and so does a star."""
+    read(text).check(THING)
+    ANY_VERSION.check(THING)
+
+
+@pytest.mark.parametrize("text", ['"x"', f"W/{TAG}", f'"{TAG[1:-1]}x"', '""', '"*"'])
+def test_other(text: str) -> None:
+    """Any other tag doesn't; a weak one never does."""
+    with pytest.raises(PreconditionFailed):
+        read(text).check(THING)
+
+
+@pytest.mark.parametrize("text", ["", "x", '"', '"a" "b"', '"a",', ",", '*, "a"', '"a\n"', 'w/"a"'])
+def test_malformed(text: str) -> None:
+    """What is no list of tags is an error."""
+    with pytest.raises(ValidationError, match="list of tags"):
+        read(text)
+
+
+@given(st.text())
+def test_anything(text: str) -> None:
+    """Whatever a header says agrees, doesn't, or is an error; and no text takes long."""
+    try:
+        read(text).check(THING)
+    except (ValidationError, PreconditionFailed):
+        return
+    assert TAG in text or text.strip() == "*"

@@ -104,6 +104,23 @@ def test_help(tmp_path: Path) -> None:
     assert any(line.strip().startswith("migrate ") for line in ended.output)
 
 
+# --- x121 routes --------------------------------------------------------------------------
+
+
+def test_routes(tmp_path: Path) -> None:
+    """``routes`` prints the wrappers in their order, and each route with its types."""
+    ended = x121("routes", environ={}, folder=tmp_path)
+    assert (ended.code, ended.errors) == (0, [])
+    order = "RequestId > AccessLog > Cors > Errors > BodyLimit > Timeout"
+    assert ended.output[0] == f"Every request passes {order}, and comes to its handler."
+    rows = [line.split() for line in ended.output[2:]]
+    assert rows[0] == ["METHOD", "PATH", "HANDLER", "TYPES"]
+    create = "POST /api/v1/projects Projects.create new: NewProject -> 201 Project"
+    assert create in [" ".join(row) for row in rows]
+    assert ["GET", "/health", "Health.health"] in [row[:3] for row in rows]
+    assert [row[1] for row in rows[1:]] == sorted(row[1] for row in rows[1:])
+
+
 # --- x121 migrate -------------------------------------------------------------------------
 
 

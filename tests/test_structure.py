@@ -58,6 +58,7 @@ MAY_KNOW = {
     "x121.api.dispatch": (
         "x121.api.answers x121.api.endpoints x121.api.route_table x121.coroutines x121.http.request"
     ),
+    "x121.api.listing": "x121.api.operation",
     "x121.api.responses": "x121.jsons x121.errors x121.http",
     "x121.api.routes": "x121.api x121.app_state x121.ws",
     "x121.api": (
@@ -76,7 +77,9 @@ MAY_KNOW = {
         "x121.logs x121.log_writer x121.config x121.server x121.process x121.systemd x121.fast"
         " x121.api.routes x121.http.channel"
     ),
-    "x121.cli": "x121.logs x121.config x121.db",
+    "x121.cli": (
+        "x121.logs x121.config x121.db x121.app_state x121.api x121.middleware x121.server"
+    ),
     "x121.testing": "x121",
 }
 

@@ -1,20 +1,23 @@
-"""``x121 check`` and ``x121 migrate``: what operators do besides running the server."""
+"""``x121``: what operators and authors do besides running the server."""
 
 from __future__ import annotations
 
 import os
 import sys
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.task import react
+from twisted.internet.task import Clock, react
 from twisted.logger import globalLogBeginner
 from twisted.python import usage
 
 from x121 import logs
-from x121.config import ConfigError, DbConfig, Loaded, ServerConfig, load
+from x121.config import AppConfig, ConfigError, DbConfig, Loaded, ServerConfig, load
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations, status
+
+if TYPE_CHECKING:
+    from x121.app_state import AppState
 
 __all__ = ["main"]
 
@@ -95,13 +98,53 @@ class Migrate(_Command):
             raise SystemExit("x121: the server will not start on this database")
 
 
+class Routes(_Command):
+    """``x121 routes``: print what is served where."""
+
+    longdesc = "Prints every route: its method, path and handler, and what that takes and gives."
+
+    def run(self) -> int:
+        """Print the table; no database is asked."""
+        # Not before it is wanted: Klein imports a reactor.
+        from x121.api.listing import list_routes
+        from x121.api.routes import routes
+        from x121.middleware import order
+        from x121.server import make_resource
+
+        state = _idle_state(self.load().config)
+        wrappers = order(make_resource(state, routes, clock=state.ws_manager.clock))
+        _say(f"Every request passes {' > '.join(wrappers)}, and comes to its handler.\n")
+        rows = [("METHOD", "PATH", "HANDLER", "TYPES")]
+        rows += [(r.method, r.path, r.handler, r.types) for r in list_routes(routes(state))]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            _say("  ".join(cells).rstrip())
+        return 0
+
+
+def _idle_state(config: AppConfig) -> AppState:
+    """Return a state of which nothing runs."""
+    from x121.app_state import AppState
+    from x121.db.pool import make_pool
+    from x121.server import make_ws_manager
+
+    clock = Clock()
+    pool = make_pool(config.db, reactor=clock, statement_timeout_secs=1)
+    return AppState(pool, config, make_ws_manager(config.ws, clock=clock))
+
+
+_COMMANDS: dict[str, tuple[type[_Command], str]] = {
+    "check": (Check, "Print the configuration and where each value came from"),
+    "migrate": (Migrate, "Apply the pending migrations, or print their state"),
+    "routes": (Routes, "Print what is served where"),
+}
+
+
 class Options(usage.Options):
     """``x121``: the commands."""
 
-    subCommands = [  # noqa: RUF012
-        ["check", None, Check, "Print the configuration and where each value came from"],
-        ["migrate", None, Migrate, "Apply the pending migrations, or print their state"],
-    ]
+    subCommands = [[name, None, *about] for name, about in _COMMANDS.items()]  # noqa: RUF012
 
     def opt_version(self) -> None:
         """Print the version of x121 and exit."""
@@ -111,7 +154,7 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Refuse to do nothing."""
         if self.subCommand is None:
-            raise usage.UsageError("give a command: check or migrate")
+            raise usage.UsageError(f"give a command: {', '.join(_COMMANDS)}")
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from x121.config import ServerConfig
+from x121.middleware._wrapper import Wrapper
 from x121.middleware.access_log import AccessLog
 from x121.middleware.body_limit import BodyLimit
 from x121.middleware.cors import Cors
@@ -23,7 +24,7 @@ from x121.middleware.errors import Errors
 from x121.middleware.request_id import RequestId
 from x121.middleware.timeout import Timeout
 
-__all__ = ["wrap"]
+__all__ = ["order", "wrap"]
 
 
 def wrap(resource: IResource, config: ServerConfig, *, clock: IReactorTime) -> IResource:
@@ -34,3 +35,13 @@ def wrap(resource: IResource, config: ServerConfig, *, clock: IReactorTime) -> I
     resource = Cors(resource, origins=config.cors_origins)
     resource = AccessLog(resource, clock=clock)
     return RequestId(resource)
+
+
+def order(resource: IResource) -> list[str]:
+    """Return the names of the wrappers around ``resource``, from the outside in."""
+    names = []
+    inner: object = resource
+    while isinstance(inner, Wrapper):
+        names.append(type(inner).__name__)
+        inner = inner.inner
+    return names

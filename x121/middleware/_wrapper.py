@@ -25,4 +25,4 @@ class Wrapper(Resource):
 
     def __init__(self, inner: IResource) -> None:
         super().__init__()
-        self._inner: _Renders = inner
+        self.inner: _Renders = inner

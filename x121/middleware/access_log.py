@@ -34,7 +34,7 @@ class AccessLog(Wrapper):
         """Handle the request and log it when it is over."""
         begun = self._clock.seconds()
         request.on_over(self._write, begun)
-        return self._inner.render(request)
+        return self.inner.render(request)
 
     def _write(self, request: Request, begun: float) -> None:
         now = self._clock.seconds()

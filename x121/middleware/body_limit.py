@@ -27,4 +27,4 @@ class BodyLimit(Wrapper):
         """Handle the request, or raise :class:`PayloadTooLarge`."""
         if request.overflowed:
             raise PayloadTooLarge(f"The body is larger than {self._max_bytes} bytes")
-        return self._inner.render(request)
+        return self.inner.render(request)

@@ -50,7 +50,7 @@ class Cors(Wrapper):
             self._answer_preflight(request)
             return NOT_DONE_YET
         request.before_head(self._put_on_answer)
-        return self._inner.render(request)
+        return self.inner.render(request)
 
     def _put_on_answer(self, request: Request) -> None:
         _add_vary(request, b"Origin")

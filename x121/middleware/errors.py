@@ -38,7 +38,7 @@ class Errors(Wrapper):
             request.fail(request.refusal)
             return NOT_DONE_YET
         try:
-            return self._inner.render(request)
+            return self.inner.render(request)
         except Exception:
             self.answer(request, Failure())
             return NOT_DONE_YET

@@ -31,7 +31,7 @@ class RequestId(Wrapper):
             request.request_id = make_id()
         request.before_head(_put_on_answer)
         REQUEST_ID.set(request.request_id)  # each request has a context of its own
-        return self._inner.render(request)
+        return self.inner.render(request)
 
 
 def _put_on_answer(request: Request) -> None:

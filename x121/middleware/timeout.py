@@ -29,7 +29,7 @@ class Timeout(Wrapper):
 
     def render(self, request: Request) -> Rendered:
         """Handle the request, under its deadline if it isn't answered at once."""
-        rendered = self._inner.render(request)
+        rendered = self.inner.render(request)
         if rendered is NOT_DONE_YET and not request.is_over:
             self._deadlines.start(request)
             request.on_over(self._deadlines.stop)

@@ -77,8 +77,10 @@ MAY_KNOW = {
         "x121.logs x121.log_writer x121.config x121.server x121.process x121.systemd x121.fast"
         " x121.api.routes x121.http.channel"
     ),
+    "x121.scaffold": "",
     "x121.cli": (
         "x121.logs x121.config x121.db x121.app_state x121.api x121.middleware x121.server"
+        " x121.scaffold"
     ),
     "x121.testing": "x121",
 }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.task import Clock, react
@@ -15,6 +18,7 @@ from x121 import logs
 from x121.config import AppConfig, ConfigError, DbConfig, Loaded, ServerConfig, load
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations, status
+from x121.scaffold import Names, ScaffoldError, new_feature
 
 if TYPE_CHECKING:
     from x121.app_state import AppState
@@ -123,6 +127,39 @@ class Routes(_Command):
         return 0
 
 
+class NewFeature(usage.Options):
+    """``x121 new-feature``: write a feature, in the pattern of another one."""
+
+    synopsis = "[options] NAME"
+    longdesc = (
+        "Writes the migration, models, repository, routes and tests of a feature such as notes, and"
+        " its line in the routes, in the checkout that this is called in. The pattern is a feature"
+        " that is there."
+    )
+    optParameters = [  # noqa: RUF012
+        ["one", None, None, "What one of them is called, if not NAME without its last s"],
+        ["like", None, "projects", "The feature that is the pattern"],
+        ["like-one", None, None, "What one of those is called"],
+    ]
+
+    def parseArgs(self, name: str) -> None:  # type: ignore[override]  # one argument, not any
+        """Take the feature's name, in plural."""
+        self["name"] = name
+
+    def run(self) -> int:
+        """Write the files; exit code 1 when there is something in the way."""
+        names = Names.of(self["name"], self["one"])
+        pattern = Names.of(self["like"], self["like-one"])
+        paths = new_feature(Path.cwd(), names, pattern)
+        if find_spec("ruff"):  # names of another length want other line breaks
+            python_files = [path for path in paths if path.endswith(".py")]
+            command = [sys.executable, "-m", "ruff", "format", "--quiet", *python_files]
+            subprocess.run(command, check=True)  # noqa: S603  # paths that were made here
+        for path in paths:
+            _say(path)
+        return 0
+
+
 def _idle_state(config: AppConfig) -> AppState:
     """Return a state of which nothing runs."""
     from x121.app_state import AppState
@@ -134,10 +171,11 @@ def _idle_state(config: AppConfig) -> AppState:
     return AppState(pool, config, make_ws_manager(config.ws, clock=clock))
 
 
-_COMMANDS: dict[str, tuple[type[_Command], str]] = {
+_COMMANDS: dict[str, tuple[type[usage.Options], str]] = {
     "check": (Check, "Print the configuration and where each value came from"),
     "migrate": (Migrate, "Apply the pending migrations, or print their state"),
     "routes": (Routes, "Print what is served where"),
+    "new-feature": (NewFeature, "Write the files of a feature, in the pattern of another one"),
 }
 
 
@@ -165,7 +203,7 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(options.subOptions.run())
     except usage.UsageError as error:
         sys.exit(f"x121: {error}\n\n{options}")
-    except ConfigError as error:
+    except (ConfigError, ScaffoldError) as error:
         sys.exit(f"x121: {error}")
 
 

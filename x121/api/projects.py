@@ -1,4 +1,4 @@
-"""The pattern for features: projects, whom everybody may list, change and follow."""
+"""Projects: listed, created, shown, changed and deleted, and told of to those who follow them."""
 
 from __future__ import annotations
 
@@ -46,9 +46,7 @@ class Projects:
         )
         return make_page(rows, limit, key=lambda project: project.id)
 
-    @router.post(
-        "/", status=201, etag=True, errors=[Conflict], headers={"Location": "The project's path"}
-    )
+    @router.post("/", status=201, etag=True, errors=[Conflict], headers={"Location": "Where it is"})
     async def create(self, request: Request, new: NewProject) -> Answer[Project]:
         """Create a project."""
         project = await projects.create(self._pool, new, self._tell("project.created"))

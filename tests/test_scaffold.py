@@ -1,0 +1,151 @@
+"""``x121 new-feature``: what it writes works at once; it writes all of it or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from x121.scaffold import Names, ScaffoldError, new_feature
+
+ROOT = Path(__file__).parents[1]
+PATTERN = Names("projects", "project")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a checkout of the project to write in."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "dropin.cache")
+    for name in ("x121", "migrations", "tests", "twisted"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    for name in ("pyproject.toml", "setup.py", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in the checkout, with its x121."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=checkout,
+        env={**os.environ, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def x121(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(checkout, "-c", "from x121.cli import main; main()", *arguments)
+
+
+def state_of(checkout: Path) -> dict[str, bytes]:
+    """Return every file, but for what Python keeps."""
+    files = (path for path in checkout.rglob("*") if path.is_file())
+    return {str(path.relative_to(checkout)): path.read_bytes() for path in files}
+
+
+def test_new_feature(checkout: Path) -> None:
+    """A new feature is served, its tests pass, and it is in good style, as it was written."""
+    done = x121(checkout, "new-feature", "order_lines")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [
+        "x121/models/order_lines.py",
+        "x121/repositories/order_lines.py",
+        "x121/api/order_lines.py",
+        "tests/api/test_order_lines.py",
+        "migrations/0003_create_order_lines.sql",
+        "x121/api/routes.py",
+    ]
+    routes = x121(checkout, "routes").stdout
+    assert "/api/v1/order_lines/<int:order_line_id>" in routes
+    assert "OrderLines.create" in routes
+    tested = run(
+        checkout, "-m", "pytest", "tests/api/test_order_lines.py", "tests/test_structure.py"
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    for check in (["check"], ["format", "--check"]):
+        styled = run(checkout, "-m", "ruff", *check, ".")
+        assert styled.returncode == 0, styled.stdout
+    text = (checkout / "x121/api/order_lines.py").read_text()
+    assert "project" not in text.lower()
+    assert '"""Create an order line."""' in text
+
+
+def test_two_features(checkout: Path) -> None:
+    """Features follow one another, also in the pattern of one that was made so."""
+    new_feature(checkout, Names.of("notes"), PATTERN)
+    new_feature(checkout, Names.of("people", "person"), Names.of("notes"))
+    routes = (checkout / "x121/api/routes.py").read_text()
+    assert routes.index('nest("/projects"') < routes.index('nest("/notes"')
+    assert routes.index('nest("/notes"') < routes.index('nest("/people"')
+    assert (checkout / "migrations/0004_create_people.sql").exists()
+    assert "class NewPerson(Model)" in (checkout / "x121/models/people.py").read_text()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "x121/api/notes.py",
+        "x121/models/notes.py",
+        "tests/api/test_notes.py",
+        "migrations/0007_create_notes.sql",
+    ],
+)
+def test_already_there(checkout: Path, path: str) -> None:
+    """Where a file of the feature is there already, nothing is written."""
+    (checkout / path).write_text("mine")
+    before = state_of(checkout)
+    with pytest.raises(ScaffoldError, match="notes"):
+        new_feature(checkout, Names.of("notes"), PATTERN)
+    assert state_of(checkout) == before
+
+
+def test_no_pattern(checkout: Path) -> None:
+    """Where the pattern isn't whole, what is missing is told, and nothing is written."""
+    with pytest.raises(ScaffoldError, match=r"x121/models/dogs\.py is missing"):
+        new_feature(checkout, Names.of("notes"), Names.of("dogs"))
+    (checkout / "x121/api/projects.py").unlink()
+    before = state_of(checkout)
+    with pytest.raises(ScaffoldError, match=r"x121/api/projects\.py is missing"):
+        new_feature(checkout, Names.of("notes"), PATTERN)
+    assert state_of(checkout) == before
+
+
+def test_elsewhere(tmp_path: Path) -> None:
+    """Outside of a checkout the command says where it belongs, on one line, and ends with 1."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from x121.cli import main; main()", "new-feature", "notes"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("x121: x121/models/projects.py is missing: this is for the top")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "Notes", "notes-s", "1notes", "_notes", "notes_", "a__bs", "../notes", "n" * 41 + "s"],
+)
+def test_wrong_names(name: str) -> None:
+    """What can't be a module, a table and a path is no name."""
+    with pytest.raises(ScaffoldError):
+        Names.of(name, "one")
+
+
+def test_names() -> None:
+    """What one of them is called is guessed where it can be."""
+    assert Names.of("notes") == Names("notes", "note")
+    assert Names.of("people", "person") == Names("people", "person")
+    for many, one in (("people", None), ("class", None), ("sheep", "sheep"), ("passs", None)):
+        with pytest.raises(ScaffoldError):
+            Names.of(many, one)

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import psycopg2
 
-from tests.postgres import Postgres
 from x121.config import DbConfig
+from x121.testing.postgres import Postgres
 
 __all__ = ["postgres", "url"]
 

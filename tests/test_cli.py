@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import Postgres
 from tests.process.server import ROOT, database_environ
 from x121.config import DbConfig, variables
+from x121.testing.postgres import Postgres
 
 FIRST = "0001_set_updated_at.sql"
 
@@ -128,7 +128,7 @@ def test_routes(tmp_path: Path) -> None:
 def environ(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """Return what names an empty database, in either PostgreSQL."""
     if request.param == "server":
-        yield database_environ(request.getfixturevalue("database"))
+        yield database_environ(request.getfixturevalue("empty_database"))
         return
     with tempfile.TemporaryDirectory(prefix="x121-test-") as folder:
         Path(folder).chmod(0o755)  # PostgreSQL may run as somebody else

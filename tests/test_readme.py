@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import re
@@ -16,13 +15,9 @@ from typing import Any
 import psycopg2
 import pytest
 import pytest_twisted
-import treq
 from klein import Klein
 from twisted.internet import reactor as _reactor
-from twisted.internet.task import Clock
-from twisted.web.client import Agent, HTTPConnectionPool
 
-from tests.memory import App, make_state
 from tests.readme import README, block
 from tests.ws.client import WebSocketTestCase
 from x121 import config, errors
@@ -30,8 +25,8 @@ from x121.api.router import Router
 from x121.app_state import AppState
 from x121.config import DbConfig
 from x121.db.migrations import Migration, migrate
-from x121.db.pool import make_pool
-from x121.server import make_resource, make_site
+from x121.testing.app import App
+from x121.testing.database import running_pool
 from x121.ws.router import WsRouter
 
 reactor: Any = _reactor
@@ -66,50 +61,38 @@ def feature() -> Iterator[Any]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_feature(feature: Any, database: DbConfig) -> None:
+async def test_feature(feature: Any, empty_database: DbConfig) -> None:
     """The worked example is served by its one line, and answers as the README says."""
     assert LINE in README
     sql = block(f"migrations/{MIGRATION}")
-    await migrate(database, [Migration.parse(MIGRATION, sql.encode())], reactor=reactor)
-    pool = make_pool(database, reactor=reactor, statement_timeout_secs=5)
-    await pool.start()
-    state = dataclasses.replace(make_state(Clock()), pool=pool)
+    await migrate(empty_database, [Migration.parse(MIGRATION, sql.encode())], reactor=reactor)
 
     def routes(state: AppState) -> Router:
         router = Router()
         eval(LINE, {"router": router, "Notes": feature, "state": state})
-        return Router().nest("/api/v1", router)
+        return router
 
-    resource = make_resource(state, routes, clock=reactor)
-    site = make_site(resource, state.config, clock=reactor)
-    port = reactor.listenTCP(0, site, interface="127.0.0.1")
-    try:
-        await _use(f"http://127.0.0.1:{port.getHost().port}/api/v1/notes")
-    finally:
-        await port.stopListening()
-        await site.drain()
-        await pool.stop()
+    async with running_pool(empty_database) as pool:
+        with App(routes, at="/test/v1", pool=pool) as app:
+            await _use(app)
 
 
-async def _use(url: str) -> None:
-    agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False))
-    client = treq.client.HTTPClient(agent)
+async def _use(app: App) -> None:
+    async def ask(method: str, path: str = "", **options: Any) -> tuple[int, Any]:
+        response = await app.fetch(method, f"/test/v1/notes{path}", **options)
+        return response.status, response.json
 
-    async def ask(method: str, url: str, **options: Any) -> tuple[int, Any]:
-        response = await client.request(method, url, **options)
-        return response.code, await response.json()
-
-    milk = {"json": {"title": "milk"}}
-    assert await ask("POST", url, **milk) == (201, {"title": "milk", "id": 1})
+    milk: dict[str, Any] = {"json": {"title": "milk"}}
+    assert await ask("POST", **milk) == (201, {"title": "milk", "id": 1})
     duplicate = "Duplicate entry violates unique constraint: uq_notes_title"
-    assert await ask("POST", url, **milk) == (409, {"error": duplicate, "code": "CONFLICT"})
+    assert await ask("POST", **milk) == (409, {"error": duplicate, "code": "CONFLICT"})
     assert duplicate in README
-    status, body = await ask("POST", url, json={"titel": "milk"})
+    status, body = await ask("POST", json={"titel": "milk"})
     assert (status, json.dumps(body, separators=(",", ":")) in README) == (400, True)
-    assert await ask("GET", f"{url}/1") == (200, {"title": "milk", "id": 1})
+    assert await ask("GET", "/1") == (200, {"title": "milk", "id": 1})
     missing = {"error": "Resource not found", "code": "NOT_FOUND"}
-    assert await ask("GET", f"{url}/2") == (404, missing)
-    status, body = await ask("DELETE", f"{url}/1")
+    assert await ask("GET", "/2") == (404, missing)
+    status, body = await ask("DELETE", "/1")
     assert (status, body["code"]) == (405, "METHOD_NOT_ALLOWED")
 
 
@@ -118,8 +101,8 @@ class WebSocketTests(WebSocketTestCase):
         """The worked example is served by its one line, and answers as the README says."""
         self.assertIn(f"return WsRouter({WS_LINE}", README)
 
-        def make_routes(app: App) -> Klein:
-            names = {"WsRouter": WsRouter, "Chat": module.Chat, "state": app.state}
+        def make_routes(state: AppState) -> Klein:
+            names = {"WsRouter": WsRouter, "Chat": module.Chat, "state": state}
             router: WsRouter = eval(f"WsRouter({WS_LINE}", names)
             return router.routes
 

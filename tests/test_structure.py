@@ -86,7 +86,13 @@ MAY_KNOW = {
 }
 
 # Only these may import the reactor, and inside a function: whoever imports it installs it.
-MAY_KNOW_THE_REACTOR = ("x121.tap", "x121.cli", "x121.fast", "twisted.plugins.x121_plugin")
+MAY_KNOW_THE_REACTOR = (
+    "x121.tap",
+    "x121.cli",
+    "x121.fast",
+    "x121.testing",
+    "twisted.plugins.x121_plugin",
+)
 
 # Calls that nobody makes, why, and where one is needed all the same.
 FORBIDDEN_CALLS = {

@@ -17,10 +17,12 @@ from twisted.web.static import File
 from werkzeug.exceptions import Conflict, NotFound, abort
 from werkzeug.routing import RequestRedirect
 
-from tests.memory import App, AppTestCase, Response
+from tests.memory import AppTestCase
 from x121.api.dispatch import Dispatch
 from x121.api.router import Router
+from x121.app_state import AppState
 from x121.http.request import Request
+from x121.testing.connection import Response
 
 VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="unset")
 
@@ -119,11 +121,11 @@ class Ends:
 
     router = Router()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
 
     async def _wait(self) -> None:
-        await deferLater(self._app.clock, 1)
+        await deferLater(self._clock, 1)
 
     @router.route("/context")
     async def context(self, request: Request) -> str:
@@ -198,7 +200,7 @@ class Raising(Resource):
 
 class EndTests(AppTestCase):
     def setUp(self) -> None:
-        self.server = self.app(lambda app: Ends(app).router)
+        self.server = self.app(lambda state: Ends(state).router)
 
     def request(self, path: str) -> Response:
         connection = self.server.connect()

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import pytest_twisted
-from twisted.internet import reactor as _reactor
-from twisted.internet.task import Clock
 
-from tests.memory import AppTestCase, make_state
-from x121.api.health import Health
+from tests.memory import AppTestCase
 from x121.app_state import Stage
-from x121.config import DbConfig
-from x121.db.pool import make_pool
-
-reactor: Any = _reactor
+from x121.testing.app import App
 
 
 class HealthTests(AppTestCase):
@@ -50,23 +41,7 @@ class HealthTests(AppTestCase):
 
 
 @pytest_twisted.ensureDeferred
-async def test_ready(database: DbConfig) -> None:
+async def test_ready(app: App) -> None:
     """``/health/ready`` is 200 when the database answers."""
-    pool = make_pool(database, reactor=reactor, statement_timeout_secs=5)
-    await pool.start()
-    try:
-        state = dataclasses.replace(make_state(Clock()), pool=pool)
-        request: Any = _FakeAnswer()
-        body = await Health(state).ready(request)
-        assert (request.code, body) == (200, b'{"status":"ok"}')
-    finally:
-        await pool.stop()
-
-
-class _FakeAnswer:
-    code = 0
-
-    def setResponseCode(self, code: int) -> None:
-        self.code = code
-
-    def setHeader(self, name: bytes, value: bytes) -> None: ...
+    response = await app.fetch("GET", "/health/ready")
+    assert (response.status, response.json) == (200, {"status": "ok"})

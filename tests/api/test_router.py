@@ -14,9 +14,10 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import File
 from twisted.web.template import tags
 
-from tests.memory import App, AppTestCase
+from tests.memory import AppTestCase
 from x121.api.responses import json_response, no_content
 from x121.api.router import Router
+from x121.app_state import AppState
 from x121.http.request import Request
 
 
@@ -25,8 +26,8 @@ class Kinds:
 
     router = Router()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
 
     @router.route("/")
     def index(self, request: Request) -> str:
@@ -46,7 +47,7 @@ class Kinds:
 
     @router.route("/deferred")
     def deferred(self, request: Request) -> Deferred[str]:
-        return deferLater(self._app.clock, 1, lambda: "deferred")
+        return deferLater(self._clock, 1, lambda: "deferred")
 
     @router.route("/fired")
     def fired(self, request: Request) -> Deferred[str]:
@@ -54,7 +55,7 @@ class Kinds:
 
     @router.route("/coroutine")
     async def coroutine(self, request: Request) -> str:
-        await deferLater(self._app.clock, 1)
+        await deferLater(self._clock, 1)
         return "coroutine"
 
     @router.route("/int/<int:number>")
@@ -69,7 +70,7 @@ class Kinds:
     async def streamed(self, request: Request) -> None:
         for part in (b"one,", b"two"):
             request.write(part)
-            await deferLater(self._app.clock, 1)
+            await deferLater(self._clock, 1)
 
     @router.route("/dict")
     def dict(self, request: Request) -> Any:
@@ -100,7 +101,7 @@ class Kinds:
 
     @router.route("/template")
     def template(self, request: Request) -> Any:
-        return tags.p("<ü>", deferLater(self._app.clock, 1, lambda: "late"))
+        return tags.p("<ü>", deferLater(self._clock, 1, lambda: "late"))
 
     @router.route("/file")
     def file(self, request: Request) -> Any:
@@ -123,8 +124,8 @@ class Kinds:
         return "folder"
 
 
-def kinds(app: App) -> Router:
-    return Kinds(app).router
+def kinds(state: AppState) -> Router:
+    return Kinds(state).router
 
 
 class HandlerTests(AppTestCase):

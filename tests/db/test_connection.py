@@ -16,12 +16,13 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
-from tests.postgres import Postgres
+from tests.postgres import PausablePostgres
 from x121.config import DbConfig
 from x121.db import connection as connection_module
 from x121.db.connection import Connection, connect
 from x121.db.pool import Pool, make_pool
 from x121.errors import AppError, ServiceUnavailable, as_app_error
+from x121.testing.postgres import Postgres
 
 begin = Deferred.fromCoroutine
 
@@ -512,7 +513,7 @@ async def test_cancelled_query_inside_a_block_that_goes_on(
 
 @pytest_twisted.ensureDeferred
 async def test_frozen_server(
-    private_postgres: Postgres, reactor: Any, monkeypatch: pytest.MonkeyPatch
+    private_postgres: PausablePostgres, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that doesn't answer costs its callers no more than their own patience."""
     monkeypatch.setattr(connection_module, "_CANCEL_SECS", 0.2)
@@ -644,7 +645,7 @@ async def test_begin_by_hand(database: DbConfig, reactor: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_restart_under_load(
-    private_postgres: Postgres, reactor: Any, events: list[LogEvent]
+    private_postgres: PausablePostgres, reactor: Any, events: list[LogEvent]
 ) -> None:
     """While the server is away callers get 503s; seconds after its return all is well."""
     config = private_postgres.config(private_postgres.create_database())
@@ -681,7 +682,7 @@ async def test_restart_under_load(
 
 
 @pytest_twisted.ensureDeferred
-async def test_whole_again_without_load(private_postgres: Postgres, reactor: Any) -> None:
+async def test_whole_again_without_load(private_postgres: PausablePostgres, reactor: Any) -> None:
     """A pool that nobody uses notices the stop, and has its minimum again after the return."""
     config = private_postgres.config(private_postgres.create_database())
     async with pooled(config, reactor, pool_min=3, pool_max=5) as pool:

@@ -24,7 +24,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from tests.postgres import Postgres
+from tests.postgres import PausablePostgres
 from x121.config import DbConfig
 from x121.db.migrations import (
     Migration,
@@ -34,6 +34,7 @@ from x121.db.migrations import (
     read_migrations,
     status,
 )
+from x121.testing.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,6 +162,12 @@ def test_installed_package(tmp_path: Path) -> None:
 
 
 # --- against a database ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def database(empty_database: DbConfig) -> DbConfig:
+    """Return a new database with nothing in it."""
+    return empty_database
 
 
 @pytest.fixture
@@ -521,7 +528,7 @@ async def test_cancelled(database: DbConfig, postgres: Postgres, reactor: Any) -
 
 @pytest_twisted.ensureDeferred
 async def test_database_starts_late(
-    private_postgres: Postgres, reactor: Any, events: list[LogEvent]
+    private_postgres: PausablePostgres, reactor: Any, events: list[LogEvent]
 ) -> None:
     """A database that does not answer yet is waited for, with a warning."""
     config = private_postgres.config(private_postgres.create_database())

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from twisted.internet.task import deferLater
 
 from tests.fast.heads import AMBIGUOUS, EVERY_BYTE, LIMITS, PLAIN, STRANGE, request
-from tests.memory import App, AppTestCase, Connection
+from tests.memory import AppTestCase
 from x121.api.router import Router
+from x121.app_state import AppState
 from x121.fast.http import FastChannel
 from x121.http.channel import Channel
 from x121.http.request import Request
+from x121.testing.app import App
+from x121.testing.connection import Connection
 
 # What a client does: send bytes, or, in words, something else; or so many seconds pass.
 Step = bytes | str | float
@@ -30,8 +33,8 @@ class Mirror:
 
     router = Router()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
 
     @router.route("/mirror", methods=METHODS)
     @router.route("/mirror/<path:rest>", methods=METHODS)
@@ -49,14 +52,14 @@ class Mirror:
 
     @router.route("/later", methods=METHODS)
     async def later(self, request: Request) -> str:
-        await deferLater(self._app.clock, 5)
+        await deferLater(self._clock, 5)
         return self.mirror(request)
 
 
 def make_app(make_channel: type[Channel]) -> App:
     """Return a server with limits and proxies."""
     return App(
-        lambda app: Mirror(app).router,
+        lambda state: Mirror(state).router,
         make_channel=make_channel,
         MAX_BODY_BYTES="10000",
         TRUSTED_PROXIES="10.0.0.0/8",

@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import deferLater
 
-from tests.memory import App, AppTestCase, Connection
+from tests.memory import AppTestCase
 from x121.api.router import Router
+from x121.app_state import AppState
 from x121.http.request import Request
+from x121.testing.app import App
+from x121.testing.connection import Connection
 
 GET = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -358,7 +361,7 @@ class FlowTests(AppTestCase):
 
         Were it not so, the body of a request could be taken for a request.
         """
-        app = self.app(lambda app: Keeper(app, []).router)
+        app = self.app(lambda state: Keeper(state, []).router)
         connection = app.connect()
         later = b"GET /test/later HTTP/1.1\r\nHost: a\r\n\r\n"
         connection.send(later + b"POST /test/echo HTTP/1.1\r\nHost: a\r\n")
@@ -384,7 +387,7 @@ class FlowTests(AppTestCase):
     def test_any_schedule(self, kinds: list[str], steps: list[tuple[int, str]]) -> None:
         """Requests are answered in their order, however they come and are taken."""
         patient = dict.fromkeys(("HEADER_TIMEOUT_SECS", "REQUEST_TIMEOUT_SECS"), "86400")
-        app = self.app(lambda app: Keeper(app, []).router, **patient)
+        app = self.app(lambda state: Keeper(state, []).router, **patient)
         connection = app.connect()
         data = b"".join(_numbered(kind, number) for number, kind in enumerate(kinds))
         for size, then in steps:
@@ -418,7 +421,7 @@ class FlowTests(AppTestCase):
     def test_nothing_is_kept(self) -> None:
         """What was to be sent is freed with its connection, without a garbage collection."""
         kept: list[weakref.ref[Request]] = []
-        app = self.app(lambda app: Keeper(app, kept).router)
+        app = self.app(lambda state: Keeper(state, kept).router)
         for path in (b"now", b"later"):
             connection = app.connect()
             connection.send(b"GET /test/%s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
@@ -438,7 +441,7 @@ class FlowTests(AppTestCase):
 
     def test_closed_side_cancels(self) -> None:
         """One that closes its side before its answer is ready counts as gone: 499."""
-        app = self.app(lambda app: Keeper(app, []).router)
+        app = self.app(lambda state: Keeper(state, []).router)
         connection = app.connect()
         connection.send(b"GET /test/later HTTP/1.1\r\nHost: a\r\n\r\n")
         connection.channel.readConnectionLost()
@@ -461,8 +464,8 @@ def _numbered(kind: str, number: int) -> bytes:
 class Keeper:
     router = Router()
 
-    def __init__(self, app: App, kept: list[weakref.ref[Request]]) -> None:
-        self._app = app
+    def __init__(self, state: AppState, kept: list[weakref.ref[Request]]) -> None:
+        self._clock = state.ws_manager.clock
         self._kept = kept
 
     @router.route("/now")
@@ -481,13 +484,13 @@ class Keeper:
 
     @router.route("/later/<number>")
     async def numbered_later(self, request: Request, number: str) -> str:
-        await deferLater(self._app.clock, 5)
+        await deferLater(self._clock, 5)
         return number
 
     @router.route("/later")
     async def later(self, request: Request) -> str:
         self._kept.append(weakref.ref(request))
-        await deferLater(self._app.clock, 5)
+        await deferLater(self._clock, 5)
         return "later"
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import _DataLoss
 
-from tests.memory import App, AppTestCase
+from tests.memory import AppTestCase
 from x121.api.router import Router
 from x121.errors import AppError, BadRequest, HeadersTooLarge
 from x121.http.chunked import (
@@ -20,6 +20,7 @@ from x121.http.chunked import (
     ChunkedDecoder,
 )
 from x121.http.request import Request
+from x121.testing.app import App
 
 
 @dataclass

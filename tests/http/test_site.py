@@ -5,28 +5,29 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
-from tests.memory import App, AppTestCase
+from tests.memory import AppTestCase
 from x121.api.router import Router
+from x121.app_state import AppState
 from x121.http.request import Request
 
 
 class Slow:
     router = Router()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
         self.cancelled = 0
 
     @router.route("/stream")
     async def stream(self, request: Request) -> bytes:
         request.write(b"first, ")
-        await deferLater(self._app.clock, 1)
+        await deferLater(self._clock, 1)
         return b"last"
 
     @router.route("/wait")
     async def wait(self, request: Request) -> str:
         try:
-            await deferLater(self._app.clock, 1)
+            await deferLater(self._clock, 1)
         except CancelledError:
             self.cancelled += 1
             raise
@@ -37,8 +38,8 @@ class DrainTests(AppTestCase):
     def setUp(self) -> None:
         self.slow: Slow
 
-        def feature(app: App) -> Router:
-            self.slow = Slow(app)
+        def feature(state: AppState) -> Router:
+            self.slow = Slow(state)
             return self.slow.router
 
         self.server = self.app(feature)

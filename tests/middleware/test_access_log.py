@@ -7,8 +7,9 @@ import io
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import FileSender
 
-from tests.memory import App, AppTestCase
+from tests.memory import AppTestCase
 from x121.api.router import Router
+from x121.app_state import AppState
 from x121.http.request import Request
 
 KEYS = {
@@ -20,26 +21,26 @@ KEYS = {
 class Slow:
     router = Router()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
 
     @router.route("/wait")
     async def wait(self, request: Request) -> str:
-        await deferLater(self._app.clock, 1.5)
+        await deferLater(self._clock, 1.5)
         return "waited"
 
     @router.route("/stream")
     async def stream(self, request: Request) -> None:
         request.write(b"first")
-        await deferLater(self._app.clock, 100)
+        await deferLater(self._clock, 100)
 
     @router.route("/file")
     async def file(self, request: Request) -> None:
         await FileSender().beginFileTransfer(io.BytesIO(b"x" * (1 << 20)), request)
 
 
-def slow(app: App) -> Router:
-    return Slow(app).router
+def slow(state: AppState) -> Router:
+    return Slow(state).router
 
 
 class AccessLogTests(AppTestCase):

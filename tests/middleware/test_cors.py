@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.memory import ORIGIN, App, AppTestCase, Response
+from tests.memory import ORIGIN, AppTestCase
 from x121.api.router import Router
 from x121.http.request import Request
+from x121.testing.app import App
+from x121.testing.connection import Response
 
 
 class Varied:

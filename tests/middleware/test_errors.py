@@ -12,10 +12,12 @@ from twisted.web.resource import Resource
 from werkzeug.exceptions import Gone, UnsupportedMediaType
 from werkzeug.exceptions import Unauthorized as WerkzeugUnauthorized
 
-from tests.memory import App, AppTestCase
+from tests.memory import AppTestCase
 from x121 import errors
 from x121.api.router import Router
+from x121.app_state import AppState
 from x121.http.request import Request
+from x121.testing.app import App
 
 
 class Page(Resource):
@@ -30,8 +32,8 @@ class Page(Resource):
 class Failing:
     router = Router()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
 
     @router.route("/kind/<name>")
     def kind(self, request: Request, name: str) -> str:
@@ -87,7 +89,7 @@ class Failing:
 
     @router.route("/panic-later")
     async def panic_later(self, request: Request) -> str:
-        await deferLater(self._app.clock, 1)
+        await deferLater(self._clock, 1)
         raise RuntimeError("secret of the inside")
 
     @router.route("/panic-deferred")
@@ -132,8 +134,8 @@ class Failing:
         return forbidden("<b>SELECT secret</b>")
 
 
-def failing(app: App) -> Router:
-    return Failing(app).router
+def failing(state: AppState) -> Router:
+    return Failing(state).router
 
 
 class KindTests(AppTestCase):

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from tests.memory import App, AppTestCase
+from tests.memory import AppTestCase
 from x121.api.router import Router
+from x121.app_state import AppState
 from x121.http.request import Request
 from x121.ids import make_id
+from x121.testing.app import App
 
 _log = Logger(namespace="tests.feature")
 _USER: ContextVar[str] = ContextVar("user", default="nobody")
@@ -26,19 +28,19 @@ class Talkative:
 
     router = Router()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
 
     @router.route("/coroutine")
     async def coroutine(self, request: Request) -> str:
         _log.info("before")
-        await deferLater(self._app.clock, 1)
+        await deferLater(self._clock, 1)
         _log.info("after")
         await self._deeper()
         return "done"
 
     async def _deeper(self) -> None:
-        await deferLater(self._app.clock, 1)
+        await deferLater(self._clock, 1)
         _log.info("deeper")
 
     @router.route("/context")
@@ -72,7 +74,7 @@ class RequestIdTests(AppTestCase):
 
     def test_handler_sees_it(self) -> None:
         """A handler finds it as ``request.request_id``."""
-        response = self.app(lambda app: Talkative(app).router).request("GET", "/test/id")
+        response = self.app(lambda state: Talkative(state).router).request("GET", "/test/id")
         self.assertEqual(response.body.decode(), response.headers["x-request-id"])
 
     def test_strangers_id_is_ignored(self) -> None:
@@ -96,7 +98,7 @@ class RequestIdTests(AppTestCase):
 
     def test_every_line_of_a_request_has_its_id(self) -> None:
         """Lines logged before, while and after a handler waits carry the id of its request."""
-        app = self.app(lambda app: Talkative(app).router)
+        app = self.app(lambda state: Talkative(state).router)
         first, second = app.connect(), app.connect()
         for connection in (first, second):
             connection.send(b"GET /test/coroutine HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -113,7 +115,7 @@ class RequestIdTests(AppTestCase):
 
     def test_context_is_the_requests_own(self) -> None:
         """What a handler sets in its context is gone with its request."""
-        app = self.app(lambda app: Talkative(app).router)
+        app = self.app(lambda state: Talkative(state).router)
         connection = app.connect()
         self.assertEqual(connection.request("GET", "/test/context").body, b"nobody")
         self.assertEqual(connection.request("GET", "/test/context").body, b"nobody")

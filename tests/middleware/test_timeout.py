@@ -5,22 +5,24 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from tests.memory import ORIGIN, App, AppTestCase, Connection
+from tests.memory import ORIGIN, AppTestCase
 from x121.api.router import Router
+from x121.app_state import AppState
 from x121.http.request import Request
+from x121.testing.connection import Connection
 
 
 class Slow:
     router = Router()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
         self.events: list[str] = []
 
     @router.route("/wait/<float:seconds>")
     async def wait(self, request: Request, seconds: float) -> str:
         try:
-            await deferLater(self._app.clock, seconds)
+            await deferLater(self._clock, seconds)
         except CancelledError:
             self.events.append("cancelled")
             raise
@@ -34,7 +36,7 @@ class Slow:
     @router.route("/stubborn")
     async def stubborn(self, request: Request) -> str:
         try:
-            await deferLater(self._app.clock, 100)
+            await deferLater(self._clock, 100)
         except CancelledError:
             return "an answer nobody waits for"
         return ""
@@ -42,22 +44,22 @@ class Slow:
     @router.route("/clumsy")
     async def clumsy(self, request: Request) -> str:
         try:
-            await deferLater(self._app.clock, 100)
+            await deferLater(self._clock, 100)
         finally:
             raise ValueError("while cleaning up")
 
     @router.route("/stream")
     async def stream(self, request: Request) -> None:
         request.write(b"first")
-        await deferLater(self._app.clock, 100)
+        await deferLater(self._clock, 100)
 
 
 class TimeoutTests(AppTestCase):
     def setUp(self) -> None:
         self.slow: Slow
 
-        def feature(app: App) -> Router:
-            self.slow = Slow(app)
+        def feature(state: AppState) -> Router:
+            self.slow = Slow(state)
             return self.slow.router
 
         self.server = self.app(feature, REQUEST_TIMEOUT_SECS="2.5")

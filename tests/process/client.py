@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from tests.process.server import DEADLINE_SECS, HOST, ServerProcess
-from tests.ws.client import CLOSE, Frame, client_frame, handshake
+from x121.testing.frames import CLOSE, Frame, client_frame, handshake
 
 __all__ = ["Client", "RawClient", "connect"]
 

@@ -16,9 +16,9 @@ from typing import Any, Self
 
 import pytest
 
-from tests.postgres import Postgres
 from tests.process.server import HOST, ServerProcess, database_environ, wait_until
 from tests.readme import block
+from x121.testing.postgres import Postgres
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # Nothing is asked of anybody but the servers of these tests, and nothing is kept.

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.postgres import Postgres
 from tests.process.server import DEADLINE_SECS, HOST, ServerProcess, database_environ
+from x121.testing.postgres import Postgres
 
 SCRIPT = Path(__file__).parent / "node" / "client.mjs"
 PACKAGE = "ws@8"

@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from tests.postgres import Postgres
+from tests.postgres import PausablePostgres, active_queries
 from tests.process.server import Answer, ServerProcess, database_environ, wait_until
 
 ACQUIRE_TIMEOUT_SECS = 0.5
@@ -49,7 +49,7 @@ class Load:
         )
 
 
-def test_outage_under_load(tmp_path: Path, private_postgres: Postgres) -> None:
+def test_outage_under_load(tmp_path: Path, private_postgres: PausablePostgres) -> None:
     """Requests meanwhile get 503 in time; then the pool is whole again without a restart."""
     config = private_postgres.config(private_postgres.create_database())
     environ = database_environ(config) | {
@@ -69,11 +69,11 @@ def test_outage_under_load(tmp_path: Path, private_postgres: Postgres) -> None:
         assert max(seconds for _, seconds in load.seen) < ACQUIRE_TIMEOUT_SECS + MARGIN_SECS
         held = [server.send("/trials/query/600.0") for _ in range(POOL_SIZE)]
         wait_until(
-            lambda: len(private_postgres.active_queries(config.name)) == POOL_SIZE, "a whole pool"
+            lambda: len(active_queries(private_postgres, config.name)) == POOL_SIZE, "a whole pool"
         )
         for connection in held:
             connection.close()
-        wait_until(lambda: not private_postgres.active_queries(config.name), "an idle pool")
+        wait_until(lambda: not active_queries(private_postgres, config.name), "an idle pool")
         assert server.get("/health/ready").status == 200
         assert server.stop() == 0
         assert not any("traceback" in line for line in server.lines)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import Postgres
+from tests.postgres import active_queries
 from tests.process.server import Line, ServerProcess, database_environ, wait_until
 from x121.config import DbConfig
+from x121.testing.postgres import Postgres
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +40,11 @@ def test_timeout(tmp_path: Path, database: DbConfig, postgres: Postgres) -> None
     environ = database_environ(database) | {"REQUEST_TIMEOUT_SECS": "0.5"}
     with ServerProcess(tmp_path, environ, trials=True) as server:
         connection = server.send("/trials/query/600.0")
-        wait_until(lambda: postgres.active_queries(database.name), "the query")
+        wait_until(lambda: active_queries(postgres, database.name), "the query")
         response = connection.getresponse()
         assert response.status == 408
         assert b'"code":"REQUEST_TIMEOUT"' in response.read()
-        wait_until(lambda: not postgres.active_queries(database.name), "the end of the query")
+        wait_until(lambda: not active_queries(postgres, database.name), "the end of the query")
         line = server.wait_for(logger="x121.access", status=408)
         assert 500 <= line["duration_ms"] < 5000
         assert server.get("/health/ready").status == 200
@@ -58,12 +59,12 @@ def test_client_leaves(
     """The query of a client that left ends; the log says 499, at info and without a traceback."""
     path = "/trials/query/600.0" if how == "closed" else "/trials/query/601.0"
     connection = server.send(path)
-    wait_until(lambda: postgres.active_queries(config.name), "the query")
+    wait_until(lambda: active_queries(postgres, config.name), "the query")
     if how == "reset":
         no_linger = struct.pack("ii", 1, 0)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
     connection.close()
-    wait_until(lambda: not postgres.active_queries(config.name), "the end of the query")
+    wait_until(lambda: not active_queries(postgres, config.name), "the end of the query")
     access = lines_of(server, path)[-1]
     assert (access["level"], access["status"]) == ("info", 499)
     assert not server.find(level="error", request_id=access["request_id"])

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.postgres import Postgres
+from tests.postgres import active_queries
 from tests.process.conftest import Serve
 from tests.process.server import (
     DEADLINE_SECS,
@@ -18,6 +18,7 @@ from tests.process.server import (
     wait_until,
 )
 from x121.config import DbConfig
+from x121.testing.postgres import Postgres
 
 REPORT = {"requests_drained", "requests_dropped", "websockets_closed", "websockets_dropped"}
 
@@ -108,7 +109,7 @@ def test_drop(serve: Serve, database: DbConfig, postgres: Postgres) -> None:
     environ = database_environ(database) | {"SHUTDOWN_TIMEOUT_SECS": "0.3"}
     server = serve(environ, trials=True)
     dropped = server.send("/trials/query/600.0")
-    wait_until(lambda: postgres.active_queries(database.name), "the query")
+    wait_until(lambda: active_queries(postgres, database.name), "the query")
     server.send_signal(signal.SIGTERM)
     assert server.wait() == 1
     report = server.lines[-1]
@@ -116,7 +117,7 @@ def test_drop(serve: Serve, database: DbConfig, postgres: Postgres) -> None:
     assert 0.3 <= report["seconds"] < 5
     with pytest.raises(ConnectionError):
         dropped.getresponse()
-    wait_until(lambda: not postgres.active_queries(database.name), "the end of the query")
+    wait_until(lambda: not active_queries(postgres, database.name), "the end of the query")
     assert not any("traceback" in line for line in server.lines)
 
 

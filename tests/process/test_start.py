@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import Postgres
+from tests.postgres import PausablePostgres
 from tests.process.conftest import Serve
 from tests.process.server import HOST, database_environ
 from x121.config import DbConfig
 from x121.db.migrations import read_migrations
+from x121.testing.postgres import Postgres
 
 WRONG = {
     "SERVER_PORT": "70000",
@@ -75,14 +76,14 @@ def test_database_server(serve: Serve, database: DbConfig) -> None:
     assert database.password.encode() not in b"".join(server.raw)
 
 
-def test_four_at_once(serve: Serve, database: DbConfig, postgres: Postgres) -> None:
+def test_four_at_once(serve: Serve, empty_database: DbConfig, postgres: Postgres) -> None:
     """Four servers that start together on an empty database apply each migration once."""
-    servers = [serve(database_environ(database)) for _ in range(4)]
+    servers = [serve(database_environ(empty_database)) for _ in range(4)]
     for server in servers:
         assert server.get("/health/ready").status == 200
     applied = sum(server.wait_for("Migrations: ")["applied"] for server in servers)
     assert applied == len(read_migrations())
-    rows = postgres.query("SELECT count(*) FROM x121_migrations", database.name)
+    rows = postgres.query("SELECT count(*) FROM x121_migrations", empty_database.name)
     assert rows == [(applied,)]
 
 
@@ -167,7 +168,7 @@ def test_wrong_password(serve: Serve, database: DbConfig) -> None:
     assert b"hunter2" not in b"".join(server.raw)
 
 
-def test_database_comes_later(serve: Serve, private_postgres: Postgres) -> None:
+def test_database_comes_later(serve: Serve, private_postgres: PausablePostgres) -> None:
     """A database that comes up while the server waits for it is used."""
     config = private_postgres.config(private_postgres.create_database())
     private_postgres.stop()

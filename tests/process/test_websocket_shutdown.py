@@ -15,8 +15,8 @@ from tests.process.server import (
     database_environ,
     wait_until,
 )
-from tests.ws.client import CLOSE, handshake
 from x121.config import DbConfig
+from x121.testing.frames import CLOSE, handshake
 from x121.ws.protocol import CLOSE_TIMEOUT_SECS
 
 TRIALS = "/ws/trials"

@@ -14,12 +14,12 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
-from tests.postgres import Postgres
 from tests.process.client import Client, RawClient, connect
 from tests.process.conftest import Serve
 from tests.process.server import DEADLINE_SECS, ServerProcess, database_environ
-from tests.ws.client import CLOSE, PING, TEXT
 from x121.config import DbConfig
+from x121.testing.frames import CLOSE, PING, TEXT
+from x121.testing.postgres import Postgres
 from x121.ws.protocol import CLOSE_TIMEOUT_SECS
 
 TRIALS = "/ws/trials"

@@ -10,9 +10,11 @@ import psycopg2
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from tests.memory import App
-from tests.ws.client import BINARY, TEXT, WebSocketTestCase
+from tests.ws.client import WebSocketTestCase
+from x121.app_state import AppState
 from x121.errors import BadRequest, Forbidden, InternalError
+from x121.testing.app import App
+from x121.testing.frames import BINARY, TEXT
 from x121.ws.messages import Handlers, Message
 from x121.ws.router import WsRouter
 
@@ -24,8 +26,8 @@ class Feature:
 
     messages = Handlers()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
         self.begun: list[Any] = []
         self.waiting: list[Deferred[Any]] = []
 
@@ -95,8 +97,8 @@ class DispatchTests(WebSocketTestCase):
     def start(self, **environ: str) -> App:
         """Return a server with the feature."""
 
-        def make(app: App) -> Handlers:
-            self.feature = Feature(app)
+        def make(state: AppState) -> Handlers:
+            self.feature = Feature(state)
             return self.feature.messages
 
         return self.serve(make, **environ)

@@ -10,10 +10,14 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
 
-from tests.memory import ORIGIN, App, Response
-from tests.ws.client import KEY, TEXT, WebSocket, WebSocketTestCase, client_frame, handshake
+from tests.memory import ORIGIN
+from tests.ws.client import WebSocket, WebSocketTestCase
+from x121.app_state import AppState
 from x121.errors import Forbidden, Unauthorized
 from x121.http.request import Request
+from x121.testing.app import App
+from x121.testing.connection import Response
+from x121.testing.frames import KEY, TEXT, client_frame, handshake
 from x121.types import DbId
 from x121.ws.protocol import _OF_THE_HANDSHAKE, WsProtocol
 from x121.ws.router import WsRouter
@@ -244,9 +248,9 @@ class AuthenticationTests(WebSocketTestCase):
     def authenticated_by(self, authenticate: Any) -> App:
         """Return a server whose ``/test`` asks ``authenticate`` whose a handshake is."""
 
-        def router(app: App) -> Klein:
-            manager = app.state.ws_manager
-            return WsRouter(app.state.config, manager, authenticate=authenticate).routes
+        def router(state: AppState) -> Klein:
+            manager = state.ws_manager
+            return WsRouter(state.config, manager, authenticate=authenticate).routes
 
         return self.app(router)
 

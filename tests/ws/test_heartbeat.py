@@ -12,8 +12,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.ws.client import CLOSE, PING, PONG, TEXT, WebSocketTestCase
+from tests.ws.client import WebSocketTestCase
 from tests.ws.links import FakeLink
+from x121.testing.frames import CLOSE, PING, PONG, TEXT
 from x121.ws.heartbeat import Heartbeat
 from x121.ws.messages import Handlers
 

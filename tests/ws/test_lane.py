@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.ws.client import BINARY, CLOSE, CONTINUATION, PING, TEXT, client_frame
+from x121.testing.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, client_frame
 from x121.ws import lane
 from x121.ws.lane import find_frame, make_frame, take_message, unmask
 

@@ -15,8 +15,9 @@ from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.ws.client import CLOSE, TEXT, WebSocketTestCase
+from tests.ws.client import WebSocketTestCase
 from tests.ws.links import FakeLink, connected
+from x121.testing.frames import CLOSE, TEXT
 from x121.types import DbId
 from x121.ws.connection import WsConnection
 from x121.ws.heartbeat import Heartbeat

@@ -15,18 +15,9 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.memory import App
-from tests.ws.client import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    PING,
-    PONG,
-    TEXT,
-    WebSocket,
-    WebSocketTestCase,
-    client_frame,
-)
+from tests.ws.client import WebSocket, WebSocketTestCase
+from x121.testing.app import App
+from x121.testing.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, client_frame
 from x121.ws import protocol
 
 LIMIT = 140

@@ -14,20 +14,11 @@ from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, NotACoroutineError, ensureDeferred
 
-from tests.memory import App
-from tests.ws.client import (
-    BINARY,
-    CLOSE,
-    CONTINUATION,
-    PING,
-    PONG,
-    TEXT,
-    Frame,
-    WebSocket,
-    WebSocketTestCase,
-    client_frame,
-)
+from tests.ws.client import WebSocket, WebSocketTestCase
+from x121.app_state import AppState
 from x121.logs import CONNECTION_ID
+from x121.testing.app import App
+from x121.testing.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, client_frame
 from x121.ws.connection import WsConnection
 from x121.ws.messages import Handlers, Message
 from x121.ws.options import Options
@@ -38,7 +29,7 @@ from x121.ws.router import WsRouter
 class Slow:
     messages = Handlers()
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, state: AppState) -> None:
         self.waiting: list[Deferred[Any]] = []
 
     @messages.on("wait")
@@ -56,8 +47,8 @@ class ProtocolTestCase(WebSocketTestCase):
         """Return a feature whose handler waits, and a client of it."""
         features: list[Slow] = []
 
-        def make(app: App) -> Handlers:
-            features.append(Slow(app))
+        def make(state: AppState) -> Handlers:
+            features.append(Slow(state))
             return features[0].messages
 
         environ.setdefault("WS_HEARTBEAT_INTERVAL_SECS", "1000")
@@ -585,8 +576,8 @@ class EndpointTests(WebSocketTestCase):
     def mounted(self, endpoint: Endpoint) -> WebSocket:
         """Return a client of ``endpoint``."""
 
-        def router(app: App) -> Any:
-            websockets = WsRouter(app.state.config, app.state.ws_manager)
+        def router(state: AppState) -> Any:
+            websockets = WsRouter(state.config, state.ws_manager)
             return websockets.mount("/own", endpoint).routes
 
         return WebSocket(self.app(router), "/test/own")
@@ -742,9 +733,9 @@ class EndpointTests(WebSocketTestCase):
         """A connection that the manager can't take is closed with 1011, and counted nowhere."""
         unfit: Any = []
 
-        def router(app: App) -> Any:
-            manager = app.state.ws_manager
-            return WsRouter(app.state.config, manager, authenticate=lambda _: unfit).routes
+        def router(state: AppState) -> Any:
+            manager = state.ws_manager
+            return WsRouter(state.config, manager, authenticate=lambda _: unfit).routes
 
         client = WebSocket(self.app(router), "/test")
         self.assertClosed(client, 1011)

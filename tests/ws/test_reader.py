@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.ws.client import BINARY, CONTINUATION, PING, TEXT, client_frame
+from x121.testing.frames import BINARY, CONTINUATION, PING, TEXT, client_frame
 from x121.ws.reader import Reader
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.threadpool import ThreadPool
 
-from tests.memory import App
 from tests.ws.client import WebSocket, WebSocketTestCase
 from x121.shutdown import Report, Running, Shutdown
+from x121.testing.app import App
 from x121.ws.messages import Handlers
 from x121.ws.protocol import CLOSE_TIMEOUT_SECS
 

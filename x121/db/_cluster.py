@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from x121.db._binaries import Account, EmbeddedPostgresError
+from x121.db.binaries import Account, EmbeddedPostgresError
 
 __all__ = ["PORT", "Cluster", "Postmaster"]
 

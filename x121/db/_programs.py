@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from x121.db._binaries import Account, EmbeddedPostgresError
 from x121.db._threads import in_thread
+from x121.db.binaries import Account, EmbeddedPostgresError
 
 __all__ = ["Programs"]
 

@@ -27,16 +27,16 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from x121.config import DbConfig
-from x121.db._binaries import (
+from x121.db._cluster import PORT, Cluster, Postmaster
+from x121.db._programs import Programs
+from x121.db._threads import in_thread
+from x121.db.binaries import (
     EmbeddedPostgresError,
     choose_account,
     find_binaries,
     let_in,
     major_version,
 )
-from x121.db._cluster import PORT, Cluster, Postmaster
-from x121.db._programs import Programs
-from x121.db._threads import in_thread
 from x121.db.connection import Connection, connect
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]

@@ -1,0 +1,52 @@
+"""A test case for trial, which has its reactor run: ``python -m twisted.trial tests``."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+from contextlib import AsyncExitStack, ExitStack
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from x121.config import DbConfig
+from x121.db.pool import Pool
+from x121.testing.app import App
+from x121.testing.database import Databases, running_pool
+from x121.testing.postgres import running_postgres
+
+__all__ = ["FeatureTestCase"]
+
+
+class FeatureTestCase(TestCase):
+    """A test with the server in memory, and a new database that is migrated::
+
+        class ReadyTests(FeatureTestCase):
+            async def test_ready(self) -> None:
+                response = await self.app.fetch("GET", "/health/ready")
+                self.assertEqual(response.status, 200)
+
+    Needs trial: under pytest there is a reactor already.  A test that needs no database is as
+    well a :class:`~twisted.trial.unittest.SynchronousTestCase` with ``self.enterContext(App())``,
+    which both run.
+    """
+
+    database: DbConfig
+    pool: Pool
+    app: App
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
+        """Make the database, the pool and the server, all of which end with the test."""
+        stack = AsyncExitStack()
+        self.addCleanup(lambda: Deferred.fromCoroutine(stack.aclose()))
+        self.database = await stack.enter_async_context(_databases().migrated())
+        self.pool = await stack.enter_async_context(running_pool(self.database))
+        self.app = stack.enter_context(App(pool=self.pool))
+
+
+@functools.cache
+def _databases() -> Databases:
+    """Return the databases on a server that runs until this process ends."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return Databases(stack.enter_context(running_postgres()))

@@ -18,12 +18,12 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg2
-from psycopg2 import sql
+from psycopg2 import extensions, sql
 
 from x121 import config as configuration
 from x121.config import DbConfig
@@ -38,7 +38,7 @@ from x121.db.binaries import (
 __all__ = ["Postgres", "running_postgres"]
 
 _USER = "x121"
-_SUPERUSER = "postgres"
+_SUPERUSER = "postgres"  # and its database
 _START_TIMEOUT_SECS = 60.0
 _POLL_SECS = 0.02
 # https://www.postgresql.org/docs/current/server-shutdown.html
@@ -53,6 +53,7 @@ _SETTINGS = {
     "shared_buffers": "32MB",
     "max_connections": "100",
     "max_wal_size": "64MB",
+    "scram_iterations": "1",  # of a hash that is made slow on purpose, for each connection
     "autovacuum": "off",  # its visits would be in the way of those who copy and drop databases
 }
 # A database is some three hundred files: copied in memory in 7 ms, on a busy disk in 70.
@@ -98,6 +99,7 @@ class Postgres:
         self._folder = Path()
         self._account: Account | None = None
         self._server: subprocess.Popen[bytes] | None = None
+        self._own: extensions.connection
         # Nobody takes a server of other tests, on a port that was free a moment ago, for this one.
         self._password = secrets.token_urlsafe()
         self._names = (f"test_{number}" for number in itertools.count(1))
@@ -119,7 +121,7 @@ class Postgres:
         arguments = ["--pgdata", str(self._folder), "--username", _SUPERUSER, "--no-sync"]
         arguments += ["--auth=scram-sha-256", f"--pwfile={password_file.resolve()}"]
         arguments += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
-        arguments += ["--builtin-locale=C.UTF-8"]
+        arguments += ["--builtin-locale=C.UTF-8", "--set=scram_iterations=1"]
         done = subprocess.run(  # noqa: S603
             [self._binaries / "initdb", *arguments], capture_output=True, **self._as_account()
         )
@@ -152,6 +154,7 @@ class Postgres:
         if self._server is None:
             return
         if self._server.poll() is None:
+            self._own.close()
             self._signal(_STOPS[mode])
             try:
                 self._server.wait(_START_TIMEOUT_SECS)
@@ -188,22 +191,18 @@ class Postgres:
         return configuration.load(environ, os.devnull).config.db
 
     def query(
-        self, statement: str | sql.Composable, database: str = "postgres"
+        self, statement: str | sql.Composable, database: str = _SUPERUSER
     ) -> list[tuple[Any, ...]]:
-        """Return the rows of ``statement``, run as superuser in a connection of its own."""
-        connection = self._connect(database)
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        """Return the rows of ``statement``, run as superuser."""
+        if database == _SUPERUSER:
+            return _rows(self._own, statement)
+        with closing(self._connect(database)) as connection:
+            return _rows(connection, statement)
 
     # --- inside -------------------------------------------------------------------------
 
-    def _connect(self, database: str) -> psycopg2.extensions.connection:
-        return psycopg2.connect(
+    def _connect(self, database: str) -> extensions.connection:
+        connection = psycopg2.connect(
             host=self.host,
             port=self.port,
             dbname=database,
@@ -211,6 +210,8 @@ class Postgres:
             password=self._password,
             connect_timeout=10,
         )
+        connection.autocommit = True
+        return connection
 
     def _create_role(self) -> None:
         role, password = sql.Identifier(_USER), sql.Literal(self._password)
@@ -224,7 +225,7 @@ class Postgres:
         deadline = time.monotonic() + _START_TIMEOUT_SECS
         while True:
             try:
-                self._connect("postgres").close()
+                self._own = self._connect(_SUPERUSER)
                 return
             except psycopg2.OperationalError as error:
                 if self._has_ended_within(_POLL_SECS) or time.monotonic() > deadline:
@@ -247,6 +248,14 @@ class Postgres:
         if self._account is not None:
             options |= {"user": self._account.uid, "group": self._account.gid, "extra_groups": []}
         return options
+
+
+def _rows(
+    connection: extensions.connection, statement: str | sql.Composable
+) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
 
 
 def _binaries() -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 from contextlib import AsyncExitStack, ExitStack
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
@@ -14,6 +15,7 @@ from x121.db.pool import Pool
 from x121.testing.app import App
 from x121.testing.database import Databases, running_pool
 from x121.testing.postgres import running_postgres
+from x121.testing.waiting import global_reactor
 
 __all__ = ["FeatureTestCase"]
 
@@ -26,14 +28,23 @@ class FeatureTestCase(TestCase):
                 response = await self.app.fetch("GET", "/health/ready")
                 self.assertEqual(response.status, 200)
 
-    Needs trial: under pytest there is a reactor already.  A test that needs no database is as
-    well a :class:`~twisted.trial.unittest.SynchronousTestCase` with ``self.enterContext(App())``,
-    which both run.
+    It needs trial.  A test without a database is as well a
+    :class:`~twisted.trial.unittest.SynchronousTestCase` with ``self.enterContext(App())``,
+    which pytest runs, too.
     """
 
     database: DbConfig
     pool: Pool
     app: App
+
+    def run(self, result: Any) -> Any:
+        """Run the test.  Raises :class:`RuntimeError` where a reactor runs: pytest-twisted's."""
+        if global_reactor().running:
+            raise RuntimeError(
+                f"{type(self).__name__} needs trial: python -m twisted.trial.  For pytest write"
+                " functions with the fixtures of x121.testing.fixtures"
+            )
+        return super().run(result)
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         """Make the database, the pool and the server, all of which end with the test."""

@@ -32,9 +32,13 @@ DEV = [
     "watchfiles>=1.0",
     "pre-commit>=4.0",
 ]
-TEST = [
+TESTING = [
     "pytest>=8.3",
     "pytest-twisted>=1.14",
+    *EMBEDDED,
+]
+TEST = [
+    *TESTING,
     "hypothesis>=6.100",
     "psutil>=5.9",
     "pyhamcrest>=2.0",  # Twisted's own tests, which run on our reactor, need it
@@ -58,7 +62,13 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     install_requires=CORE,
-    extras_require={"embedded": EMBEDDED, "fast": FAST, "dev": DEV, "test": TEST + EMBEDDED + FAST},
+    extras_require={
+        "embedded": EMBEDDED,
+        "fast": FAST,
+        "dev": DEV,
+        "testing": TESTING,
+        "test": TEST + FAST,
+    },
     # The migrations live at the top of the tree, where people look for them, and are
     # installed inside the package, where an installed server finds them.
     packages=[*find_packages(include=["x121", "x121.*"]), "x121.migrations", "twisted.plugins"],

@@ -6,6 +6,7 @@ Everything here blocks; the reactor does not turn meanwhile.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import itertools
 import os
 import secrets
@@ -59,6 +60,9 @@ _SETTINGS = {
 # A database is some three hundred files: copied in memory in 7 ms, on a busy disk in 70.
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108  # tmpfs(5); each server has a folder of its own there
 _ENOUGH_BYTES = 1 << 30
+_PREFIX = "x121-test-"
+_LOCK = "lock"
+_NEW_SECS = 60
 
 
 @contextmanager
@@ -69,15 +73,39 @@ def running_postgres(server: Postgres | None = None) -> Iterator[Postgres]:
     Whatever ``DB_HOST`` says: tests make and drop databases, in none but a server of theirs.
     """
     server = server or Postgres()
-    # Not pytest's tmp_path: its parents are private to whoever runs pytest, and PostgreSQL may run
-    # as somebody else.
-    with tempfile.TemporaryDirectory(prefix="x121-test-", dir=_fast_folder()) as folder:
+    with _private_folder() as folder:
         try:
-            server.create(Path(folder))
+            server.create(folder)
             server.start()
             yield server
         finally:
             server.stop("immediate")
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """Give a folder that is locked while it is in use, and removed after."""
+    # Not pytest's tmp_path: its parents are private to whoever runs pytest, and PostgreSQL may run
+    # as somebody else.
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=_fast_folder()) as name:
+        folder = Path(name)
+        with (folder / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _remove_abandoned(folder)
+            yield folder
+
+
+def _remove_abandoned(ours: Path) -> None:
+    """Remove what tests that were killed have left: it may well be memory."""
+    for lock_path in ours.parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        with suppress(OSError):  # it is locked, another user's, or gone
+            folder = lock_path.parent
+            is_new = ours.stat().st_mtime - folder.stat().st_mtime < _NEW_SECS
+            if is_new:  # perhaps about to be locked
+                continue
+            with lock_path.open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fast_folder() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 from contextlib import AsyncExitStack, ExitStack
-from typing import Any
+from unittest import TestResult
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
@@ -37,14 +37,14 @@ class FeatureTestCase(TestCase):
     pool: Pool
     app: App
 
-    def run(self, result: Any) -> Any:
+    def run(self, result: TestResult | None = None) -> TestResult | None:
         """Run the test.  Raises :class:`RuntimeError` where a reactor runs: pytest-twisted's."""
         if global_reactor().running:
             raise RuntimeError(
                 f"{type(self).__name__} needs trial: python -m twisted.trial.  For pytest write"
                 " functions with the fixtures of x121.testing.fixtures"
             )
-        return super().run(result)
+        return super().run(result)  # type: ignore[no-any-return]
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
         """Make the database, the pool and the server, all of which end with the test."""

@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
-from tests.postgres import PausablePostgres
+from tests.postgres import PausablePostgres, active_queries
 from x121.config import DbConfig
 from x121.db import connection as connection_module
 from x121.db.connection import Connection, connect
@@ -602,7 +602,7 @@ async def test_commit_of_who_was_cancelled(
             " FOR EACH ROW EXECUTE FUNCTION rest()"
         )
         working = Deferred.fromCoroutine(work(pool))
-        await until(lambda: postgres.active_queries(database.name) == ["COMMIT"], reactor)
+        await until(lambda: active_queries(postgres, database.name) == ["COMMIT"], reactor)
         working.cancel()
         with pytest.raises(CancelledError):
             await working

@@ -213,6 +213,10 @@ async def test_whole_answers() -> None:
         closing = await app.fetch("GET", "/test/parts", {"Connection": "close"})
         assert closing.body == b"one, two"
         assert (await app.fetch("HEAD", "/test/thread")).headers["content-length"] == "13"
+        connection = app.connect()
+        connection.send(b"GET /test/parts HTTP/1.0\r\n\r\n")
+        assert b"one, " in connection.received
+        assert (await app.until(connection.next_response, "all of it")).body == b"one, two"
 
 
 @pytest_twisted.ensureDeferred

@@ -172,6 +172,15 @@ async def test_several_at_once(ws: WebSocket) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_reply_is_no_event(ws: WebSocket) -> None:
+    """Replies that nobody has taken are not given as events."""
+    ws.say("ping", 1)
+    ws.say("tell", 2)
+    assert (await ws.next())["type"] == "told"
+    assert ws.messages()[0] == {"type": "reply", "id": 1, "data": "pong"}
+
+
+@pytest_twisted.ensureDeferred
 async def test_next_of_a_type(ws: WebSocket) -> None:
     """An event of a type is waited for, and those of others are kept."""
     ws.say("tell", 1, "first")

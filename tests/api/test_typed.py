@@ -13,11 +13,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.web.iweb import IRequest
 
-from tests.memory import App, AppTestCase, Response
+from tests.memory import AppTestCase
 from x121.api.operation import Answer, Body, Header, Query
 from x121.api.router import Router
+from x121.app_state import AppState
 from x121.errors import NotFound
 from x121.models.base import Id, Model, Text, Timestamp
+from x121.testing.connection import Response
 
 JSON = {"Content-Type": "application/json"}
 REFUSED = {"error": "The request is not valid", "code": "BAD_REQUEST"}
@@ -42,8 +44,8 @@ class Orders:
 
     router = Router()
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
         self.seen: list[Any] = []
 
     @router.get("/search/<word>/<int:owner_id>")
@@ -82,7 +84,7 @@ class Orders:
 
     @router.get("/later")
     async def later(self, limit: int = 1) -> Item:
-        await deferLater(self._app.clock, 1)
+        await deferLater(self._clock, 1)
         return Item(name="later", count=limit)
 
     @router.get("/deferred")
@@ -128,8 +130,8 @@ class TypedTestCase(AppTestCase):
     def setUp(self) -> None:
         made: list[Orders] = []
 
-        def feature(app: App) -> Router:
-            made.append(Orders(app))
+        def feature(state: AppState) -> Router:
+            made.append(Orders(state))
             return made[0].router
 
         self.served = self.app(feature)

@@ -5,9 +5,8 @@ something real, such as the database, is awaited: :meth:`App.fetch`, :meth:`WebS
 
     async with running_pool(database) as pool:
         with App(pool=pool) as app:
-            ws = app.websocket()
-            response = await app.fetch("POST", "/api/v1/notes", json={"title": "milk"})
-            assert (await ws.next("note.added"))["data"] == response.json
+            assert (await app.fetch("GET", "/health/ready")).status == 200
+            assert await app.websocket().ask("ping") == "pong"
 
 pytest has all of this as fixtures, :mod:`x121.testing.fixtures`; trial as a test case,
 :mod:`x121.testing.trial`.  Neither is imported here.

@@ -6,16 +6,13 @@ Everything here blocks; the reactor does not turn meanwhile.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import itertools
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -35,6 +32,7 @@ from x121.db.binaries import (
     find_binaries,
     let_in,
 )
+from x121.testing._folders import private_folder
 
 __all__ = ["Postgres", "running_postgres"]
 
@@ -57,12 +55,6 @@ _SETTINGS = {
     "scram_iterations": "1",  # of a hash that is made slow on purpose, for each connection
     "autovacuum": "off",  # its visits would be in the way of those who copy and drop databases
 }
-# A database is some three hundred files: copied in memory in 7 ms, on a busy disk in 70.
-_IN_MEMORY = Path("/dev/shm")  # noqa: S108  # tmpfs(5); each server has a folder of its own there
-_ENOUGH_BYTES = 1 << 30
-_PREFIX = "x121-test-"
-_LOCK = "lock"
-_NEW_SECS = 60
 
 
 @contextmanager
@@ -73,47 +65,13 @@ def running_postgres(server: Postgres | None = None) -> Iterator[Postgres]:
     Whatever ``DB_HOST`` says: tests make and drop databases, in none but a server of theirs.
     """
     server = server or Postgres()
-    with _private_folder() as folder:
+    with private_folder() as folder:
         try:
             server.create(folder)
             server.start()
             yield server
         finally:
             server.stop("immediate")
-
-
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """Give a folder that is locked while it is in use, and removed after."""
-    # Not pytest's tmp_path: its parents are private to whoever runs pytest, and PostgreSQL may run
-    # as somebody else.
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=_fast_folder()) as name:
-        folder = Path(name)
-        with (folder / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _remove_abandoned(folder)
-            yield folder
-
-
-def _remove_abandoned(ours: Path) -> None:
-    """Remove what tests that were killed have left: it may well be memory."""
-    for lock_path in ours.parent.glob(f"{_PREFIX}*/{_LOCK}"):
-        with suppress(OSError):  # it is locked, another user's, or gone
-            folder = lock_path.parent
-            is_new = ours.stat().st_mtime - folder.stat().st_mtime < _NEW_SECS
-            if is_new:  # perhaps about to be locked
-                continue
-            with lock_path.open("r+") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _fast_folder() -> str:
-    """Return where temporary files are quick to make."""
-    if "TMPDIR" in os.environ or not os.access(_IN_MEMORY, os.W_OK):
-        return tempfile.gettempdir()
-    has_room = shutil.disk_usage(_IN_MEMORY).free > _ENOUGH_BYTES
-    return str(_IN_MEMORY) if has_room else tempfile.gettempdir()
 
 
 class Postgres:

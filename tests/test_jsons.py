@@ -19,9 +19,11 @@ from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from x121 import jsons
+from x121.models.base import Timestamp
 
 HAVE_ORJSON = find_spec("orjson") is not None
 
@@ -57,6 +59,28 @@ class Model:
     """What a handler has to turn into a dict itself."""
 
     secret: str
+
+
+class Project(BaseModel):
+    """A model whose fields JSON has no types for."""
+
+    name: str
+    born: date = Field(alias="bornOn")
+    size: Decimal
+    takes: timedelta
+
+
+class Moment(BaseModel):
+    """A model with a moment."""
+
+    at: Timestamp
+
+
+class Measured(BaseModel):
+    """A model with numbers, and with anything."""
+
+    values: list[float]
+    other: Any
 
 
 def without_orjson() -> AbstractContextManager[object]:
@@ -205,3 +229,42 @@ class EncodeTests(SynchronousTestCase):
         encoded = encode(value)
         json.loads(encoded)
         self.assertNotIn(b"\n", encoded)
+
+
+class ModelTests(SynchronousTestCase):
+    """Models of pydantic's."""
+
+    def test_as_its_schema_says(self) -> None:
+        """A model is encoded in JSON's types and by its names outside, wherever it stands."""
+        project = Project(
+            name="caf\u00e9",
+            bornOn=date(2026, 1, 2),
+            size=Decimal("1.10"),
+            takes=timedelta(hours=1),
+        )
+        expected = '{"name":"caf\u00e9","bornOn":"2026-01-02","size":"1.10","takes":"PT1H"}'
+        self.assertEqual(encode(project), expected.encode())
+        self.assertEqual(encode([{"a": project}]), f'[{{"a":{expected}}}]'.encode())
+
+    def test_moments(self) -> None:
+        """Their moments are in UTC."""
+        moment = datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=timezone(timedelta(hours=2)))
+        self.assertEqual(encode(Moment(at=moment)), b'{"at":"2026-01-02T01:04:05.000600Z"}')
+
+    def test_no_number(self) -> None:
+        """NaN and infinity in them are null."""
+        point = Measured.model_construct(values=[math.nan, 1.0], other=Text("a"))
+        self.assertEqual(encode([point, math.inf]), b'[{"values":[null,1.0],"other":"a"},null]')
+
+    def test_refused(self) -> None:
+        """What JSON has no form for is a TypeError that shows no value."""
+        for value in (Measured, Measured.model_construct(values=[], other=Exception("hunter2"))):
+            for encoder in (contextlib.nullcontext(), without_orjson()):
+                with encoder:
+                    error = self.assertRaises(TypeError, jsons.encode, [value])
+                self.assertIn("no form in JSON", str(error))
+                self.assertNotIn("hunter2", str(error))
+
+    def test_not_checked(self) -> None:
+        """One that was not checked is written as it is, and without a warning."""
+        self.assertEqual(encode(Moment.model_construct(at=7)), b'{"at":7}')

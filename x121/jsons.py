@@ -15,6 +15,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
+
 try:
     import orjson
 except ImportError:  # the extra isn't installed
@@ -27,7 +30,8 @@ def encode(value: Any) -> bytes:
     """Return ``value`` as compact UTF-8 JSON.
 
     A ``datetime`` becomes RFC 3339 text, in UTC with ``Z``; ``UUID`` and ``Decimal`` become
-    text; NaN and infinity, which JSON lacks, become null.  Raises :class:`TypeError` for
+    text; NaN and infinity, which JSON lacks, become null; a model becomes what its JSON Schema
+    describes.  Raises :class:`TypeError` for
     anything else that JSON has no form for, and :class:`ValueError` for what holds itself.
     """
     if orjson is not None:
@@ -52,7 +56,18 @@ def _special(value: Any) -> Any:
         return str(value)
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, BaseModel):
+        return _dump(value)
     raise TypeError(f"a {type(value).__name__} has no form in JSON")
+
+
+def _dump(model: BaseModel) -> Any:
+    """Return a model as its schema has it: in JSON's types, and by the names outside."""
+    try:
+        return model.model_dump(mode="json", by_alias=True, warnings=False)
+    except PydanticSerializationError:
+        # Its text may show a value.
+        raise TypeError(f"a {type(model).__name__} holds what has no form in JSON") from None
 
 
 if orjson is not None:
@@ -80,6 +95,8 @@ def _finite(value: Any) -> Any:
     """Return ``value`` with null for every float that JSON can't write."""
     if isinstance(value, enum.Enum):
         value = value.value
+    if isinstance(value, BaseModel):
+        value = _dump(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

@@ -10,6 +10,7 @@ import pytest
 import pytest_twisted
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
@@ -17,9 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ws.client import WebSocketTestCase
 from tests.ws.links import FakeLink, connected
+from x121.errors import InternalError
 from x121.testing.frames import CLOSE, TEXT
 from x121.types import DbId
 from x121.ws.connection import WsConnection
+from x121.ws.events import Event
 from x121.ws.heartbeat import Heartbeat
 from x121.ws.manager import WsManager
 from x121.ws.messages import Handlers
@@ -134,11 +137,130 @@ class MembersTests(SynchronousTestCase):
         self.assertEqual(self.manager.send_to_user(ALICE, "news"), 0)
         self.assertEqual(sent(raw), [])
 
+    def test_publish(self) -> None:
+        """An event reaches those subscribed to its topic, and nobody else."""
+        one, two, three = self.add("one"), self.add("two"), self.add("three")
+        for connection in (one, two, one):
+            self.manager.subscribe(connection, "news")
+        self.assertEqual(self.manager.publish("news", "x", [1]), 2)
+        for connection in (one, two):
+            self.assertEqual(sent(connection), [{"type": "x", "data": [1]}])
+        self.assertEqual(sent(three), [])
+
+    def test_published_to_nobody(self) -> None:
+        """Where nobody listens, nothing is encoded."""
+        self.add("one")
+        self.assertEqual(self.manager.publish("news", "x", object()), 0)
+        event: Event[int] = Event("x", int, topic="news")
+        unfit: Any = object()
+        self.assertEqual(self.manager.publish_event(event, unfit), 0)
+
+    def test_leaving_while_published(self) -> None:
+        """Who leaves while an event is published disturbs nobody, and gets no more."""
+        one, two, three = self.add("one"), self.add("two"), self.add("three")
+        for connection in (one, two, three):
+            self.manager.subscribe(connection, "news")
+        link(one).on_send = lambda: self.manager.remove("two")
+        link(two).can_send = False
+        self.assertEqual(self.manager.publish("news", "x"), 2)
+        self.assertEqual(len(sent(three)), 1)
+        self.assertEqual(self.manager.publish("news", "x"), 2)
+        self.assertEqual(two.topics, frozenset())
+
+    def test_not_there(self) -> None:
+        """Who isn't there can't subscribe."""
+        gone = connected("gone")
+        self.manager.subscribe(gone, "news")
+        self.assertEqual((self.manager.publish("news", "x"), gone.topics), (0, frozenset()))
+
+    def test_publish_event(self) -> None:
+        """A declared event goes to its topic, one without to everybody, as its type has it."""
+        one, _ = self.add("one"), self.add("two")
+        self.manager.subscribe(one, "rooms/7")
+        in_room: Event[UUID] = Event("joined", UUID, topic="rooms/{room}")
+        self.assertEqual(self.manager.publish_event(in_room, UUID(int=1), room=7), 1)
+        self.assertEqual(self.manager.publish_event(in_room, UUID(int=1), room=8), 0)
+        self.assertEqual(self.manager.publish_event(Event("all", int), 7), 2)
+        self.assertEqual(
+            sent(one),
+            [{"type": "joined", "data": str(UUID(int=1))}, {"type": "all", "data": 7}],
+        )
+
+    def test_wrong_event(self) -> None:
+        """Data that isn't of its event's type is our fault, and reaches nobody."""
+        one = self.add("one")
+        wrong: Any = "hunter2"
+        error = self.assertRaises(
+            InternalError, self.manager.publish_event, Event[int]("all", int), wrong
+        )
+        self.assertIn("The data of the event all is not valid", error.message)
+        self.assertNotIn("hunter2", error.message)
+        self.assertEqual(sent(one), [])
+        for parameters in ({}, {"room": 7, "more": 1}, {"other": 7}):
+            event: Event[int] = Event("x", int, topic="rooms/{room}")
+            self.assertRaises(TypeError, self.manager.publish_event, event, 1, **parameters)
+        self.assertRaises(ValueError, self.manager.publish_event, event, 1, room="7/8")
+        self.assertRaises(TypeError, Event[int]("all", int).topic_of)
+
     def test_unfit_event(self) -> None:
         """An event that JSON has no form for is the caller's error, and nobody's connection."""
         one = self.add("one")
         self.assertRaises(TypeError, self.manager.broadcast, "news", object())
         self.assertFalse(link(one).is_aborted)
+
+
+class TopicsMachine(RuleBasedStateMachine):
+    """The manager's topics beside a model of them: a set of pairs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.manager = make_manager()
+        self.connections = [connected(str(number)) for number in range(4)]
+        self.there: set[int] = set()
+        self.subscribed: set[tuple[int, str]] = set()
+
+    @rule(number=st.integers(0, 3))
+    def add(self, number: int) -> None:
+        if number not in self.there:
+            self.connections[number] = connected(str(number))
+            self.manager.add(self.connections[number])
+            self.there.add(number)
+
+    @rule(number=st.integers(0, 3))
+    def remove(self, number: int) -> None:
+        self.manager.remove(str(number))
+        self.there.discard(number)
+        self.subscribed = {pair for pair in self.subscribed if pair[0] != number}
+
+    @rule(number=st.integers(0, 3), topic=st.sampled_from("ab"))
+    def subscribe(self, number: int, topic: str) -> None:
+        self.manager.subscribe(self.connections[number], topic)
+        if number in self.there:
+            self.subscribed.add((number, topic))
+
+    @rule(number=st.integers(0, 3), topic=st.sampled_from("ab"))
+    def unsubscribe(self, number: int, topic: str) -> None:
+        self.manager.unsubscribe(self.connections[number], topic)
+        self.subscribed.discard((number, topic))
+
+    @rule(topic=st.sampled_from("abc"))
+    def publish(self, topic: str) -> None:
+        before = [len(sent(one)) for one in self.connections]
+        taken = self.manager.publish(topic, "news")
+        got = {n for n, one in enumerate(self.connections) if len(sent(one)) > before[n]}
+        assert got == {number for number, name in self.subscribed if name == topic}
+        assert taken == len(got)
+
+    @invariant()
+    def nothing_is_left(self) -> None:
+        """A topic is known while somebody has it, and a connection knows its own."""
+        assert set(self.manager._by_topic) == {topic for _, topic in self.subscribed}
+        for number, connection in enumerate(self.connections):
+            assert connection.topics == {name for n, name in self.subscribed if n == number}
+
+
+TopicsMachineTests = TopicsMachine.TestCase
+TopicsMachineTests.settings = settings(deadline=None)
 
 
 def link(connection: WsConnection) -> FakeLink:
@@ -316,6 +438,10 @@ async def test_threads() -> None:
         lambda: manager.get_by_user(ALICE),
         lambda: manager.send_to_user(ALICE, "news"),
         lambda: manager.broadcast("news"),
+        lambda: manager.publish("news", "news"),
+        lambda: manager.publish_event(Event("news", int), 1),
+        lambda: manager.subscribe(connection, "news"),
+        lambda: manager.unsubscribe(connection, "news"),
         manager.connection_count,
         manager.drop_all,
         lambda: manager.shutdown_all().send(None),

@@ -25,8 +25,8 @@ class HandlersTests(SynchronousTestCase):
         """Of an instance, they are its methods."""
         message: Any = None
         for name in ("one", "two"):
-            ((message_type, handler),) = Chat(name).messages
-            self.assertEqual((message_type, handler(message)), ("chat.who", name))
+            (handler,) = Chat(name).messages
+            self.assertEqual((handler.type, handler.call(message)), ("chat.who", name))
 
     def test_of_the_class(self) -> None:
         """Those of a class have no instance to answer with, which is said at once."""
@@ -42,7 +42,7 @@ class HandlersTests(SynchronousTestCase):
             return 1
 
         message: Any = None
-        self.assertEqual([handler(message) for _, handler in handlers], [1])
+        self.assertEqual([handler.call(message) for handler in handlers], [1])
 
     def test_twice(self) -> None:
         """A type has one handler."""

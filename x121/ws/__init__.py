@@ -5,7 +5,9 @@ speaks WebSocket on it.  What comes in goes through :mod:`reader`, a part in eac
 reactor, which makes messages of whole frames with :mod:`lane` and leaves all others to Autobahn,
 to :mod:`inbox`, where messages wait for those before them, and :mod:`dispatch`, which finds the
 handler; what goes out through :mod:`outbox`.
-:mod:`wire` is what the messages look like, :mod:`messages` what a feature sees of them.  For all
+:mod:`wire` is what the messages look like, :mod:`messages` what a feature sees of them: a
+:mod:`handler` whose signature names :mod:`data_types`, and :mod:`events` about :mod:`topics`.
+:mod:`built_in` has those that all clients can use.  For all
 connections, :mod:`manager` knows who is there and :mod:`heartbeat` whether they still are.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
+from types import CoroutineType
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,9 +14,10 @@ from x121.coroutines import drive
 from x121.errors import BadRequest, NotFound, RequestTimeout, as_app_error
 from x121.failures import report
 from x121.http.deadlines import Deadlines
+from x121.ws.built_in import BuiltIn
 from x121.ws.connection import WsConnection
-from x121.ws.messages import Handler, Message
-from x121.ws.wire import decode, encode_error, encode_reply
+from x121.ws.handler import Handler, Message
+from x121.ws.wire import decode, encode_error, encode_reply, wrap_reply
 
 __all__ = ["Dispatch"]
 
@@ -40,7 +42,7 @@ class Dispatch:
 
     def opened(self, connection: WsConnection) -> None:
         """Tell the client its connection's id."""
-        connection.send("welcome", {"connection_id": connection.id})
+        connection.send(BuiltIn.welcome.name, {"connection_id": connection.id})
 
     def received(
         self, connection: WsConnection, payload: bytes, is_binary: bool
@@ -50,33 +52,36 @@ class Dispatch:
         answer: bytes | None
         try:
             fields = _read(payload, is_binary)
-            data = self._call(fields, connection)
+            handler = self._find(fields)
+            data = _call(handler, fields, connection)
             if isinstance(data, Deferred):
-                return self._answer_later(data, fields, connection)
-            answer = encode_reply(fields.get("id"), data)
+                return self._answer_later(data, handler, fields, connection)
+            answer = _reply(handler, fields, data)
         except BaseException:  # a handler that wants to exit, too, is answered, and nothing more
             answer = _answer_failure(Failure(), fields, connection)
         _send(answer, connection)
         return None
 
-    def _call(self, fields: dict[str, Any], connection: WsConnection) -> Any:
+    def _find(self, fields: dict[str, Any]) -> Handler:
         message_type = fields.get("type")
         if not isinstance(message_type, str):
             raise BadRequest("A message has a type, which is text")
         handler = self._handlers.get(message_type)
         if handler is None:
             raise NotFound(f"There are no messages of type {_shown(fields)}")
-        result = handler(Message(message_type, fields.get("id"), fields.get("data"), connection))
-        is_coroutine = hasattr(result, "__await__") and not isinstance(result, Deferred)
-        return drive(result) if is_coroutine else result
+        return handler
 
     async def _answer_later(
-        self, running: Deferred[Any], fields: dict[str, Any], connection: WsConnection
+        self,
+        running: Deferred[Any],
+        handler: Handler,
+        fields: dict[str, Any],
+        connection: WsConnection,
     ) -> None:
         answer: bytes | None
         try:
             data = await _Handling(running, self._deadlines).result
-            answer = encode_reply(fields.get("id"), data)
+            answer = _reply(handler, fields, data)
         except GeneratorExit:
             raise
         except BaseException:
@@ -126,6 +131,25 @@ def _read(payload: bytes, is_binary: bool) -> dict[str, Any]:
     if is_binary:
         raise BadRequest("Messages are JSON, sent as text")
     return decode(payload)
+
+
+def _call(handler: Handler, fields: dict[str, Any], connection: WsConnection) -> Any:
+    """Return what the handler returns, or a Deferred of it if it has to wait."""
+    data = fields.get("data")
+    if handler.takes is not None:
+        data = handler.takes.read(data)
+    result = handler.call(Message(handler.type, fields.get("id"), data, connection))
+    if type(result) is CoroutineType:
+        return drive(result)
+    is_coroutine = hasattr(result, "__await__") and not isinstance(result, Deferred)
+    return drive(result) if is_coroutine else result
+
+
+def _reply(handler: Handler, fields: dict[str, Any], data: Any) -> bytes:
+    """Return the reply with what the handler returned."""
+    if handler.gives is None:
+        return encode_reply(fields.get("id"), data)
+    return wrap_reply(fields.get("id"), handler.gives.write(data))
 
 
 def _answer_failure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from x121.types import DbId
 from x121.ws.connection import WsConnection
+from x121.ws.events import Event
 from x121.ws.heartbeat import Heartbeat
 from x121.ws.lane import make_frame
 from x121.ws.threads import check_thread
@@ -20,6 +21,8 @@ from x121.ws.wire import encode_event
 __all__ = ["WsManager"]
 
 _log = Logger(namespace="x121.ws.manager")
+
+T = TypeVar("T")
 
 # Thousands that are told to leave in one instant come back to the next server in one instant.
 _LEAVING_PER_SEC = 1000
@@ -116,7 +119,7 @@ class WsManager:
 
     def send_to_user(self, user_id: DbId, name: str, data: Any = None) -> int:
         """Send the event ``name`` to every connection of one user; see :meth:`broadcast`."""
-        return self._send(self.get_by_user(user_id), name, data)
+        return self._send(self.get_by_user(user_id), encode_event(name, data))
 
     def broadcast(self, name: str, data: Any = None) -> int:
         """Send the event ``name`` to everybody, without waiting for anybody.
@@ -125,16 +128,35 @@ class WsManager:
         from getting it.  The event is encoded once.  Raises :class:`TypeError` for data that JSON
         has no form for.
         """
-        check_thread("WsManager")
-        return self._send(self.connections(), name, data)
+        return self._send(self.connections(), encode_event(name, data))
 
     def publish(self, topic: str, name: str, data: Any = None) -> int:
-        """Send the event ``name`` to those subscribed to ``topic``; see :meth:`broadcast`."""
-        check_thread("WsManager")
-        return self._send(list(self._by_topic.get(topic, {}).values()), name, data)
+        """Send the event ``name`` to those subscribed to ``topic``; see :meth:`broadcast`.
 
-    def _send(self, connections: list[WsConnection], name: str, data: Any) -> int:
-        frame = make_frame(encode_event(name, data))
+        Where nobody is, nothing is encoded.
+        """
+        subscribed = self._subscribed(topic)
+        return self._send(subscribed, encode_event(name, data)) if subscribed else 0
+
+    def publish_event(self, event: Event[T], data: T, **parameters: object) -> int:
+        """Send an event that a feature declared to those subscribed to its topic.
+
+        ``parameters`` are those of the topic.  One without a topic is for everybody.  Returns how
+        many connections took it.  Raises :class:`~x121.errors.InternalError` for data that isn't
+        of the event's type, where anybody listens, and what :meth:`Event.topic_of` raises.
+        """
+        if event.topic:
+            listening = self._subscribed(event.topic_of(**parameters))
+        else:
+            listening = self.connections()
+        return self._send(listening, event.encode(data)) if listening else 0
+
+    def _subscribed(self, topic: str) -> list[WsConnection]:
+        check_thread("WsManager")
+        return list(self._by_topic.get(topic, {}).values())
+
+    def _send(self, connections: list[WsConnection], event: bytes) -> int:
+        frame = make_frame(event)
         taken = 0
         for connection in connections:
             try:

@@ -1,54 +1,47 @@
-"""Messages as features handle them.
+"""Messages and events as features have them.
 
-A feature's handlers are methods, registered by the type of message that they answer::
+A feature's handlers are methods, registered by the type of message that they answer, and its events
+stand beside them::
 
     class Chat:
         messages = Handlers()
+        said = messages.event("chat.said", Line, topic="rooms/{room}")
 
         def __init__(self, state: AppState) -> None:
-            self._state = state
+            self._ws_manager = state.ws_manager
 
         @messages.on("chat.say")
-        async def say(self, message: Message) -> dict[str, Any]: ...
+        async def say(self, message: Message[Line]) -> Heard:
+            count = self._ws_manager.publish_event(self.said, message.data, room="hall")
+            return Heard(count=count)
 
-How messages look on the wire, :mod:`x121.ws.wire` tells.
+What a handler's signature may say, :mod:`x121.ws.handler` tells; how messages look on the wire,
+:mod:`x121.ws.wire`; and who gets an event, :meth:`x121.ws.manager.WsManager.publish_event`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from x121.ws.connection import WsConnection
+from x121.ws.events import Event
+from x121.ws.handler import Handler, Message, make_handler
 
-__all__ = ["Handler", "Handlers", "Message"]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as its handler gets it, and ``connection``, which it came on."""
-
-    type: str
-    id: Any
-    data: Any
-    connection: WsConnection
-
-
-Handler = Callable[[Message], Any]
-"""Returns the reply's data, or an awaitable of it.  What it raises is answered as an error."""
+__all__ = ["Event", "Handler", "Handlers", "Message"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Handlers:
-    """The handlers of one feature, by the type of message that they answer.
+    """The handlers of one feature, by the type of message that they answer, and its events.
 
     Stands in the feature's class; of an instance, it gives that instance's methods.
     """
 
     def __init__(self) -> None:
-        self._functions: dict[str, Callable[..., Any]] = {}
+        self._handlers: dict[str, Handler] = {}
+        self._events: dict[str, Event[Any]] = {}
         self._instance: object | None = None
         self._owner = ""
 
@@ -58,31 +51,52 @@ class Handlers:
     def on(self, message_type: str) -> Callable[[F], F]:
         """Return a decorator for the method that answers messages of ``message_type``.
 
-        Raises :class:`ValueError` if there is one already.
+        Raises :class:`ValueError` if there is one already; the decorator raises
+        :class:`TypeError` for a method whose types can't be understood.
         """
-        if message_type in self._functions:
+        if message_type in self._handlers:
             raise ValueError(f"there already is a handler for {message_type!r}")
 
         def register(function: F) -> F:
-            self._functions[message_type] = function
+            self._handlers[message_type] = make_handler(message_type, function)
             return function
 
         return register
 
+    def event(
+        self, name: str, data: type[T], *, topic: str = "", description: str = ""
+    ) -> Event[T]:
+        """Declare an event, whose data is a ``data``, for those who subscribe to ``topic``.
+
+        Without a topic it is for everybody.  A topic may have parameters, as in
+        ``projects/{project_id}``.  Raises :class:`ValueError` for a name that is taken, and what
+        :class:`~x121.ws.events.Event` raises.
+        """
+        if name in self._events:
+            raise ValueError(f"there already is an event {name!r}")
+        event: Event[T] = Event(name, data, topic=topic, description=description)
+        self._events[name] = event
+        return event
+
+    @property
+    def events(self) -> list[Event[Any]]:
+        """The events that are declared."""
+        return list(self._events.values())
+
     def __get__(self, instance: object | None, owner: object) -> Handlers:
         """Return the handlers as methods of ``instance``."""
         bound = Handlers()
-        bound._functions = self._functions
+        bound._handlers = self._handlers
+        bound._events = self._events
         bound._instance = instance
         return self if instance is None else bound
 
-    def __iter__(self) -> Iterator[tuple[str, Handler]]:
-        """Give every type and its handler.
+    def __iter__(self) -> Iterator[Handler]:
+        """Give every handler.
 
         Raises :class:`TypeError` for those of a class, whose methods have no instance.
         """
         if self._owner and self._instance is None:
             raise TypeError(f"these are handlers of a class: nest those of {self._owner}(state)")
-        for message_type, function in self._functions.items():
-            instance = self._instance
-            yield message_type, function if instance is None else function.__get__(instance)
+        for handler in self._handlers.values():
+            yield handler if self._instance is None else handler.on(self._instance)

@@ -10,11 +10,15 @@ from twisted.web.resource import IResource
 
 from x121.config import AppConfig
 from x121.http.request import Request
+from x121.ws.built_in import BuiltIn, MaySubscribe, anybody
 from x121.ws.dispatch import Dispatch
+from x121.ws.events import Event
+from x121.ws.handler import Handler
 from x121.ws.handshake import Authenticate, Upgrade, anonymous, check_handshake
 from x121.ws.manager import WsManager
-from x121.ws.messages import Handler, Handlers, Message
+from x121.ws.messages import Handlers
 from x121.ws.protocol import Endpoint, WsFactory
+from x121.ws.topics import Topics
 
 __all__ = ["WsRouter"]
 
@@ -24,8 +28,12 @@ _MEMBERS = ("takes_events", "opened", "received")
 class WsRouter:
     """Endpoints for WebSockets, to be nested into a router for HTTP as ``routes``.
 
-    The route ``/`` is the endpoint that speaks the messages of :mod:`x121.ws.wire`, with a
-    ``ping`` built in.  ``authenticate`` says whose a handshake is, or refuses it.
+    The route ``/`` is the endpoint that speaks the messages of :mod:`x121.ws.wire`, with those of
+    :mod:`x121.ws.built_in`.  ``authenticate`` says whose a handshake is, or refuses it;
+    ``may_subscribe`` who may subscribe to which topic.
+
+    ``handlers`` and ``events`` are those of all features, by type and by name, and ``endpoints``
+    the other ones, by path.
     """
 
     def __init__(
@@ -34,24 +42,36 @@ class WsRouter:
         manager: WsManager,
         *,
         authenticate: Authenticate = anonymous,
+        may_subscribe: MaySubscribe = anybody,
     ) -> None:
         self._origins = frozenset(origin.encode() for origin in config.ws.allowed_origins)
         self._authenticate = authenticate
         self._factory = WsFactory(config.ws, manager)
-        self._handlers: dict[str, Handler] = {"ping": _pong}
+        self._topics = Topics()
+        self.handlers: dict[str, Handler] = {}
+        self.events: dict[str, Event[Any]] = {}
+        self.endpoints: dict[str, Endpoint] = {}
         self.routes = Klein()
         seconds = config.server.request_timeout_secs
-        self.mount("/", Dispatch(self._handlers, seconds=seconds, clock=manager.clock))
+        self._serve("/", Dispatch(self.handlers, seconds=seconds, clock=manager.clock))
+        self.nest(BuiltIn(manager, self._topics, may_subscribe).messages)
 
     def nest(self, handlers: Handlers) -> WsRouter:
         """Let ``handlers`` answer the messages of their types, and return ``self``.
 
-        Raises :class:`ValueError` for a type that is answered already.
+        Clients can subscribe to the topics of their events.  Raises :class:`ValueError` for a type
+        that is answered already, and for an event whose name another one has.
         """
-        for message_type, handler in handlers:
-            if message_type in self._handlers:
-                raise ValueError(f"messages of type {message_type!r} are answered already")
-            self._handlers[message_type] = handler
+        for handler in handlers:
+            if handler.type in self.handlers:
+                raise ValueError(f"messages of type {handler.type!r} are answered already")
+            self.handlers[handler.type] = handler
+        for event in handlers.events:
+            if event.name in self.events:
+                raise ValueError(f"there already is an event {event.name!r}")
+            self.events[event.name] = event
+            if event.declared_topic is not None:
+                self._topics.add(event.declared_topic)
         return self
 
     def mount(self, path: str, endpoint: Endpoint) -> WsRouter:
@@ -62,7 +82,10 @@ class WsRouter:
         missing = [name for name in _MEMBERS if not hasattr(endpoint, name)]
         if missing:
             raise TypeError(f"{path}: an endpoint has {', '.join(_MEMBERS)}; no {missing[0]} here")
+        self.endpoints[path] = endpoint
+        return self._serve(path, endpoint)
 
+    def _serve(self, path: str, endpoint: Endpoint) -> WsRouter:
         def upgrade(request: Request) -> Any:
             return self._upgrade(request, endpoint)
 
@@ -78,7 +101,3 @@ class WsRouter:
 
     async def _upgrade_later(self, user_id: Awaitable[Any], endpoint: Endpoint) -> IResource:
         return Upgrade(self._factory, endpoint, await user_id)
-
-
-def _pong(message: Message) -> str:
-    return "pong"

@@ -31,7 +31,15 @@ try:
 except ImportError:  # the extra isn't installed
     orjson = None  # type: ignore[assignment]
 
-__all__ = ["decode", "encode_error", "encode_event", "encode_reply"]
+__all__ = [
+    "check_event_name",
+    "decode",
+    "encode_error",
+    "encode_event",
+    "encode_reply",
+    "wrap_event",
+    "wrap_reply",
+]
 
 _MOST_LEVELS = 200
 _SQUARE = bytes.maketrans(b"{}", b"[]")
@@ -140,9 +148,23 @@ def encode_error(message_id: Any, error: AppError) -> bytes:
 def encode_event(name: str, data: Any) -> bytes:
     """Return an event.
 
-    Raises :class:`ValueError` for a name that a client would take for an answer, and what
-    :func:`x121.jsons.encode` raises.
+    Raises what :func:`check_event_name` and :func:`x121.jsons.encode` raise.
     """
+    check_event_name(name)
+    return jsons.encode({"type": name, "data": data})
+
+
+def wrap_reply(message_id: Any, data: bytes) -> bytes:
+    """Return a reply whose ``data`` is JSON already."""
+    return b'{"type":"reply","id":%b,"data":%b}' % (jsons.encode(message_id), data)
+
+
+def wrap_event(name: str, data: bytes) -> bytes:
+    """Return an event whose ``data`` is JSON already."""
+    return b'{"type":%b,"data":%b}' % (jsons.encode(name), data)
+
+
+def check_event_name(name: str) -> None:
+    """Raise :class:`ValueError` for a name that a client would take for an answer."""
     if name in ("reply", "error") or not isinstance(name, str):
         raise ValueError(f"an event's name is a text other than reply and error, not {name!r}")
-    return jsons.encode({"type": name, "data": data})

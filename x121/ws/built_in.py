@@ -1,0 +1,92 @@
+"""What every client can say and hear, whatever the features are."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from x121.errors import Conflict, NotFound
+from x121.models.base import Model
+from x121.ws.connection import WsConnection
+from x121.ws.manager import WsManager
+from x121.ws.messages import Handlers, Message
+from x121.ws.topics import MAX_TOPIC_LENGTH, Topics
+
+__all__ = ["BuiltIn", "MaySubscribe", "anybody"]
+
+_MOST_TOPICS = 100
+
+MaySubscribe = Callable[[WsConnection, str], Awaitable[None] | None]
+"""Asked whether a connection may subscribe to a topic: raises ``Forbidden`` or ``NotFound``, or
+returns None, or an awaitable that does so."""
+
+
+def anybody(connection: WsConnection, topic: str) -> None:
+    """Let everybody subscribe to everything."""
+
+
+class Welcome(Model):
+    """What a client is greeted with."""
+
+    connection_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    """The connection's id, which the server's log has, too."""
+
+
+class Subscription(Model):
+    """A topic that a client gets the events of."""
+
+    topic: Annotated[str, Field(min_length=1, max_length=MAX_TOPIC_LENGTH)]
+    """One of the topics that the events name."""
+
+
+class BuiltIn:
+    """The messages ``ping``, ``subscribe`` and ``unsubscribe``, and the event ``welcome``.
+
+    ``topics`` are those that there are, and ``may_subscribe`` says who may have which.
+    """
+
+    messages = Handlers()
+    welcome = messages.event("welcome", Welcome, description="The first that a client hears.")
+
+    def __init__(self, manager: WsManager, topics: Topics, may_subscribe: MaySubscribe) -> None:
+        self._manager = manager
+        self._topics = topics
+        self._may_subscribe = may_subscribe
+
+    @messages.on("ping")
+    def ping(self, message: Message) -> Literal["pong"]:
+        """Ask for a sign of life."""
+        return "pong"
+
+    @messages.on("subscribe")
+    async def subscribe(self, message: Message[Subscription]) -> Subscription:
+        """Get the events of a topic, until the connection ends.
+
+        To do so twice is fine.  Whoever is answered with an error isn't subscribed.
+        """
+        connection, topic = message.connection, message.data.topic
+        self._check_declared(topic)
+        if topic not in connection.topics and len(connection.topics) >= _MOST_TOPICS:
+            raise Conflict(f"A connection has at most {_MOST_TOPICS} topics")
+        try:
+            asked = self._may_subscribe(connection, topic)
+            if isinstance(asked, Awaitable):
+                await asked
+        except BaseException:
+            self._manager.unsubscribe(connection, topic)
+            raise
+        self._manager.subscribe(connection, topic)
+        return message.data
+
+    @messages.on("unsubscribe")
+    def unsubscribe(self, message: Message[Subscription]) -> Subscription:
+        """Get the events of a topic no longer.  To do so twice is fine, too."""
+        self._check_declared(message.data.topic)
+        self._manager.unsubscribe(message.connection, message.data.topic)
+        return message.data
+
+    def _check_declared(self, topic: str) -> None:
+        if topic not in self._topics:
+            raise NotFound(f"There is no topic {topic[:100]!r}")

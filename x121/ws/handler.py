@@ -1,0 +1,121 @@
+"""One handler: what it answers, what it takes and gives, as its signature says.
+
+A message's data is checked where the handler says what it has to be, and so is what it returns::
+
+    async def say(self, message: Message[Said]) -> Heard: ...
+
+Where it says nothing, or :data:`~typing.Any`, both are what they are.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Never, NoReturn, get_args, get_origin
+from typing import get_type_hints as resolve
+
+from twisted.internet.defer import Deferred
+from typing_extensions import TypeVar
+
+from x121.ws.connection import WsConnection
+from x121.ws.data_types import DataType
+
+__all__ = ["Handler", "Message", "make_handler"]
+
+D = TypeVar("D", default=Any)
+
+_ANYTHING = (Any, object, Never, NoReturn)
+_WRAPPERS = (Deferred, Awaitable, Coroutine)
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Generic[D]):
+    """A message as its handler gets it, and ``connection``, which it came on.
+
+    ``data`` is what came, or a ``D`` where the handler takes a ``Message[D]``.
+    """
+
+    type: str
+    id: Any
+    data: D
+    connection: WsConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What answers the messages of one type.
+
+    ``call`` returns the reply's data, or an awaitable of it; what it raises is answered as an
+    error.  ``takes`` and ``gives`` are the types of the data and of the reply's, None where
+    those may be anything.  ``doc`` is what its author says of it.
+    """
+
+    type: str
+    call: Callable[[Message], Any]
+    takes: DataType[Any] | None
+    gives: DataType[Any] | None
+    doc: str
+
+    def on(self, instance: object) -> Handler:
+        """Return the handler as a method of ``instance``."""
+        return replace(self, call=self.call.__get__(instance))
+
+
+def make_handler(message_type: str, function: Callable[..., Any]) -> Handler:
+    """Return the handler that ``function`` is, a method or not.
+
+    Raises :class:`TypeError`, which names the function, for a signature that can't be understood.
+    """
+    hints = _hints(function)
+    name = _name(function)
+    takes, gives = _data(function, hints), _result(hints)
+    return Handler(
+        message_type,
+        function,
+        None if takes in _ANYTHING else DataType(takes, f"The data of a message to {name}"),
+        None if gives in _ANYTHING else DataType(gives, f"What {name} returned"),
+        inspect.getdoc(function) or "",
+    )
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the types of what the function takes and returns, as far as it tells."""
+    if not hasattr(function, "__annotations__"):
+        return {}
+    try:
+        return resolve(function, include_extras=True)
+    except NameError as error:
+        raise _unclear(function, f"{error}: import or define what it names above it") from None
+
+
+def _data(function: Callable[..., Any], hints: dict[str, Any]) -> Any:
+    """Return the type of the data that the function takes."""
+    arguments = list(inspect.signature(function).parameters)
+    if arguments and arguments[0] == "self":
+        del arguments[0]
+    if not arguments:
+        raise _unclear(function, "it has to take a message")
+    hint = hints.get(arguments[0], Any)
+    if hint is Message or hint in _ANYTHING:
+        return Any
+    if get_origin(hint) is not Message:
+        raise _unclear(function, f"it takes a Message, or a Message[...] of a type, not {hint!r}")
+    return get_args(hint)[0]
+
+
+def _result(hints: dict[str, Any]) -> Any:
+    """Return the type of what is sent in the end, of what a function says that it returns."""
+    hint = hints.get("return", Any)
+    while get_origin(hint) in _WRAPPERS:
+        hint = get_args(hint)[-1]
+    return Any if hint in _WRAPPERS else hint
+
+
+def _name(function: Callable[..., Any]) -> str:
+    qualname = getattr(function, "__qualname__", repr(function))
+    return f"{getattr(function, '__module__', '')}.{qualname}".lstrip(".")
+
+
+def _unclear(function: Callable[..., Any], why: str) -> TypeError:
+    return TypeError(f"{_name(function)}: {why}")

@@ -146,6 +146,9 @@ class ServerConfig:
     log_format: str = _variable(
         "LOG_FORMAT", "auto", to.one_of("auto", "json", "console"), "form of the log's lines"
     )
+    api_docs: bool = _variable(
+        "API_DOCS", "true", to.boolean, "false: no documentation at /docs and /asyncapi.json"
+    )
     diagnostics: bool = _variable("DIAGNOSTICS", "false", to.boolean, "true: mount /ws/echo")
     fast_reactor: bool = _variable(
         "X121_REACTOR", "fast", to.fast_or_stock, "stock: Twisted's own reactor, not uvloop's"

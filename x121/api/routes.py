@@ -6,6 +6,7 @@ from x121.api.health import Health
 from x121.api.projects import Projects
 from x121.api.router import Router
 from x121.app_state import AppState
+from x121.docs.messages import MessageDocs
 from x121.ws.echo import Echo
 from x121.ws.router import WsRouter
 
@@ -32,9 +33,10 @@ def routes(state: AppState) -> Router:
     websockets = ws_routes(state)
     if state.config.server.diagnostics:
         websockets.mount("/echo", Echo())
-    return (
+    router = (
         Router()
         .nest("/health", Health(state).router)
         .nest("/api/v1", api_routes(state))
         .nest("/ws", websockets.routes)
     )
+    return MessageDocs(websockets).serve(router) if state.config.server.api_docs else router

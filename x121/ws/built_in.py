@@ -37,7 +37,7 @@ class Welcome(Model):
 class Subscription(Model):
     """A topic that a client gets the events of."""
 
-    topic: Annotated[str, Field(min_length=1, max_length=MAX_TOPIC_LENGTH)]
+    topic: Annotated[str, Field(min_length=1, max_length=MAX_TOPIC_LENGTH, examples=["projects/7"])]
     """One of the topics that the events name."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.node import install
+from tests.postgres import Postgres
 from tests.process.server import DEADLINE_SECS, HOST, ServerProcess, database_environ
 from x121.testing.postgres import Postgres
 
 SCRIPT = Path(__file__).parent / "node" / "client.mjs"
 PACKAGE = "ws@8"
-INSTALL_SECS = 60.0
 ORIGIN = "http://pages.test"
 LIMIT = 300 * 1024
 
@@ -26,24 +26,7 @@ LIMIT = 300 * 1024
 @pytest.fixture(scope="session")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the client's script, in a folder where Node.js finds the package that it needs."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("node and npm are not installed")
-    folder = tmp_path_factory.mktemp("node")
-    quiet = ("--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error")
-    try:
-        done = subprocess.run(
-            [npm, "install", "--prefix", str(folder), "--ignore-scripts", *quiet, PACKAGE],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_SECS,
-        )
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"npm did not install {PACKAGE} within {INSTALL_SECS:g} s")
-    if done.returncode:
-        pytest.skip(f"npm can't install {PACKAGE}: {done.stderr.strip()[-500:]}")
-    return Path(shutil.copy(SCRIPT, folder))
+    return install(SCRIPT, PACKAGE, tmp_path_factory.mktemp("node"))
 
 
 @pytest.fixture(scope="module")

@@ -89,16 +89,13 @@ class _Schemas:
         """Return the schema of a type, or of anything."""
         return ANYTHING if data_type is None else self._by_type[id(data_type)]
 
-    def example_of(self, data_type: DataType[Any] | None) -> Schema:
+    def example_of(self, data_type: DataType[Any]) -> Schema:
         """Return an example of a type as the ``data`` of a message, if there is one."""
-        if data_type is not None:
-            try:
-                data = make_example(self.of(data_type), self.named)
-            except ValueError:
-                return {}
-            if data_type.takes(data):
-                return {"data": data}
-        return {}
+        try:
+            data = make_example(self.of(data_type), self.named)
+        except ValueError:
+            return {}
+        return {"data": data} if data_type.takes(data) else {}
 
 
 def _all_types(websockets: WsRouter) -> Iterator[tuple[DataType[Any], Mode]]:
@@ -143,6 +140,7 @@ class _Document:
     def _add_handler(self, channel: _Channel, handler: Handler, error: Schema) -> None:
         told = _told(handler.doc)
         takes, gives = self.schemas.of(handler.takes), self.schemas.of(handler.gives)
+        nothing = {"data": None} if handler.gives is None else {}
         is_required = handler.takes is not None and not handler.takes.is_optional
         sent = channel.add(
             handler.type,
@@ -150,7 +148,7 @@ class _Document:
                 **_titled(handler.type, told),
                 "correlationId": CORRELATION,
                 "payload": request_schema(handler.type, takes, is_required=is_required),
-                "examples": self._examples(handler.type, handler.takes, {"id": 1}),
+                **self._examples({"type": handler.type, "id": 1}, handler.takes),
             },
         )
         reply = channel.add(
@@ -160,7 +158,7 @@ class _Document:
                 "title": f"reply to {handler.type}",
                 "correlationId": CORRELATION,
                 "payload": reply_schema(gives),
-                "examples": self._examples("reply", handler.gives, {"id": 1}),
+                **self._examples({"type": "reply", "id": 1, **nothing}, handler.gives),
             },
         )
         self.operations[_key(handler.type, self.operations)] = {
@@ -180,7 +178,7 @@ class _Document:
             {
                 **_titled(event.name, told),
                 "payload": event_schema(event.name, self.schemas.of(event.data_type)),
-                "examples": self._examples(event.name, event.data_type, {}),
+                **self._examples({"type": event.name}, event.data_type),
                 **about,
             },
         )
@@ -193,11 +191,13 @@ class _Document:
             **about,
         }
 
-    def _examples(
-        self, message_type: str, data_type: DataType[Any] | None, also: Schema
-    ) -> list[Any]:
-        data = self.schemas.example_of(data_type)
-        return [{"payload": {"type": message_type, **also, **data}}]
+    def _examples(self, example: Schema, data_type: DataType[Any] | None) -> dict[str, Any]:
+        """Return an example with the data that its type has, if its data has one."""
+        if data_type is not None:
+            example = {**example, **self.schemas.example_of(data_type)}
+            if "data" not in example and not data_type.is_optional:
+                return {}
+        return {"examples": [{"payload": example}]}
 
     # --- other endpoints ---
 

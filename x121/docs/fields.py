@@ -10,7 +10,7 @@ from typing import Any
 from x121.docs.schemas import Schema, named, resolve
 from x121.types import NO_NUL
 
-__all__ = ["Field", "Part", "fields_of", "words_of"]
+__all__ = ["Field", "Part", "fields_of", "rules_of", "words_of"]
 
 # Bounds of numbers and lengths, each as it is written before its value, and after it.
 _BOUNDS = {
@@ -66,7 +66,7 @@ def _field(
 ) -> Iterator[Field]:
     about = schema if isinstance(schema, dict) else {}
     description = about.get("description", "")
-    yield Field(path, tuple(words_of(schema)), is_required, tuple(_rules(about)), description)
+    yield Field(path, tuple(words_of(schema)), is_required, tuple(rules_of(about)), description)
     if about.get("type") == "array":
         path, about = f"{path}[]", about.get("items", {})
     if isinstance(about, dict) and not named(about):
@@ -112,21 +112,24 @@ def _joined(schemas: list[Any], between: str) -> Iterator[Part]:
         yield from words_of(schema)
 
 
-def _rules(schema: Schema) -> Iterator[str]:
-    """Yield what a value has to be besides its type, and what it is when it isn't there."""
+def rules_of(schema: Schema) -> Iterator[str]:
+    """Yield in words what a value has to be besides its type, and what it is if left out."""
     options = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
     if len(options) == 1:
         schema = {**options[0], **schema}
     left = dict(schema)
+    if isinstance(schema.get("items"), list):  # how many there are, the type tells
+        left = {keyword: one for keyword, one in schema.items() if not keyword.endswith("Items")}
     for (low, high), unit in _RANGES.items():
         if low in left and high in left:
-            yield f"{left.pop(low)} to {left.pop(high)}{unit}"
+            least, most = left.pop(low), left.pop(high)
+            yield f"{least} to {most}{unit}" if least != most else f"exactly {most}{unit}"
     for keyword, (before, after) in _BOUNDS.items():
         if keyword in left:
             yield _bound(keyword, left[keyword], before, after)
     items = schema.get("items")
     if isinstance(items, dict):
-        yield from (f"each {rule}" for rule in _rules(items))
+        yield from (f"each {rule}" for rule in rules_of(items))
     if schema.get("default") is not None:
         yield f"{_literal(schema['default'])} if left out"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from twisted.web.template import Tag, flattenString, tags
 
-from x121.docs.fields import Field, Part, fields_of, words_of
-from x121.docs.schemas import Schema, named
+from x121.docs.fields import Field, Part, fields_of, rules_of, words_of
+from x121.docs.schemas import Schema
 
 __all__ = ["make_page"]
 
@@ -18,7 +18,7 @@ Document = dict[str, Any]
 Content = Tag | str
 
 _MOST_COLUMNS = 44
-_CODE = re.compile(r"``(.+?)``|(?::\w+:)?`~?(.+?)`")
+_CODE = re.compile(r"``(.+?)``|:\w+:`~(?:\w+\.)*(\w+)`|(?::\w+:)?`(.+?)`")
 _JSON = re.compile(r'("(?:[^"\\]|\\.)*")(:?)|(-?\d[\d.eE+-]*|true|false|null)')
 
 
@@ -183,16 +183,16 @@ class _Page:
         """Yield what a message's data is, in words, with its fields."""
         payload = message["payload"]
         data = payload["properties"]["data"]
-        is_optional = "data" not in payload["required"]
+        rules = [*rules_of(data)]
+        if "data" not in payload["required"]:
+            rules.append("may be left out")
         yield tags.h4(
-            title, " ", tags.span(*self._words(words_of(data)), class_="type"),
-            tags.span(" may be left out", class_="rule") if is_optional else "",
-        )  # fmt: skip
+            *(title, " ", tags.span(*self._words(words_of(data)), class_="type")),
+            *(" ", tags.span(*_line(", ".join(rules)), class_="rule")),
+        )
         fields = list(fields_of(data, self._schemas))
         if fields:
             yield self._table(fields)
-        elif not named(data) and data.get("description") and data.get("type"):
-            yield from _prose(data["description"])
 
     def _table(self, fields: list[Field]) -> Tag:
         head = tags.tr(*(tags.th(name, scope="col") for name in ("Field", "Type", "About")))
@@ -248,7 +248,7 @@ def _line(text: str) -> Iterator[Content]:
     end = 0
     for match in _CODE.finditer(text):
         yield text[end : match.start()]
-        yield tags.code(match[1] or match[2])
+        yield tags.code(next(filter(None, match.groups())))
         end = match.end()
     yield text[end:]
 

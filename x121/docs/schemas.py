@@ -6,6 +6,7 @@ Pydantic writes JSON Schema 2020-12; AsyncAPI's Schema Object is a superset of d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -175,7 +176,7 @@ def _text(schema: Schema) -> str:
 
 def _number(schema: Schema) -> int | float:
     step = schema.get("multipleOf", 1)
-    low = schema.get("minimum", schema.get("exclusiveMinimum", -step) + step)
-    high = schema.get("maximum", schema.get("exclusiveMaximum", 1 + step) - step)
+    low = schema.get("minimum", schema.get("exclusiveMinimum", -math.inf) + step)
+    high = schema.get("maximum", schema.get("exclusiveMaximum", math.inf) - step)
     number: int | float = min(max(1, low), high)
     return -(-number // step) * step if "multipleOf" in schema else number

@@ -19,7 +19,7 @@ from klein import Klein
 from twisted.internet import reactor as _reactor
 
 from tests.readme import README, block
-from tests.ws.client import WebSocketTestCase
+from tests.ws.client import TEXT, WebSocketTestCase
 from x121 import config, errors
 from x121.api.router import Router
 from x121.app_state import AppState
@@ -106,18 +106,26 @@ class WebSocketTests(WebSocketTestCase):
             router: WsRouter = eval(f"WsRouter({WS_LINE}", names)
             return router.routes
 
-        with imported("x121/api/chat.py") as module:
+        with imported("x121/models/chat.py", "x121/api/chat.py") as module:
             app = self.app(make_routes)
-        clients = [self.connect(app, "/test") for _ in range(3)]
-        clients[0].say("chat.say", 7, "hello")
+        clients = [self.connect(app, "/test") for _ in range(4)]
+        for client in clients[1:]:
+            client.send(TEXT, json.dumps(told("subscribe")).encode())
+            subscribed = {"type": "reply", "id": 8, "data": {"topic": "chat"}}
+            self.assertEqual(client.messages(), [subscribed])
+        clients[0].send(TEXT, json.dumps(told("chat.say")).encode())
+        self.assertEqual(clients[0].messages(), [told("reply")])
         event = {"type": "chat.said", "data": {"by": clients[0].id, "text": "hello"}}
-        reply = {"type": "reply", "id": 7, "data": {"heard": 3}}
-        self.assertIn(json.dumps(reply), README)
-        self.assertEqual(clients[0].messages(), [event, reply])
-        self.assertEqual(clients[1].messages(), [event])
-        clients[0].say("chat.say", 7, 7)
-        (error,) = clients[0].messages()
-        self.assertIn(json.dumps(error), README)
+        for client in clients[1:]:
+            self.assertEqual(client.messages(), [event])
+        clients[0].say("chat.say", 7, {})
+        self.assertEqual(clients[0].messages(), [told("error")])
+
+
+def told(message_type: str) -> Any:
+    """Return the message of a type that the README shows as JSON."""
+    start = README.index(f'{{"type": "{message_type}", "id"')
+    return json.JSONDecoder().raw_decode(README[start:])[0]
 
 
 def test_configuration() -> None:

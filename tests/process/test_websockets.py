@@ -82,6 +82,44 @@ def test_broadcast(server: ServerProcess) -> None:
         assert clients[1].hear_reply(1) == len(clients)
 
 
+def test_topics(server: ServerProcess) -> None:
+    """Who subscribes to a topic gets what is published there, until it unsubscribes or leaves."""
+    with connect(server, TRIALS) as one, connect(server, TRIALS) as other:
+        connection_id = one.hear_welcome()
+        other.hear_welcome()
+        for client in (one, other):
+            client.say("subscribe", 1, {"topic": "trials/7"})
+            assert client.hear_reply(1) == {"topic": "trials/7"}
+        note = {"room": "7", "text": "Gr\u00fc\u00dfe"}
+        other.say("trials.note", 2, note)
+        for client in (one, other):
+            assert client.hear() == {"type": "trials.noted", "data": note}
+        assert other.hear_reply(2) == 2
+        other.say("trials.note", 3, {**note, "room": "8"})
+        assert other.hear_reply(3) == 0
+        other.say("unsubscribe", 4, {"topic": "trials/7"})
+        assert other.hear_reply(4) == {"topic": "trials/7"}
+        other.say("trials.note", 5, note)
+        assert other.hear_reply(5) == 1
+        assert one.hear() == {"type": "trials.noted", "data": note}
+        one.connection.close()
+        server.wait_for("WebSocket closed", connection_id=connection_id)
+        other.say("trials.note", 6, note)
+        assert other.hear_reply(6) == 0
+
+
+def test_invalid_data(server: ServerProcess) -> None:
+    """Data that isn't what a handler takes, and a topic that isn't there, are told so."""
+    with connect(server, TRIALS) as client:
+        client.hear_welcome()
+        client.say("trials.note", 1, {"room": 7})
+        error = client.hear()
+        assert (error["type"], error["id"], error["code"]) == ("error", 1, "BAD_REQUEST")
+        assert [one["path"] for one in error["details"]] == ["room", "text"]
+        client.say("subscribe", 2, {"topic": "trials"})
+        assert client.hear()["code"] == "NOT_FOUND"
+
+
 def test_order(server: ServerProcess) -> None:
     """What waits behind a slow message is answered after it; nobody else waits."""
     release = server.folder / "release"

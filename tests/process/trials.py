@@ -19,6 +19,7 @@ from x121.api.responses import json_response, no_content
 from x121.api.router import Router
 from x121.api.routes import routes
 from x121.app_state import AppState
+from x121.models.base import Model
 from x121.ws.messages import Handlers, Message
 from x121.ws.router import WsRouter
 
@@ -35,11 +36,19 @@ def routes_with_trials(state: AppState) -> Router:
     return routes(state).nest("/trials", trials.router).nest("/ws/trials", websockets.routes)
 
 
+class Note(Model):
+    """Something about a room."""
+
+    room: str
+    text: str
+
+
 class Trials:
     """Each logs that it has begun, so that a test knows when a request is in flight."""
 
     router = Router()
     messages = Handlers()
+    noted = messages.event("trials.noted", Note, topic="trials/{room}")
 
     def __init__(self, state: AppState) -> None:
         self._state = state
@@ -125,6 +134,12 @@ class Trials:
     def broadcast(self, message: Message) -> int:
         """Sends the event ``trials.news`` to everybody, and replies how many took it."""
         return self._state.ws_manager.broadcast("trials.news", message.data)
+
+    @messages.on("trials.note")
+    async def note(self, message: Message[Note]) -> int:
+        """Tells those who subscribed to the room, and replies how many took it."""
+        note = message.data
+        return self._state.ws_manager.publish_event(self.noted, note, room=note.room)
 
     @messages.on("trials.close")
     def close(self, message: Message) -> None:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from twisted.web.template import Tag, flattenString, tags
 
+from x121.docs.elements import Content, example, line, prose
 from x121.docs.fields import Field, Part, fields_of, rules_of, words_of
 from x121.docs.schemas import Schema
 
 __all__ = ["make_page"]
 
 Document = dict[str, Any]
-Content = Tag | str
-
-_MOST_COLUMNS = 44
-_CODE = re.compile(r"``(.+?)``|:\w+:`~(?:\w+\.)*(\w+)`|(?::\w+:)?`(.+?)`")
-_JSON = re.compile(r'("(?:[^"\\]|\\.)*")(:?)|(-?\d[\d.eE+-]*|true|false|null)')
 
 
 async def make_page(document: Document, *, style: str, source: str) -> bytes:
@@ -41,7 +35,7 @@ async def make_page(document: Document, *, style: str, source: str) -> bytes:
             tags.a("Skip to the messages", href="#messages", class_="skip"),
             tags.header(*page.heading(source)),
             tags.div(
-                tags.nav(*page.contents(), **_LABEL),
+                tags.nav(*page.contents(), **{"aria-label": "Contents"}),
                 Tag("main")(*page.sections()),
                 class_="columns",
             ),
@@ -50,9 +44,6 @@ async def make_page(document: Document, *, style: str, source: str) -> bytes:
     )
     html: bytes = await flattenString(None, whole)
     return b"<!DOCTYPE html>\n" + html
-
-
-_LABEL = {"aria-label": "Contents"}
 
 
 class _Page:
@@ -68,7 +59,7 @@ class _Page:
             for key, one in operations.items()
             if one["action"] == "send" and "title" in one
         }
-        speaking = {one["channel"]["$ref"] for one in (*self._messages.values(),)}
+        speaking = {one["channel"]["$ref"] for one in self._messages.values()}
         self._endpoints = {
             key: channel
             for key, channel in document["channels"].items()
@@ -86,7 +77,7 @@ class _Page:
             " ",
             tags.a("AsyncAPI 3.0 document", href=source, class_="chip"),
         )
-        yield tags.div(*_prose(info["description"]), class_="about")
+        yield tags.div(*prose(info["description"]), class_="about")
 
     def contents(self) -> Iterator[Content]:
         """Yield links to everything."""
@@ -130,7 +121,7 @@ class _Page:
             *_told(operation),
             *self._data("Data", request),
             *self._data("Reply", reply),
-            tags.div(*_example("Send", request), *_example("Hear", reply), class_="examples"),
+            tags.div(*_examples("Send", request), *_examples("Hear", reply), class_="examples"),
             id=f"message-{key}",
             class_="card message",
         )
@@ -143,7 +134,7 @@ class _Page:
             tags.h3(operation["title"], " ", chip),
             *_told(event),
             *self._data("Data", event),
-            tags.div(*_example("Hear", event), class_="examples"),
+            tags.div(*_examples("Hear", event), class_="examples"),
             id=f"event-{key}",
             class_="card event",
         )
@@ -155,7 +146,7 @@ class _Page:
             tags.h3("error"),
             *_told(error),
             self._table(list(fields_of(error["payload"], self._schemas))),
-            tags.div(*_example("Hear", error), class_="examples"),
+            tags.div(*_examples("Hear", error), class_="examples"),
             id="error",
             class_="card error",
         )
@@ -165,7 +156,7 @@ class _Page:
         about = self._table(fields) if fields else tags.p(*self._words(words_of(schema)))
         return tags.article(
             tags.h3(name),
-            *_prose(schema.get("description", "")),
+            *prose(schema.get("description", "")),
             about,
             id=f"type-{name}",
             class_="card",
@@ -188,7 +179,7 @@ class _Page:
             rules.append("may be left out")
         yield tags.h4(
             *(title, " ", tags.span(*self._words(words_of(data)), class_="type")),
-            *(" ", tags.span(*_line(", ".join(rules)), class_="rule")),
+            *(" ", tags.span(*line(", ".join(rules)), class_="rule")),
         )
         fields = list(fields_of(data, self._schemas))
         if fields:
@@ -199,9 +190,9 @@ class _Page:
         return tags.table(tags.thead(head), tags.tbody(*map(self._row, fields)))
 
     def _row(self, field: Field) -> Tag:
-        about: list[Content] = [*_line(field.description)]
+        about: list[Content] = [*line(field.description)]
         if field.rules:
-            about += [" ", tags.span(*_line(", ".join(field.rules)), class_="rule")]
+            about += [" ", tags.span(*line(", ".join(field.rules)), class_="rule")]
         mark = "" if field.is_required else tags.span(" optional", class_="rule")
         return tags.tr(
             tags.td(tags.code(field.path), mark),
@@ -232,57 +223,9 @@ def _section(anchor: str, title: str, about: str, articles: list[Tag]) -> Tag:
 def _told(told: Document) -> Iterator[Content]:
     """Yield summary and description."""
     if "summary" in told:
-        yield tags.p(*_line(told["summary"]), class_="summary")
-    yield from _prose(told.get("description", ""))
+        yield tags.p(*line(told["summary"]), class_="summary")
+    yield from prose(told.get("description", ""))
 
 
-def _prose(text: str) -> Iterator[Content]:
-    """Yield the paragraphs of a docstring."""
-    for paragraph in re.split(r"\n\s*\n", text):
-        if paragraph.strip():
-            yield tags.p(*_line(" ".join(paragraph.split())))
-
-
-def _line(text: str) -> Iterator[Content]:
-    """Yield a text with what stands between backquotes as code."""
-    end = 0
-    for match in _CODE.finditer(text):
-        yield text[end : match.start()]
-        yield tags.code(next(filter(None, match.groups())))
-        end = match.end()
-    yield text[end:]
-
-
-def _example(title: str, message: Document) -> Iterator[Content]:
-    for example in message.get("examples", ()):
-        text = _pretty(example["payload"])
-        yield tags.figure(tags.figcaption(title), tags.pre(tags.code(*_coloured(text))))
-
-
-def _pretty(value: Any, indent: str = "") -> str:
-    """Return JSON on as few lines as can be read."""
-    line = json.dumps(value, ensure_ascii=False)
-    if len(indent + line) <= _MOST_COLUMNS or not isinstance(value, (dict, list)) or not value:
-        return line
-    inside = indent + "  "
-    if isinstance(value, list):
-        items = [_pretty(one, inside) for one in value]
-    else:
-        items = [f"{json.dumps(name)}: {_pretty(one, inside)}" for name, one in value.items()]
-    start, end = "[]" if isinstance(value, list) else "{}"
-    lines = ",\n".join(inside + item for item in items)
-    return f"{start}\n{lines}\n{indent}{end}"
-
-
-def _coloured(text: str) -> Iterator[Content]:
-    """Yield JSON with its names, texts and other values marked for the style sheet."""
-    end = 0
-    for match in _JSON.finditer(text):
-        yield text[end : match.start()]
-        if match[1]:
-            yield tags.span(match[1], class_="name" if match[2] else "text")
-            yield match[2]
-        else:
-            yield tags.span(match[3], class_="value")
-        end = match.end()
-    yield text[end:]
+def _examples(title: str, message: Document) -> Iterator[Tag]:
+    return (example(title, one["payload"]) for one in message.get("examples", ()))

@@ -189,10 +189,10 @@ class MembersTests(SynchronousTestCase):
     def test_wrong_event(self) -> None:
         """Data that isn't of its event's type is our fault, and reaches nobody."""
         one = self.add("one")
-        wrong: Any = "hunter2"
-        error = self.assertRaises(
-            InternalError, self.manager.publish_event, Event[int]("all", int), wrong
-        )
+        everybody: Event[int] = Event("all", int)
+        with self.assertRaises(InternalError) as caught:
+            self.manager.publish_event(everybody, "hunter2")  # type: ignore[misc]
+        error = caught.exception
         self.assertIn("The data of the event all is not valid", error.message)
         self.assertNotIn("hunter2", error.message)
         self.assertEqual(sent(one), [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine
 from datetime import date
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, assert_type
 
 from pydantic import Field
 from twisted.internet.defer import Deferred
@@ -35,6 +35,7 @@ class Feature:
 
     @messages.on("say")
     async def say(self, message: Message[Said]) -> Heard:
+        assert_type(message.data, Said)
         self.taken.append(message.data)
         return Heard(length=len(message.data.text))
 
@@ -44,6 +45,7 @@ class Feature:
 
     @messages.on("wait")
     def wait(self, message: Message) -> Deferred[Heard]:
+        assert_type(message.data, Any)
         return self.waiting
 
     @messages.on("broken")
@@ -55,6 +57,7 @@ class Feature:
 
     @messages.on("maybe")
     def maybe(self, message: Message[int | None]) -> object:
+        assert_type(message.data, int | None)
         return {"got": message.data}
 
 

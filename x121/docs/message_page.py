@@ -177,10 +177,8 @@ class _Page:
         rules = [*rules_of(data)]
         if "data" not in payload["required"]:
             rules.append("may be left out")
-        yield tags.h4(
-            *(title, " ", tags.span(*self._words(words_of(data)), class_="type")),
-            *(" ", tags.span(*line(", ".join(rules)), class_="rule")),
-        )
+        heading = tags.h4(title, " ", tags.span(*self._words(words_of(data)), class_="type"))
+        yield heading(" ", *_rules(rules))
         fields = list(fields_of(data, self._schemas))
         if fields:
             yield self._table(fields)
@@ -191,8 +189,7 @@ class _Page:
 
     def _row(self, field: Field) -> Tag:
         about: list[Content] = [*line(field.description)]
-        if field.rules:
-            about += [" ", tags.span(*line(", ".join(field.rules)), class_="rule")]
+        about += [" ", *_rules(field.rules)]
         mark = "" if field.is_required else tags.span(" optional", class_="rule")
         return tags.tr(
             tags.td(tags.code(field.path), mark),
@@ -225,6 +222,12 @@ def _told(told: Document) -> Iterator[Content]:
     if "summary" in told:
         yield tags.p(*line(told["summary"]), class_="summary")
     yield from prose(told.get("description", ""))
+
+
+def _rules(rules: Iterable[str]) -> Iterator[Tag]:
+    text = ", ".join(rules)
+    if text:
+        yield tags.span(*line(text), class_="rule")
 
 
 def _examples(title: str, message: Document) -> Iterator[Tag]:

@@ -17,7 +17,7 @@ from x121.http.deadlines import Deadlines
 from x121.ws.built_in import BuiltIn
 from x121.ws.connection import WsConnection
 from x121.ws.handler import Handler, Message
-from x121.ws.wire import decode, encode_error, encode_reply, wrap_reply
+from x121.ws.wire import decode, encode_error
 
 __all__ = ["Dispatch"]
 
@@ -52,24 +52,18 @@ class Dispatch:
         answer: bytes | None
         try:
             fields = _read(payload, is_binary)
-            handler = self._find(fields)
+            message_type = fields.get("type")
+            handler = self._handlers.get(message_type) if type(message_type) is str else None
+            if handler is None:
+                raise _unknown(fields)
             data = _call(handler, fields, connection)
             if isinstance(data, Deferred):
                 return self._answer_later(data, handler, fields, connection)
-            answer = _reply(handler, fields, data)
+            answer = handler.reply(fields.get("id"), data)
         except BaseException:  # a handler that wants to exit, too, is answered, and nothing more
             answer = _answer_failure(Failure(), fields, connection)
         _send(answer, connection)
         return None
-
-    def _find(self, fields: dict[str, Any]) -> Handler:
-        message_type = fields.get("type")
-        if not isinstance(message_type, str):
-            raise BadRequest("A message has a type, which is text")
-        handler = self._handlers.get(message_type)
-        if handler is None:
-            raise NotFound(f"There are no messages of type {_shown(fields)}")
-        return handler
 
     async def _answer_later(
         self,
@@ -81,7 +75,7 @@ class Dispatch:
         answer: bytes | None
         try:
             data = await _Handling(running, self._deadlines).result
-            answer = _reply(handler, fields, data)
+            answer = handler.reply(fields.get("id"), data)
         except GeneratorExit:
             raise
         except BaseException:
@@ -133,6 +127,13 @@ def _read(payload: bytes, is_binary: bool) -> dict[str, Any]:
     return decode(payload)
 
 
+def _unknown(fields: dict[str, Any]) -> BadRequest | NotFound:
+    """Return the error that answers a message which nobody handles."""
+    if not isinstance(fields.get("type"), str):
+        return BadRequest("A message has a type, which is text")
+    return NotFound(f"There are no messages of type {_shown(fields)}")
+
+
 def _call(handler: Handler, fields: dict[str, Any], connection: WsConnection) -> Any:
     """Return what the handler returns, or a Deferred of it if it has to wait."""
     data = fields.get("data")
@@ -143,13 +144,6 @@ def _call(handler: Handler, fields: dict[str, Any], connection: WsConnection) ->
         return drive(result)
     is_coroutine = hasattr(result, "__await__") and not isinstance(result, Deferred)
     return drive(result) if is_coroutine else result
-
-
-def _reply(handler: Handler, fields: dict[str, Any], data: Any) -> bytes:
-    """Return the reply with what the handler returned."""
-    if handler.gives is None:
-        return encode_reply(fields.get("id"), data)
-    return wrap_reply(fields.get("id"), handler.gives.write(data))
 
 
 def _answer_failure(

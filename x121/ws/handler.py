@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, Never, NoReturn, get_args, get_origin
 from typing import get_type_hints as resolve
 
@@ -20,6 +21,7 @@ from typing_extensions import TypeVar
 
 from x121.ws.connection import WsConnection
 from x121.ws.data_types import DataType
+from x121.ws.wire import encode_reply, wrap_reply
 
 __all__ = ["Handler", "Message", "make_handler"]
 
@@ -48,13 +50,16 @@ class Handler:
 
     ``call`` returns the reply's data, or an awaitable of it; what it raises is answered as an
     error.  ``takes`` and ``gives`` are the types of the data and of the reply's, None where
-    those may be anything.  ``doc`` is what its author says of it.
+    those may be anything.  ``reply`` encodes the reply to the message with an id, and raises
+    :class:`~x121.errors.InternalError` for data that isn't what ``gives`` says.  ``doc`` is what
+    its author says of it.
     """
 
     type: str
     call: Callable[[Message], Any]
     takes: DataType[Any] | None
     gives: DataType[Any] | None
+    reply: Callable[[Any, Any], bytes]
     doc: str
 
     def on(self, instance: object) -> Handler:
@@ -69,14 +74,18 @@ def make_handler(message_type: str, function: Callable[..., Any]) -> Handler:
     """
     hints = _hints(function)
     name = _name(function)
-    takes, gives = _data(function, hints), _result(hints)
-    return Handler(
-        message_type,
-        function,
-        None if takes in _ANYTHING else DataType(takes, f"The data of a message to {name}"),
-        None if gives in _ANYTHING else DataType(gives, f"What {name} returned"),
-        inspect.getdoc(function) or "",
-    )
+    takes = _checked(_data(function, hints), f"The data of a message to {name}")
+    gives = _checked(_result(hints), f"What {name} returned")
+    reply = encode_reply if gives is None else partial(_reply, gives)
+    return Handler(message_type, function, takes, gives, reply, inspect.getdoc(function) or "")
+
+
+def _checked(kind: Any, what: str) -> DataType[Any] | None:
+    return None if kind in _ANYTHING else DataType(kind, what)
+
+
+def _reply(gives: DataType[Any], message_id: Any, data: Any) -> bytes:
+    return wrap_reply(message_id, gives.write(data))
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``python -m bench [compare|websockets|start]``: without a word it is ``compare``."""
+"""``python -m bench [compare|websockets|start|typed]``: without a word it is ``compare``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from bench import compare, over_websockets, start
+from bench import compare, over_websockets, start, typed
 
 _REASONS = {
     signal.SIGINT: "interrupted",
@@ -18,6 +18,7 @@ _COMMANDS = {
     "compare": (compare, "x121 and its peers, in one table (the default)"),
     "websockets": (over_websockets, "idle WebSockets and slow readers, beside a bare Autobahn"),
     "start": (start, "how soon x121 answers"),
+    "typed": (typed, "what a typed endpoint costs beside a plain handler"),
 }
 
 

@@ -19,7 +19,7 @@ from klein import Klein
 from twisted.internet import reactor as _reactor
 
 from tests.readme import README, block
-from tests.ws.client import TEXT, WebSocketTestCase
+from tests.ws.client import WebSocketTestCase
 from x121 import config, errors
 from x121.api.router import Router
 from x121.app_state import AppState
@@ -27,12 +27,13 @@ from x121.config import DbConfig
 from x121.db.migrations import Migration, migrate
 from x121.testing.app import App
 from x121.testing.database import running_pool
+from x121.testing.frames import TEXT
 from x121.ws.router import WsRouter
 
 reactor: Any = _reactor
 LINE = 'router.nest("/notes", Notes(state).router)'
 MIGRATION = "0003_create_notes.sql"
-WS_LINE = "state.config, state.ws_manager).nest(Chat(state).messages)"
+WS_LINE = "websockets.nest(Chat(state).messages)"
 
 
 @contextmanager
@@ -99,12 +100,12 @@ async def _use(app: App) -> None:
 class WebSocketTests(WebSocketTestCase):
     def test_chat(self) -> None:
         """The worked example is served by its one line, and answers as the README says."""
-        self.assertIn(f"return WsRouter({WS_LINE}", README)
+        self.assertIn(WS_LINE, README)
 
         def make_routes(state: AppState) -> Klein:
-            names = {"WsRouter": WsRouter, "Chat": module.Chat, "state": state}
-            router: WsRouter = eval(f"WsRouter({WS_LINE}", names)
-            return router.routes
+            websockets = WsRouter(state.config, state.ws_manager)
+            eval(WS_LINE, {"websockets": websockets, "Chat": module.Chat, "state": state})
+            return websockets.routes
 
         with imported("x121/models/chat.py", "x121/api/chat.py") as module:
             app = self.app(make_routes)
@@ -144,7 +145,8 @@ def test_errors() -> None:
     """The README's table of errors has their statuses and codes."""
     for kind in (
         errors.BadRequest, errors.Unauthorized, errors.Forbidden, errors.NotFound,
-        errors.Conflict, errors.PreconditionFailed, errors.UnsupportedMediaType, errors.InternalError,
+        errors.Conflict, errors.PreconditionFailed, errors.UnsupportedMediaType,
+        errors.InternalError,
     ):  # fmt: skip
         assert kind.__name__ in README
         assert f"{kind.status} `{kind.code}`" in README

@@ -39,6 +39,10 @@ class Sent(Model):
     moment: Timestamp
 
 
+class Aliased(Model):
+    since: str = Field(alias="from")
+
+
 class Orders:
     """Typed handlers of every kind, and a plain one."""
 
@@ -116,6 +120,14 @@ class Orders:
             "nothing": None,
         }
         return wrong[kind]  # type: ignore[no-any-return]
+
+    @router.get("/unsendable")
+    def unsendable(self) -> Any:
+        return {"secret text": object()}
+
+    @router.get("/aliased")
+    def aliased(self) -> Aliased:
+        return Aliased.model_validate({"from": "yesterday"})
 
     @router.get("/wrong-nothing")
     def wrong_nothing(self) -> None:
@@ -332,6 +344,19 @@ class ResultTests(TypedTestCase):
         answer = self.ask("GET", "/wrong-nothing")
         self.assertEqual((answer.status, answer.json["code"]), (500, "INTERNAL_ERROR"))
         self.flushLoggedErrors()
+
+    def test_unsendable(self) -> None:
+        """What has no form in JSON is our fault, too."""
+        answer = self.ask("GET", "/unsendable")
+        self.assertEqual((answer.status, answer.json["code"]), (500, "INTERNAL_ERROR"))
+        (line,) = self.served.lines("x121.errors")
+        self.assertIn("Orders.unsendable returned what has no form in JSON", line["message"])
+        self.assertNotIn("secret", str(self.served.log))
+        self.flushLoggedErrors()
+
+    def test_aliases(self) -> None:
+        """A field is sent by its name outside."""
+        self.assertEqual(self.ask("GET", "/aliased").json, {"from": "yesterday"})
 
     def test_plain_handler_beside_it(self) -> None:
         """A plain Klein handler works in the same router."""

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
-from twisted.internet.task import Clock
 
-from tests.memory import make_state
 from x121.models.base import Id, Model, Text, Timestamp
+from x121.testing import App
 from x121.ws.connection import WsConnection
 from x121.ws.echo import Echo
 from x121.ws.messages import Handlers, Message
@@ -93,7 +92,8 @@ class Feed:
 
 def make_websockets(*, with_features: bool = True) -> WsRouter:
     """Return the server's WebSockets, with these features or with what is built in alone."""
-    state = make_state(Clock())
+    with App() as app:
+        state = app.state
     websockets = WsRouter(state.config, state.ws_manager)
     if with_features:
         websockets.nest(Chat().messages).mount("/echo", Echo()).mount("/feed", Feed())

@@ -7,10 +7,11 @@ import re
 from html.parser import HTMLParser
 
 from tests.docs.features import EVIL, make_websockets
-from tests.memory import App, AppTestCase, Response
+from tests.memory import AppTestCase
 from x121.api.router import Router
 from x121.docs.asyncapi import make_asyncapi
 from x121.docs.messages import MessageDocs
+from x121.testing import App, Response
 
 PATHS = ("/asyncapi.json", "/docs/messages", "/docs/messages/page.css")
 EMPTY = {"link", "meta"}

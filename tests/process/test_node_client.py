@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.node import install
-from tests.postgres import Postgres
 from tests.process.server import DEADLINE_SECS, HOST, ServerProcess, database_environ
 from x121.testing.postgres import Postgres
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from tests.memory import App
 from tests.ws.client import WebSocket, WebSocketTestCase
+from x121.app_state import AppState
 from x121.errors import Forbidden
 from x121.models.base import Model
+from x121.testing.app import App
 from x121.ws.built_in import BuiltIn
 from x121.ws.connection import WsConnection
 from x121.ws.messages import Handlers
@@ -33,9 +34,9 @@ class SubscribeTests(WebSocketTestCase):
     def start(self, may_subscribe: May | None = None, **environ: str) -> App:
         """Return a server with the feature's topics."""
 
-        def router(app: App) -> Any:
+        def router(state: AppState) -> Any:
             how: Any = {} if may_subscribe is None else {"may_subscribe": may_subscribe}
-            websockets = WsRouter(app.state.config, app.state.ws_manager, **how)
+            websockets = WsRouter(state.config, state.ws_manager, **how)
             return websockets.nest(Feature().messages).routes
 
         return self.app(router, **environ)
@@ -91,7 +92,7 @@ class SubscribeTests(WebSocketTestCase):
                 self.assertEqual((answer["type"], answer["code"]), ("error", "NOT_FOUND"))
                 self.assertIn(f"{topic[:100]!r}", answer["error"])
                 self.assertLess(len(answer["error"]), 200)
-        self.assertEqual(self.subscribe(other, "projects")["code"], "NOT_FOUND")
+        self.assertEqual(self.subscribe(other, "projects/7")["code"], "NOT_FOUND")
         self.assertEqual(client.protocol.connection.topics, frozenset())
 
     def test_invalid(self) -> None:

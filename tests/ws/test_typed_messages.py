@@ -10,9 +10,10 @@ from pydantic import Field
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.memory import App
-from tests.ws.client import TEXT, WebSocket, WebSocketTestCase
+from tests.ws.client import WebSocket, WebSocketTestCase
+from x121.app_state import AppState
 from x121.models.base import Model
+from x121.testing.frames import TEXT
 from x121.ws.handler import make_handler
 from x121.ws.messages import Handlers, Message
 
@@ -67,7 +68,7 @@ class TypedTests(WebSocketTestCase):
     def client(self) -> WebSocket:
         """Return a client of the feature."""
 
-        def make(_: App) -> Handlers:
+        def make(_: AppState) -> Handlers:
             self.feature = Feature()
             return self.feature.messages
 

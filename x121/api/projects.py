@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
@@ -18,16 +19,20 @@ from x121.models.pages import Cursor, Limit, Page, make_page
 from x121.models.projects import NewProject, Project, ProjectChanges
 from x121.repositories import projects
 from x121.types import DbId
+from x121.ws.messages import Event, Handlers
 
 __all__ = ["Projects"]
-
-TOPIC = "projects"
 
 
 class Projects:
     """What people work on."""
 
     router = Router()
+    messages = Handlers()
+
+    created = messages.event("project.created", Project, topic="projects")
+    updated = messages.event("project.updated", Project, topic="projects")
+    deleted = messages.event("project.deleted", Project, topic="projects")
 
     def __init__(self, state: AppState) -> None:
         self._pool = state.pool
@@ -49,7 +54,7 @@ class Projects:
     @router.post("/", status=201, etag=True, errors=[Conflict], headers={"Location": "Where it is"})
     async def create(self, request: Request, new: NewProject) -> Answer[Project]:
         """Create a project."""
-        project = await projects.create(self._pool, new, self._tell("project.created"))
+        project = await projects.create(self._pool, new, self._tell(self.created))
         return Answer(project, {"Location": f"{request.path.decode()}/{project.id}"})
 
     @router.get("/<int:project_id>", etag=True)
@@ -66,18 +71,14 @@ class Projects:
         With `If-Match` only if nobody else has changed it since the client got that `ETag`.
         """
         return await projects.change(
-            self._pool, project_id, changes, if_match.check, self._tell("project.updated")
+            self._pool, project_id, changes, if_match.check, self._tell(self.updated)
         )
 
     @router.delete("/<int:project_id>", errors=[PreconditionFailed])
     async def delete(self, project_id: Id, if_match: IfMatch = ANY_VERSION) -> None:
         """Delete a project, with `If-Match` only if nobody else has changed it."""
-        await projects.delete(self._pool, project_id, if_match.check, self._tell("project.deleted"))
+        await projects.delete(self._pool, project_id, if_match.check, self._tell(self.deleted))
 
-    def _tell(self, event: str) -> Callable[[Project], object]:
+    def _tell(self, event: Event[Project]) -> Callable[[Project], int]:
         """Return what tells those who follow the projects of an event."""
-
-        def tell(project: Project) -> None:
-            self._ws_manager.publish(TOPIC, event, project)
-
-        return tell
+        return partial(self._ws_manager.publish_event, event)

@@ -21,11 +21,10 @@ def api_routes(state: AppState) -> Router:
 
 
 def ws_routes(state: AppState) -> WsRouter:
-    """Return what is answered over WebSockets, at ``/ws`` and below: one line a feature.
-
-    ``.nest(Chat(state).messages)`` lets ``/ws`` answer Chat's messages.
-    """
-    return WsRouter(state.config, state.ws_manager)
+    """Return what is answered and told over WebSockets, at ``/ws``: one line a feature."""
+    websockets = WsRouter(state.config, state.ws_manager)
+    websockets.nest(Projects(state).messages)
+    return websockets
 
 
 def routes(state: AppState) -> Router:

@@ -178,7 +178,8 @@ class _Results:
         self._is_none = operation.result is None
         if not self._is_none:
             adapter: TypeAdapter[Any] = TypeAdapter(operation.result)
-            self._check = adapter.validator.validate_python
+            # A model that is checked again has its fields by their names, a dict as they are sent.
+            self._check = partial(adapter.validator.validate_python, by_alias=True, by_name=True)
             self._to_json = partial(adapter.serializer.to_json, by_alias=True, warnings="error")
 
     def answer(self, result: Any, request: Request) -> bytes:
@@ -211,6 +212,6 @@ class _Results:
         except ValidationError as error:
             wrong = "; ".join(f"{one['path']}: {one['message']}" for one in field_errors(error))
             raise InternalError(f"{self._name} returned what isn't valid: {wrong}") from None
-        except PydanticSerializationError as error:
-            raise InternalError(f"{self._name} returned what can't be sent: {error}") from None
+        except PydanticSerializationError:  # whose text may show what it is
+            raise InternalError(f"{self._name} returned what has no form in JSON") from None
         return body

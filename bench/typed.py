@@ -75,7 +75,7 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Measure and print."""
     if options.rounds < 1 or options.requests < 1:
         parser.error("every number is at least 1")
-    versions = [package_versions(["twisted", "pydantic", "pydantic-core"])]
+    versions = [package_versions(["twisted", "pydantic", "pydantic_core"])]
     print("\n".join(describe(choose_cores(), "nothing", versions)), end="\n\n")
     with App(_Items().router, make_channel=FastChannel) as app:
         ways = {way: _requests(app, way, options.requests) for way in ("plain", "typed")}

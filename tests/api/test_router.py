@@ -228,6 +228,23 @@ class HandlerTests(AppTestCase):
             response = self.server.request("GET", f"/test/int/{text}")
             self.assertEqual(response.status, 404, text)
 
+    def test_integers_with_every_method(self) -> None:
+        """An integer past BIGINT is 404 with every method that its path has, and not 405."""
+        router = Router()
+
+        @router.get("/<int:number>")
+        def show(number: int) -> int:
+            return number
+
+        @router.delete("/<int:number>")
+        def remove(number: int) -> int:
+            return number
+
+        app = self.app(router)
+        for method in ("GET", "DELETE"):
+            for number, status in ((2**63 - 1, 200), (2**63, 404)):
+                self.assertEqual(app.request(method, f"/test/{number}").status, status)
+
     def test_paths_are_decoded(self) -> None:
         """Path arguments are decoded UTF-8."""
         self.assertEqual(self.body("/test/path/a%20b/%C3%BC"), "a b/ü")

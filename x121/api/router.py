@@ -160,13 +160,25 @@ class Router(Klein):
 _DECLARABLE = Declaration.__annotations__.keys()
 
 
+def _up_to(limit: int) -> str:
+    """Return a regular expression of whole numbers up to ``limit``, which has several digits."""
+    digits = str(limit)
+    smaller = (
+        f"{digits[:i]}[0-{int(digit) - 1}][0-9]{{{len(digits) - i - 1}}}"
+        for i, digit in enumerate(digits)
+        if digit != "0"
+    )
+    return "|".join([f"[0-9]{{1,{len(digits) - 1}}}", *smaller, digits])
+
+
 class _BigInt(IntegerConverter):
-    """``<int:name>``: what a ``BIGINT`` can hold.  Anything else matches no route: 404."""
+    """``<int:name>``: what a ``BIGINT`` can hold.  Anything else matches no route: 404.
 
-    regex = "[0-9]{1,19}"
+    What an expression matches and a converter then refuses would be 405 where the path has
+    several methods.
+    """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"max": 2**63 - 1, **kwargs})
+    regex = _up_to(2**63 - 1)
 
 
 def _nested_name(prefix: str, name: str) -> str:

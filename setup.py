@@ -74,7 +74,11 @@ setup(
     # installed inside the package, where an installed server finds them.
     packages=[*find_packages(include=["x121", "x121.*"]), "x121.migrations", "twisted.plugins"],
     package_dir={"x121.migrations": "migrations"},
-    package_data={"x121": ["py.typed"], "x121.docs": ["*.css"], "x121.migrations": ["*.sql"]},
+    package_data={
+        "x121": ["py.typed"],
+        "x121.docs": ["*.css", "static/*"],
+        "x121.migrations": ["*.sql"],
+    },
     entry_points={"console_scripts": ["x121 = x121.cli:main"]},
     zip_safe=False,
     # An editable install puts this folder on sys.path, where twistd looks for plugins: it walks

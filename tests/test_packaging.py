@@ -74,10 +74,10 @@ def test_modules(installed: Path) -> None:
 
 
 def test_data(installed: Path) -> None:
-    """The wheel has the migrations and the style sheets, as they are, and the marker of types."""
+    """The wheel has the migrations and the pages' files, as they are, and the marker of types."""
     for path in (ROOT / "migrations").glob("*.sql"):
         assert (installed / "x121/migrations" / path.name).read_bytes() == path.read_bytes()
-    for path in (ROOT / "x121").rglob("*.css"):
+    for path in (*ROOT.glob("x121/**/*.css"), *ROOT.glob("x121/**/static/*")):
         assert (installed / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
     assert (installed / "x121/py.typed").exists()
 

@@ -42,7 +42,6 @@ MAY_KNOW = {
         "x121.ws x121.errors x121.failures x121.ids x121.logs x121.types x121.config x121.jsons"
         " x121.coroutines x121.http x121.validation x121.models.base"
     ),
-    "x121.docs": "x121.docs x121.ws x121.api.router x121.http.request x121.jsons x121.types",
     "x121.models": "x121.models x121.types",
     "x121.repositories": "x121.repositories x121.models x121.db x121.errors x121.types",
     "x121.app_state": "x121.config x121.db.pool x121.ws",
@@ -66,6 +65,10 @@ MAY_KNOW = {
         "x121.app_state x121.errors x121.api.router x121.api.responses x121.api.operation"
         " x121.api.etags x121.http.request"
         " x121.models x121.repositories x121.ws.connection x121.ws.messages x121.types"
+    ),
+    "x121.docs": (
+        "x121.docs x121.ws x121.api.etags x121.api.operation x121.api.router x121.errors x121.http"
+        " x121.jsons x121.models.base x121.types"
     ),
     "x121.process": "",
     "x121.shutdown": "x121.app_state x121.db x121.http x121.ws",

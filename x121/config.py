@@ -147,7 +147,7 @@ class ServerConfig:
         "LOG_FORMAT", "auto", to.one_of("auto", "json", "console"), "form of the log's lines"
     )
     api_docs: bool = _variable(
-        "API_DOCS", "true", to.boolean, "false: no documentation at /docs and /asyncapi.json"
+        "API_DOCS", "true", to.boolean, "false: no /docs, /openapi.json and /asyncapi.json"
     )
     diagnostics: bool = _variable("DIAGNOSTICS", "false", to.boolean, "true: mount /ws/echo")
     fast_reactor: bool = _variable(

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import psycopg2
 from psycopg2 import errorcodes
@@ -60,10 +60,15 @@ class AppError(Exception):
     ``message`` is sent as it is, unless the fault is ours.  ``details`` is sent when it is not
     empty; ``headers`` are added to an HTTP answer.  ``detail`` is for the log alone.  Raise one
     of the kinds below.
+
+    A kind says for the documentation what each of its answers has besides: headers with their
+    meaning, and members of the body with their types.
     """
 
     status: int = 500
     code: str = "INTERNAL_ERROR"
+    documented_headers: ClassVar[Mapping[str, str]] = {}
+    documented_members: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self,
@@ -105,6 +110,7 @@ class Unauthorized(AppError):
 
     status = 401
     code = "UNAUTHORIZED"
+    documented_headers: ClassVar = {"WWW-Authenticate": "How to log in"}
 
     def __init__(self, message: str, *, challenge: str = "Bearer") -> None:
         super().__init__(message, headers={"WWW-Authenticate": challenge})
@@ -129,6 +135,7 @@ class MethodNotAllowed(AppError):
 
     status = 405
     code = "METHOD_NOT_ALLOWED"
+    documented_headers: ClassVar = {"Allow": "The methods that the path has"}
 
     def __init__(self, message: str, *, allow: Sequence[str]) -> None:
         super().__init__(message, headers={"Allow": ", ".join(allow)})
@@ -181,6 +188,7 @@ class UpgradeRequired(AppError):
 
     status = 426
     code = "UPGRADE_REQUIRED"
+    documented_headers: ClassVar = {"Upgrade": "The protocol that the path speaks"}
 
     def __init__(self, message: str) -> None:
         headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
@@ -209,6 +217,7 @@ class ServiceUnavailable(AppError):
 
     status = 503
     code = "SERVICE_UNAVAILABLE"
+    documented_headers: ClassVar = {"Retry-After": "How many seconds to wait"}
 
     def __init__(self, message: str, *, retry_after: float = 1.0, detail: str = "") -> None:
         whole_seconds = max(1, math.ceil(retry_after))

@@ -73,6 +73,14 @@ ANY_VERSION = Versions(None)
 IfMatch = Annotated[
     Versions,
     Header("If-Match"),
-    WithJsonSchema({"type": "string", "pattern": r'^(\*|"[!#-~]*"(, ?"[!#-~]*")*)$'}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "entity-tags",
+            "pattern": r'^(\*|"[!#-~]*"(, ?"[!#-~]*")*)$',
+            "description": "The version that the client agrees to change; 412 if it is another now",
+            "examples": ["*", '"5f0c1b7b9a0d4e2f8c6a3b1d"'],
+        }
+    ),
 ]
 """A handler's parameter: the header ``If-Match`` (RFC 9110 section 13.1.1)."""

@@ -1,8 +1,8 @@
-"""Is the server there, and can it work?  For load balancers and for people."""
+"""``/health``, ``/health/live`` and ``/health/ready``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from twisted.web.iweb import IRequest
 
@@ -10,12 +10,21 @@ from x121.api.responses import json_response
 from x121.api.router import Router
 from x121.app_state import AppState, Stage
 from x121.errors import ServiceUnavailable
+from x121.models.base import Model
 
 __all__ = ["Health"]
 
 
+class Status(Model):
+    """All is well."""
+
+    status: Literal["ok"]
+
+
 class NotReady(ServiceUnavailable):
     """The server can't serve now; ``state`` says why, in a word."""
+
+    documented_members: ClassVar = {"status": Literal["starting", "draining", "unreachable"]}
 
     def __init__(self, message: str, state: str) -> None:
         super().__init__(message)
@@ -27,24 +36,24 @@ class NotReady(ServiceUnavailable):
 
 
 class Health:
-    """``/health``, ``/health/live`` and ``/health/ready``."""
+    """Is the server there, and can it work?  For load balancers and for people."""
 
     router = Router()
 
     def __init__(self, state: AppState) -> None:
         self._state = state
 
-    @router.route("/")
+    @router.route("/", result=Status)
     def health(self, request: IRequest) -> bytes:
         """The server answers; the database isn't asked."""
         return json_response(request, {"status": "ok"})
 
-    @router.route("/live")
+    @router.route("/live", result=Status)
     def live(self, request: IRequest) -> bytes:
         """The reactor turns."""
         return json_response(request, {"status": "ok"})
 
-    @router.route("/ready")
+    @router.route("/ready", result=Status, errors=[NotReady])
     async def ready(self, request: IRequest) -> bytes:
         """The database answers, its migrations are applied, and nobody asked us to stop."""
         stage = self._state.lifecycle.stage

@@ -7,6 +7,7 @@ from x121.api.projects import Projects
 from x121.api.router import Router
 from x121.app_state import AppState
 from x121.docs.messages import MessageDocs
+from x121.docs.pages import EndpointDocs
 from x121.ws.echo import Echo
 from x121.ws.router import WsRouter
 
@@ -38,4 +39,7 @@ def routes(state: AppState) -> Router:
         .nest("/api/v1", api_routes(state))
         .nest("/ws", websockets.routes)
     )
-    return MessageDocs(websockets).serve(router) if state.config.server.api_docs else router
+    if state.config.server.api_docs:
+        MessageDocs(websockets).serve(router)
+        EndpointDocs(router).serve(router)
+    return router

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.process.browser import CHROMIUM, find_chromium
 from tests.process.server import HOST, SPEED, ServerProcess
 
 Serve = Callable[..., ServerProcess]
@@ -70,3 +71,12 @@ def free_port() -> int:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the program."""
+    found = find_chromium()
+    if found is None:
+        pytest.skip(f"there is no browser: none of {', '.join(CHROMIUM)} works")
+    return found

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
+from tests.process.browser import running
 from tests.process.server import HOST, ServerProcess, database_environ, wait_until
 from tests.readme import block
 from x121.testing.postgres import Postgres
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-# Nothing is asked of anybody but the servers of these tests, and nothing is kept.
-OPTIONS = (
-    "--headless=new",
-    "--no-sandbox",  # it does not work for root, nor in many containers; the pages are ours
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-breakpad",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-extensions",
-    "--disable-sync",
-    "--no-default-browser-check",
-    "--no-first-run",
-    "--no-pings",
-    "--proxy-server=direct://",
-    f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HOST}",
-)
-ENDING_SECS = 10.0
 
 # The page's query names the server.  What it has seen it posts to where it came from.
 PAGE = """<!doctype html>
@@ -201,40 +177,6 @@ def foreign() -> Iterator[Pages]:
 
 
 # --- the browser --------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Return the program."""
-    for path in filter(None, map(shutil.which, CHROMIUM)):
-        # Some systems have a script there that only says how to install it.
-        if not subprocess.run([path, "--version"], capture_output=True).returncode:
-            return path
-    pytest.skip(f"there is no browser: none of {', '.join(CHROMIUM)} works")
-
-
-@contextmanager
-def running(chromium: str, folder: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Show ``url`` in a browser that keeps all that it keeps in ``folder``."""
-    with (folder / "output").open("wb") as output:
-        browser = subprocess.Popen(
-            [chromium, *OPTIONS, f"--user-data-dir={folder / 'profile'}", url],
-            cwd=folder,
-            env={"PATH": os.environ["PATH"], "HOME": str(folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        yield browser
-    finally:
-        browser.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            browser.wait(ENDING_SECS)
-        with suppress(ProcessLookupError):
-            os.killpg(browser.pid, signal.SIGKILL)
-        browser.wait()
 
 
 Browse = Callable[[Pages, str, ServerProcess], Callable[[], Any]]

@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
+from tests.process.catalogue import Catalogue
 from x121.api.responses import json_response, no_content
 from x121.api.router import Router
 from x121.api.routes import routes
@@ -30,10 +31,18 @@ _CHUNK = b"x" * 65_536
 
 
 def routes_with_trials(state: AppState) -> Router:
-    """Return every route of the server, ``/trials``, and ``/ws/trials`` for the messages."""
+    """Return every route of the server, ``/trials``, and ``/ws/trials`` for the messages.
+
+    What is at ``/catalogue`` behaves, and declares what it does.
+    """
     trials = Trials(state)
     websockets = WsRouter(state.config, state.ws_manager).nest(trials.messages)
-    return routes(state).nest("/trials", trials.router).nest("/ws/trials", websockets.routes)
+    return (
+        routes(state)
+        .nest("/trials", trials.router)
+        .nest("/ws/trials", websockets.routes)
+        .nest("/catalogue", Catalogue().router)
+    )
 
 
 class Note(Model):

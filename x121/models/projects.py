@@ -10,7 +10,7 @@ from x121.models.base import Id, Model, Text, Timestamp, optional
 
 __all__ = ["NewProject", "Project", "ProjectChanges"]
 
-_Name = Annotated[Text, Field(min_length=1, max_length=200)]
+_Name = Annotated[Text, Field(min_length=1, max_length=200, examples=["Apollo"])]
 _Description = Annotated[Text, Field(max_length=10_000)]
 
 

@@ -54,6 +54,19 @@ def test_timestamps() -> None:
     assert Thing(at=there).at.tzinfo is UTC
     assert Thing(at=there).model_dump_json().count('"at":"2026-01-01T00:00:00Z"') == 1
     assert "at" in refused(at=datetime(2026, 1, 1))  # noqa: DTZ001
+    assert Thing.model_validate_json('{"at": "2026-01-01T02:00:00+02:00"}', strict=True).at == there
+    for text in (
+        "0",
+        "1700000000",
+        "1e9",
+        "12:00",
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "",
+        0,
+        1.5,
+    ):
+        assert "at" in refused(at=text)
 
 
 def test_numbers() -> None:

@@ -532,6 +532,21 @@ class EnvFileTests(SynchronousTestCase):
             for name in names:
                 self.assertIn(name, warning)
 
+    def test_colour(self) -> None:
+        """A terminal may have colours, unless its user says NO_COLOR or it is a dumb one.
+
+        Both are asked of the environment alone: they are no configuration of the server.
+        """
+        for environ, colour in (
+            ({}, True),
+            ({"NO_COLOR": ""}, True),
+            ({"NO_COLOR": "0"}, False),
+            ({"TERM": "xterm"}, True),
+            ({"TERM": "dumb"}, False),
+        ):
+            self.assertIs(load(environ, os.devnull).colour, colour)
+        self.assertIs(self.load(b"NO_COLOR=1\nTERM=dumb\n").colour, True)
+
     def test_names_of_others(self) -> None:
         """Other programs' variables in the file are none of our business."""
         self.assertEqual(self.load(b"PATH=/bin\nVITE_API_URL=x\n").warnings, ())

@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,12 +28,23 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from x121 import log_writer, logs
 from x121.log_writer import LineWriter
-from x121.logs import REQUEST_ID, LogLevels, LogObserver, format_console, format_json
+from x121.logs import (
+    FIELDS,
+    REQUEST_ID,
+    LogLevels,
+    LogObserver,
+    format_console,
+    format_json,
+    format_terminal,
+)
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = (
     'a\nb\r\n\x1b[31m\x9b2J\0\x7f\u2028\u2029\u0085\v\f"\\\udcff \u202eevil\u202c \u00e9\U0001f600'
 )
+
+COLOUR = re.compile(rb"\x1b\[(?:0|1;31|2|32|33|36)m")
+"""Every command that we send to a terminal."""
 
 any_text = st.text(st.characters(codec=None))
 
@@ -47,6 +59,20 @@ def event(text: str = "", level: Any = LogLevel.info, **fields: Any) -> LogEvent
         "log_text": text,
         **fields,
     }
+
+
+def request(**fields: Any) -> LogEvent:
+    """Return an event as the access log makes it."""
+    told = {
+        "method": "GET",
+        "path": "/health",
+        "status": 200,
+        "duration_ms": 0.412,
+        "bytes": 15,
+        "remote": "127.0.0.1",
+        "request_id": "abc",
+    }
+    return {**event(), FIELDS: told | fields}
 
 
 def temporary_path(test: SynchronousTestCase) -> Path:
@@ -304,12 +330,73 @@ class ConsoleTests(SynchronousTestCase):
             event(text, log_namespace=other, request_id=other),
             event(path=text),
             event(**{f"x{other}": text}),
+            request(method=other, path=text, remote=other, request_id=text),
         ):
             line = format_console(one)
             self.assertEqual(line.count(b"\n"), 1)
             for char in line[:-1].decode():
                 self.assertFalse(char < " " or "\x7f" <= char < "\xa0", ascii(char))
                 self.assertNotIn(char, "\u2028\u2029\u202a\u202b\u202d\u202e\u2066\u2067\u2068")
+
+    def test_request(self) -> None:
+        """A line of the access log is read from left to right."""
+        self.assertEqual(
+            format_console(request()),
+            b"2026-01-02T03:04:05.678Z info  x121.test:"
+            b" GET /health 200 0.4 ms 15 B to 127.0.0.1 [abc]\n",
+        )
+
+    def test_any_status(self) -> None:
+        """A request with a status that nobody knows is shown, too."""
+        for status in (0, 99, 101, 304, 499, 799):
+            self.assertIn(b" %d " % status, format_console(request(status=status)))
+            self.assertIn(b"m%d\x1b" % status, format_terminal(request(status=status)))
+
+
+class TerminalTests(SynchronousTestCase):
+    """``format_terminal``."""
+
+    def test_line(self) -> None:
+        """The level has a colour of its own; time and logger are dim."""
+        for level, colour in (
+            (LogLevel.debug, b"2"),
+            (LogLevel.info, b"32"),
+            (LogLevel.warn, b"33"),
+            (LogLevel.error, b"1;31"),
+            (LogLevel.critical, b"1;31"),
+        ):
+            name = level.name.encode().ljust(5)
+            self.assertEqual(
+                format_terminal(event("Hello", level, request_id="abc")),
+                b"\x1b[2m2026-01-02T03:04:05.678Z\x1b[0m"
+                b" \x1b[%bm%b\x1b[0m"
+                b" \x1b[2mx121.test:\x1b[0m Hello \x1b[2m[abc]\x1b[0m\n" % (colour, name),
+            )
+
+    def test_status(self) -> None:
+        """The status of a request has the colour of its class."""
+        for status, colour in ((101, 32), (204, 32), (304, 36), (404, 33), (499, 33)):
+            line = format_terminal(request(status=status))
+            self.assertIn(b" GET /health \x1b[%dm%d\x1b[0m 0.4 ms" % (colour, status), line)
+        self.assertIn(b"\x1b[1;31m503\x1b[0m", format_terminal(request(status=503)))
+
+    @settings(deadline=None)
+    @given(any_text, any_text)
+    @example(HOSTILE, HOSTILE)
+    @example("\x1b[32m", "\x1b]0;title\x07")
+    def test_injection(self, text: str, other: str) -> None:
+        """No text becomes a command: without our colours the line is the plain one."""
+        for one, colours in (
+            (event(text or "x", log_namespace=other, request_id=other or "x"), 4),
+            (event(path=text), 3),
+            (event(**{f"x{other}": text}), 3),
+            (request(method=other, path=text, remote=other, request_id=text or "x"), 5),
+            (event("Failed", log_failure=failure(ValueError(text))), 3),
+        ):
+            line = format_terminal(one)
+            self.assertEqual(COLOUR.sub(b"", line), format_console(one))
+            self.assertNotIn(b"\x1b", format_console(one))
+            self.assertEqual(line.count(b"\x1b"), 2 * colours)
 
 
 class RequestIdTests(SynchronousTestCase):
@@ -350,16 +437,25 @@ class ChoiceTests(SynchronousTestCase):
     """Which form, and where."""
 
     def test_auto(self) -> None:
-        """``auto`` is for people on a terminal and JSON elsewhere; the others are themselves."""
+        """``auto`` is for people on a terminal and JSON elsewhere; the others are themselves.
+
+        Colours are for terminals alone, and for those that may have them.
+        """
         ours, terminal = os.openpty()
         self.addCleanup(os.close, ours)
         self.addCleanup(os.close, terminal)
         with Path(os.devnull).open("wb") as nothing:
             elsewhere = nothing.fileno()
-            self.assertIs(logs.choose_format("auto", terminal), format_console)
-            self.assertIs(logs.choose_format("auto", elsewhere), format_json)
-            self.assertIs(logs.choose_format("json", terminal), format_json)
-            self.assertIs(logs.choose_format("console", elsewhere), format_console)
+            for name, descriptor, colour, expected in (
+                ("auto", terminal, True, format_terminal),
+                ("auto", terminal, False, format_console),
+                ("auto", elsewhere, True, format_json),
+                ("json", terminal, True, format_json),
+                ("console", terminal, True, format_terminal),
+                ("console", terminal, False, format_console),
+                ("console", elsewhere, True, format_console),
+            ):
+                self.assertIs(logs.choose_format(name, descriptor, colour=colour), expected)
 
     def test_open_log(self) -> None:
         """A log file is appended to, and made private to its owner and group."""

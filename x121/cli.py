@@ -15,7 +15,7 @@ from twisted.logger import globalLogBeginner
 from twisted.python import usage
 
 from x121 import logs
-from x121.config import AppConfig, ConfigError, DbConfig, Loaded, ServerConfig, load
+from x121.config import AppConfig, ConfigError, DbConfig, Loaded, load
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations, status
 from x121.scaffold import Names, ScaffoldError, new_feature
@@ -68,9 +68,9 @@ class Migrate(_Command):
 
     def run(self) -> int:
         """Do it on a reactor of its own; exit code 1 when a migration is wrong or fails."""
-        config = self.load().config
-        _log_to_standard_error(config.server)
-        react(self._work, (config.db,))
+        loaded = self.load()
+        _log_to_standard_error(loaded)
+        react(self._work, (loaded.config.db,))
 
     async def _work(self, reactor: Any, db: DbConfig) -> None:
         embedded = None
@@ -207,13 +207,15 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(f"x121: {error}")
 
 
-def _log_to_standard_error(config: ServerConfig) -> None:
+def _log_to_standard_error(loaded: Loaded) -> None:
     from twisted.internet import reactor as _reactor
 
     reactor: Any = _reactor
 
-    descriptor = sys.stderr.fileno()
-    observer = logs.make_observer(config.log_level, config.log_format, descriptor, reactor)
+    levels, format_name = loaded.config.server.log_level, loaded.config.server.log_format
+    observer = logs.make_observer(
+        levels, format_name, sys.stderr.fileno(), reactor, colour=loaded.colour
+    )
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     logs.bridge_standard_logging()
 

@@ -213,11 +213,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What :func:`load` found: the configuration, each setting's source, and warnings."""
+    """What :func:`load` found: the configuration, each setting's source, and warnings.
+
+    ``colour`` says whether a terminal may be sent colours.
+    """
 
     config: AppConfig
     settings: tuple[Setting, ...]
     warnings: tuple[str, ...]
+    colour: bool
 
 
 def load(environ: Mapping[str, str], env_file: str | None = None) -> Loaded:
@@ -249,7 +253,20 @@ def load(environ: Mapping[str, str], env_file: str | None = None) -> Loaded:
         log_format = {s.name: s.shown for s in settings}["LOG_FORMAT"].lower()
         # What is wrong with a variable is wrong with those that fall back to it, and said once.
         raise ConfigError(dict.fromkeys(problems), log_format)
-    return Loaded(AppConfig(**sections), tuple(settings), tuple(_unknown_names(file_values)))
+    return Loaded(
+        AppConfig(**sections),
+        tuple(settings),
+        tuple(_unknown_names(file_values)),
+        _may_colour(environ),
+    )
+
+
+def _may_colour(environ: Mapping[str, str]) -> bool:
+    """Return what the terminal and its user say, which is no configuration of ours.
+
+    ``NO_COLOR`` is https://no-color.org's; a terminal that is ``dumb`` would show the codes.
+    """
+    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def _look_up(

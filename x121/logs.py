@@ -42,6 +42,7 @@ __all__ = [
     "choose_format",
     "format_console",
     "format_json",
+    "format_terminal",
     "last_line",
     "log_event",
     "make_observer",
@@ -225,16 +226,65 @@ def _one_line(text: str) -> str:
     return _CONTROL.sub(lambda found: repr(found.group())[1:-1], text)
 
 
-def format_console(event: LogEvent) -> bytes:
+Paint = Callable[[str, str], str]
+"""A colour and a text to what a line shows; colours are parameters of ECMA-48's SGR."""
+
+_DIM = "2"
+_LEVEL_COLOURS = {
+    "debug": _DIM,
+    "info": "32",  # green
+    "warn": "33",  # yellow
+    "error": "1;31",  # red and bold
+    "critical": "1;31",
+}
+_STATUS_COLOURS = {1: "32", 2: "32", 3: "36", 4: "33", 5: "1;31"}  # by class; 36 is cyan
+_REQUEST_KEYS = frozenset(["method", "path", "status", "duration_ms", "bytes", "remote"])
+
+
+def _plain(_: str, text: str) -> str:
+    return text
+
+
+def _coloured(colour: str, text: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def format_console(event: LogEvent, paint: Paint = _plain) -> bytes:
     """Return ``event`` as a line for people, and a traceback below it where there is one."""
-    message = _message(event)
-    if not message:
-        message = " ".join(f"{key}={value}" for key, value in _fields(event).items())
-    namespace = event.get("log_namespace", "-")
-    head = f"{_timestamp(event)} {event['log_level'].name:5} {namespace}: {message}"
-    head += "".join(f" [{value}]" for value in _ids(event).values())
-    lines = [head, *(_traceback(event) or "").splitlines()]
-    return ("\n    ".join(map(_one_line, lines)) + "\n").encode("utf-8", "backslashreplace")
+    level = event["log_level"].name
+    # Each text is escaped before it is painted: what commands the terminal is ours alone.
+    head = [
+        paint(_DIM, _timestamp(event)),
+        paint(_LEVEL_COLOURS[level], f"{level:5}"),
+        paint(_DIM, _one_line(f"{event.get('log_namespace', '-')}:")),
+        _said(event, paint),
+        *(paint(_DIM, _one_line(f"[{value}]")) for value in _ids(event).values()),
+    ]
+    lines = [" ".join(head), *map(_one_line, (_traceback(event) or "").splitlines())]
+    return ("\n    ".join(lines) + "\n").encode("utf-8", "backslashreplace")
+
+
+def format_terminal(event: LogEvent) -> bytes:
+    """Return what :func:`format_console` does, in colours."""
+    return format_console(event, _coloured)
+
+
+def _said(event: LogEvent, paint: Paint) -> str:
+    """Return the message, or the fields of an event that has none."""
+    if message := _message(event):
+        return _one_line(message)
+    fields = _fields(event)
+    if FIELDS in event and fields.keys() >= _REQUEST_KEYS:
+        return _request(fields, paint)
+    return _one_line(" ".join(f"{key}={value}" for key, value in fields.items()))
+
+
+def _request(fields: Mapping[str, Any], paint: Paint) -> str:
+    """Return the fields of the access log as ``GET /health 200 0.4 ms 15 B to 127.0.0.1``."""
+    status = fields["status"]
+    asked = _one_line(f"{fields['method']} {fields['path']}")
+    given = _one_line(f"{fields['duration_ms']:.1f} ms {fields['bytes']} B to {fields['remote']}")
+    return f"{asked} {paint(_STATUS_COLOURS.get(status // 100, _DIM), str(status))} {given}"
 
 
 def log_event(logger: Logger, level: Any, time: float, fields: Mapping[str, Any]) -> None:
@@ -259,10 +309,15 @@ Format = Callable[[LogEvent], bytes]
 """An event to its UTF-8 text, which ends with a line feed."""
 
 
-def choose_format(name: str, descriptor: int) -> Format:
-    """Return the format ``json`` or ``console``, or for ``auto`` the one that fits the output."""
-    for_people = name == "console" or (name == "auto" and os.isatty(descriptor))
-    return format_console if for_people else format_json
+def choose_format(name: str, descriptor: int, *, colour: bool) -> Format:
+    """Return the format ``json`` or ``console``, or for ``auto`` the one that fits the output.
+
+    On a terminal ``console`` is coloured, if ``colour`` says that it may be.
+    """
+    is_terminal = os.isatty(descriptor)
+    if name == "json" or (name == "auto" and not is_terminal):
+        return format_json
+    return format_terminal if colour and is_terminal else format_console
 
 
 def last_line(message: str, name: str) -> str:
@@ -307,10 +362,10 @@ class LogObserver:
 
 
 def make_observer(
-    levels: LogLevels, format_name: str, descriptor: int, reactor: Any
+    levels: LogLevels, format_name: str, descriptor: int, reactor: Any, *, colour: bool
 ) -> LogObserver:
-    """Return an observer that writes to ``descriptor`` in the format called ``format_name``."""
-    to_line = choose_format(format_name, descriptor)
+    """Return an observer that writes to ``descriptor`` as :func:`choose_format` says."""
+    to_line = choose_format(format_name, descriptor, colour=colour)
     return LogObserver(levels, to_line, LineWriter(descriptor, reactor))
 
 

@@ -95,7 +95,7 @@ def makeService(options: Options, make_routes: MakeRoutes | None = None) -> Mult
     except OSError as error:
         raise SystemExit(f"x121: cannot log to {options.log_file}: {error.strerror}") from None
     levels, format_name = config.server.log_level, config.server.log_format
-    observer = logs.make_observer(levels, format_name, log_file, reactor)
+    observer = logs.make_observer(levels, format_name, log_file, reactor, colour=loaded.colour)
     service = _LoggedService(observer)
 
     make_channel = _choose_channel(config.server)

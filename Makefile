@@ -9,11 +9,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What a package manager sets for itself would change what is tested here.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: run test lint types conformance bench wheel clean
+.PHONY: run dev hooks test lint types conformance bench wheel clean
 
 run: $(VENV)/.run
 	@echo "==> Starting the server; Ctrl-C stops it"
 	$(BIN)/twistd -n --pidfile= x121
+
+dev: $(VENV)/.dev
+	@echo "==> Starting the server, and anew after every change; Ctrl-C stops it"
+	@$(BIN)/python -m x121.dev $(BIN)/twistd -n --pidfile= x121
+
+hooks: $(VENV)/.dev
+	@echo "==> Having git check every commit first"
+	$(BIN)/pre-commit install
 
 test: $(VENV)/.test
 	@echo "==> Running the tests, which takes a minute or two"
@@ -63,7 +71,12 @@ $(VENV)/.run: $(BIN)/python setup.py
 	@$(PIP) install --quiet --use-pep517 --editable '.[embedded,fast]'
 	@touch $@
 
+$(VENV)/.dev: $(BIN)/python setup.py
+	@echo "==> Installing x121 in $(VENV), and what watches its source"
+	@$(PIP) install --quiet --use-pep517 --editable '.[embedded,fast,dev]'
+	@touch $(VENV)/.run $@
+
 $(VENV)/.test: $(BIN)/python setup.py
 	@echo "==> Installing x121 and what its tests need in $(VENV)"
 	@$(PIP) install --quiet --use-pep517 --editable '.[embedded,fast,test]'
-	@touch $(VENV)/.run $@
+	@touch $(VENV)/.run $(VENV)/.dev $@

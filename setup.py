@@ -68,7 +68,7 @@ setup(
         "fast": FAST,
         "dev": DEV,
         "testing": TESTING,
-        "test": TEST + FAST,
+        "test": TEST + FAST + DEV,
     },
     # The migrations live at the top of the tree, where people look for them, and are
     # installed inside the package, where an installed server finds them.

@@ -97,8 +97,9 @@ class ServerProcess:
     """A server that runs in ``folder``, which is its working directory.
 
     Its environment is ``environ`` and no more than a program needs.  ``trials`` are the
-    routes of :mod:`tests.process.trials`, which only tests serve.  Leaving the context ends
-    it, in any case, and whatever it left behind there or in ``DB_DATA_DIR``.
+    routes of :mod:`tests.process.trials`, which only tests serve.  ``program`` is what Python
+    runs instead of twistd.  Leaving the context ends it, in any case, and whatever it left
+    behind there or in ``DB_DATA_DIR``.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class ServerProcess:
         environ: Mapping[str, str],
         *,
         trials: bool = False,
+        program: Sequence[str] = TWISTD,
         twistd: Sequence[str] = ("-n", "--pidfile="),
         arguments: Sequence[str] = (),
     ) -> None:
@@ -115,9 +117,8 @@ class ServerProcess:
         self.raw: list[bytes] = []
         self.errors: list[bytes] = []
         self._connections: list[http.client.HTTPConnection] = []
-        program = WITH_TRIALS if trials else TWISTD
         self._process = subprocess.Popen(
-            [sys.executable, *program, *twistd, "x121", *arguments],
+            [sys.executable, *(WITH_TRIALS if trials else program), *twistd, "x121", *arguments],
             cwd=folder,
             env=_environment(environ),
             stdin=subprocess.DEVNULL,

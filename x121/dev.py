@@ -1,0 +1,231 @@
+"""``make dev``: a command, which is the server, run anew whenever its source changes.
+
+:class:`Supervisor` knows nothing of the server but how to start and to stop it, and imports nothing
+of x121: whatever is broken there, it goes on, and waits until that is mended.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+
+from watchfiles import Change, watch
+
+__all__ = ["Supervisor", "Watch", "is_env_file", "is_source", "main"]
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ("x121", "twisted", "migrations")
+
+# How long a stop may take: a client that keeps its request or its WebSocket open is not waited
+# for as long as in production.  A second signal ends the server at once, if Python still runs.
+PATIENCE_SECS = 2.0
+IMPATIENCE_SECS = 1.0
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# What Python and Twisted keep beside the source, and what editors do: hidden files, backups,
+# Emacs' #drafts#, and the 4913 with which vim tries whether it may write.
+_NOT_SOURCE = re.compile(
+    r"__pycache__|.*dropin\.cache.*|\..*|.*~|#.*#|4913|.*\.(pyc|pyo|swp|tmp|bak|orig|rej)"
+)
+
+
+def is_source(path: Path) -> bool:
+    """Return whether a change of ``path``, which is relative to the tree, is one of the server."""
+    return not any(_NOT_SOURCE.fullmatch(part) for part in path.parts)
+
+
+def is_env_file(path: Path) -> bool:
+    """Return whether ``path``, which is relative to the working directory, is the ``.env``."""
+    return path == Path(".env")
+
+
+class Watch:
+    """Tells ``changed`` in a thread of its own which files below ``folder`` did.
+
+    ``paths`` of it are watched with all that is in them, or without any only what stands in
+    ``folder`` itself; ``wanted`` says of a file whether it counts.  Nothing that happens after
+    this is made goes unseen.  ``failed`` is told why the watch has ended, if by itself.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        paths: Sequence[str] = (),
+        *,
+        wanted: Callable[[Path], bool],
+        changed: Callable[[Collection[Path]], object],
+        failed: Callable[[Exception], object],
+    ) -> None:
+        self._folder = folder
+        self._paths = [folder / path for path in paths]
+        self._wanted = wanted
+        self._changed = changed
+        self._failed = failed
+        self._stopped = False
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        self._begun.wait()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped = True
+        self._thread.join()
+
+    def is_set(self) -> bool:
+        """Return whether to stop: watchfiles asks, as soon as it watches, and 20 times a second."""
+        self._begun.set()
+        return self._stopped
+
+    def _run(self) -> None:
+        try:
+            for changes in watch(
+                *(self._paths or [self._folder]),
+                recursive=bool(self._paths),
+                watch_filter=self._is_wanted,
+                stop_event=self,
+                rust_timeout=0,  # at each time-out it forgets what has just happened
+            ):
+                self._changed({self._relative(path) for _, path in changes})
+        except Exception as error:
+            self._failed(error)
+        finally:
+            self._begun.set()
+
+    def _relative(self, path: str) -> Path:
+        return Path(path).relative_to(self._folder)
+
+    def _is_wanted(self, _: Change, path: str) -> bool:
+        return self._wanted(self._relative(path))
+
+
+class Supervisor:
+    """Runs ``command``, and anew after each change, until it gets a signal itself.
+
+    The server is a process group of its own.  A Ctrl-C goes to all that runs in the foreground of
+    the terminal, and would come to the server twice, from here too, which means: at once.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._server: subprocess.Popen[bytes] | None = None
+        self._leaving = False
+        self._failed = False
+        # Signal handlers put to it, too, for which SimpleQueue is made.  A set without any paths
+        # says: look whether the server or the user has left.
+        self._changes: SimpleQueue[Collection[Path]] = SimpleQueue()
+
+    def run(self, source: Path, working: Path) -> int:
+        """Return the exit code: 0 when the last server ended in order.
+
+        ``source`` is the tree that the server is started from, ``working`` where it runs.
+        """
+        self._take_signals()
+        sources = [name for name in SOURCE if (source / name).is_dir()]
+        changed, failed = self._changes.put, self._watch_failed
+        watches = [
+            Watch(source, sources, wanted=is_source, changed=changed, failed=failed),
+            Watch(working, wanted=is_env_file, changed=changed, failed=failed),
+        ]
+        code = 0
+        try:
+            while not self._leaving:
+                server = self._start()
+                self._wait_for_change(server)
+                code = self._stop(server)
+        finally:
+            for one in watches:
+                one.stop()
+        return 0 if code in (0, -signal.SIGTERM) and not self._failed else 1
+
+    # --- what happens ---------------------------------------------------------------------
+
+    def _take_signals(self) -> None:
+        signal.signal(signal.SIGCHLD, self._look)
+        # Inherited by the server: one in the background may write to a terminal with `tostop`.
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        for number in _SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, self._leave)
+
+    def _look(self, *_: object) -> None:
+        self._changes.put(())
+
+    def _leave(self, _number: int, _frame: FrameType | None) -> None:
+        if self._leaving and self._server is not None:
+            self._server.terminate()
+        self._leaving = True
+        self._look()
+
+    def _watch_failed(self, error: Exception) -> None:
+        _say(f"The source can't be watched: {error}")
+        self._failed = self._leaving = True
+        self._look()
+
+    # --- the server -----------------------------------------------------------------------
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        while not self._changes.empty():  # what changed until now, this start sees
+            self._changes.get()
+        self._server = subprocess.Popen(  # noqa: S603  # what our user said
+            self._command, stdin=subprocess.DEVNULL, process_group=0
+        )
+        return self._server
+
+    def _wait_for_change(self, server: subprocess.Popen[bytes]) -> None:
+        """Return when something changed or this process shall end; say so when the server did."""
+        told = False
+        while not self._leaving:
+            if not told and server.poll() is not None:
+                told = True
+                _say(f"The server ended, {_how(server.returncode)}: waiting for a change")
+            if changes := self._changes.get():
+                _say(f"Starting the server anew: {_names(changes)} changed")
+                return
+
+    def _stop(self, server: subprocess.Popen[bytes]) -> int:
+        """Return the server's exit code, once it has stopped in order, or else at once."""
+        for patience_secs in (PATIENCE_SECS, IMPATIENCE_SECS):
+            server.terminate()
+            try:
+                return server.wait(patience_secs)
+            except subprocess.TimeoutExpired:
+                _say(f"The server hasn't stopped after {patience_secs:g} s")
+        _say("Killing the server; its PostgreSQL, if it runs one, is taken over at the next start")
+        os.killpg(server.pid, signal.SIGKILL)
+        return server.wait()
+
+
+def _how(code: int) -> str:
+    return f"with exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+
+
+def _names(paths: Collection[Path]) -> str:
+    first, *others = sorted(map(str, paths))
+    return f"{first} and {len(others)} more" if others else first
+
+
+def _say(text: str) -> None:
+    # Standard output is the server's log.
+    sys.stderr.write(f"==> {text}\n")
+    sys.stderr.flush()
+
+
+def main(command: Sequence[str]) -> int:
+    """Run ``command``, which starts the server, as long as one develops; return the exit code."""
+    if not command:
+        raise SystemExit("usage: python -m x121.dev COMMAND [ARGUMENT...], as `make dev` does")
+    return Supervisor(command).run(ROOT, Path.cwd())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+from watchfiles import watch
 
 from tests.process.client import connect
 from tests.process.server import DEADLINE_SECS, HOST, ROOT, Answer, ServerProcess, wait_until
@@ -448,8 +449,23 @@ class Changes:
         assert self._told.empty()
 
 
+def test_watch_from_the_beginning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once there is a watch nothing goes unseen, however long it takes to begin."""
+    changes = Changes()
+    (folder / "x121").mkdir()
+
+    def watch_late(*paths: Path, **options: Any) -> Iterator[Any]:
+        time.sleep(0.2)
+        yield from watch(*paths, **options)
+
+    monkeypatch.setattr(dev, "watch", watch_late)
+    with changes.of(folder, ["x121"], wanted=dev.is_source):
+        (folder / "x121/a.py").touch()
+        assert changes.next() == {"x121/a.py"}
+
+
 def test_watch(folder: Path) -> None:
-    """A file is seen as soon as it is watched, in a new folder, too, and replaced by another."""
+    """A file is seen when it is made, in a new folder, too, replaced by another, and removed."""
     changes = Changes()
     (folder / "x121").mkdir()
     (folder / "tests").mkdir()

@@ -444,8 +444,10 @@ class Changes:
         watch = dev.Watch(
             *arguments, changed=self._told.put, failed=self.failures.append, **options
         )
-        yield
-        watch.stop()
+        try:
+            yield
+        finally:
+            watch.stop()
         assert self._told.empty()
 
 

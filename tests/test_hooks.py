@@ -81,7 +81,7 @@ def test_commits(tmp_path: Path) -> None:
     assert repository.commit("good.py", "x = 1\n") == ""
     for name, text, expected in (
         ("bad.py", "import os\n", "F401"),
-        ("bad.py", "x   =   1\n", "Would reformat: bad.py"),
+        ("bad.py", "x   =   1\n", "1 file would be reformatted"),
         ("bad.txt", "<<<<<<< ours\n", "bad.txt:1: leftover conflict marker"),
         ("bad.txt", "x \n", "bad.txt:1: trailing whitespace."),
     ):

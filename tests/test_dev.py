@@ -14,6 +14,7 @@ import tempfile
 import termios
 import threading
 import time
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -192,16 +193,19 @@ class Terminal:
         mode: Any = termios.tcgetattr(theirs)
         mode[3] |= termios.TOSTOP
         termios.tcsetattr(theirs, termios.TCSANOW, mode)
-        self._make = subprocess.Popen(
-            command,
-            cwd=tree,
-            env=environ,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
+        with warnings.catch_warnings():
+            # Python 3.12 on warns of a preexec_fn where there are threads; ours takes no lock.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._make = subprocess.Popen(
+                command,
+                cwd=tree,
+                env=environ,
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            )
         os.close(theirs)
         os.set_blocking(self._ours, False)
 

@@ -19,7 +19,7 @@ dev: $(VENV)/.dev
 	@echo "==> Starting the server, and anew after every change; Ctrl-C stops it"
 	@$(BIN)/python -m x121.dev $(BIN)/twistd -n --pidfile= x121
 
-hooks: $(VENV)/.dev
+hooks: $(VENV)/.test
 	@echo "==> Having git check every commit first"
 	$(BIN)/pre-commit install
 

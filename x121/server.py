@@ -156,6 +156,9 @@ class Server(Service):
         self._running.site = site = make_site(
             resource, state.config, clock=self._reactor, make_channel=self._make_channel
         )
+        state.lifecycle.connections = lambda: site.connections
+        self._running.services = state.services
+        state.services.startService()
         address = await self._address(server.host)
         interface = address.replace(":", r"\:")
         endpoint = serverFromString(

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from twisted.application.service import IService, MultiService
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
@@ -49,6 +51,7 @@ class Running:
     pool: Pool | None = None
     ws_manager: WsManager | None = None
     site: Site | None = None
+    services: MultiService | None = None
     port: IListeningPort | None = None
 
 
@@ -96,6 +99,7 @@ class Shutdown:
             ]
         )
         await self._stage("see off who was dropped", self._see_off)
+        await self._stage("stop services", self._stop_services)
         await self._stage("close the pool", self._close_pool)
         await self._stage("finish threads", self._finish_threads)
         await self._stage("stop the embedded PostgreSQL", self._stop_embedded)
@@ -155,6 +159,17 @@ class Shutdown:
         """
         if self._requests_dropped or self._websockets_dropped:
             await deferLater(self._clock, 0)
+
+    async def _stop_services(self) -> None:
+        """Stop what features have running, all at the same time."""
+        stages = [
+            self._stage(f"stop {type(service).__name__}", partial(self._stop_service, service))
+            for service in self._running.services or ()
+        ]
+        await gatherResults(map(ensureDeferred, stages))
+
+    async def _stop_service(self, service: IService) -> None:
+        await self._within_budget(maybeDeferred(service.stopService))
 
     async def _close_pool(self) -> None:
         if self._running.pool is not None:

@@ -46,6 +46,8 @@ class App:
     none, and whoever asks it gets 503.  ``environ`` are variables of the configuration, as in
     the environment: ``App(MAX_BODY_BYTES="10")``.  ``make_channel`` makes what speaks HTTP.
 
+    What features have running in the background, the ``services`` of ``app.state``, a test starts.
+
     Time stands still: ``app.clock.advance(30)`` lets 30 seconds pass for everything in the
     server.  The pool has the reactor's time, because PostgreSQL is real.
     """
@@ -73,6 +75,7 @@ class App:
         self.site = make_site(
             resource, self.state.config, clock=self.clock, make_channel=make_channel
         )
+        self.state.lifecycle.connections = lambda: self.site.connections
         self.log: list[dict[str, Any]] = []
         """Every line that was logged, at every level, as ``LOG_FORMAT=json`` writes it."""
         self._waiting = Waiting(self.clock)
@@ -96,6 +99,7 @@ class App:
         self._waiting.close()
         for connection in self._connections:
             connection.leave()
+        self.state.services.stopService()
         globalLogPublisher.removeObserver(self._observer)
 
     def lines(self, logger: str) -> list[dict[str, Any]]:

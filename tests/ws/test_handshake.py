@@ -19,6 +19,7 @@ from x121.testing.app import App
 from x121.testing.connection import Response
 from x121.testing.frames import KEY, TEXT, client_frame, handshake
 from x121.types import DbId
+from x121.ws.echo import Echo
 from x121.ws.protocol import _OF_THE_HANDSHAKE, WsProtocol
 from x121.ws.router import WsRouter
 
@@ -291,6 +292,33 @@ class AuthenticationTests(WebSocketTestCase):
         connection = self.authenticated_by(never).connect()
         connection.send(handshake("/test"))
         self.assertEqual(connection.response().status, 403)
+
+    def test_of_one_endpoint(self) -> None:
+        """An endpoint may have its own way to tell whose a handshake is, and whose pages."""
+
+        def router(state: AppState) -> Klein:
+            return (
+                WsRouter(state.config, state.ws_manager, authenticate=lambda _: DbId(1))
+                .mount("/others", Echo())
+                .mount(
+                    "/own",
+                    Echo(),
+                    authenticate=lambda _: DbId(2),
+                    origins=lambda request: [b"http://" + (request.getHeader(b"Host") or b"")],
+                )
+                .routes
+            )
+
+        app = self.app(router)
+        for path, user_id, origin, foreign in (
+            ("/test/others", 1, ORIGIN, "http://example.com"),
+            ("/test/own", 2, "http://example.com", ORIGIN),
+        ):
+            client = WebSocket(app, path, {"Origin": origin})
+            self.assertEqual(client.protocol.connection.user_id, user_id)
+            connection = app.connect()
+            connection.send(handshake(path, {"Origin": foreign}))
+            self.assertEqual(connection.response().status, 403)
 
     def test_cookies(self) -> None:
         """Cookies and headers that it sets are on the answer."""

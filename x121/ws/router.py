@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from klein import Klein
@@ -20,7 +20,10 @@ from x121.ws.messages import Handlers
 from x121.ws.protocol import Endpoint, WsFactory
 from x121.ws.topics import Topics
 
-__all__ = ["WsRouter"]
+__all__ = ["Origins", "WsRouter"]
+
+Origins = Callable[[Request], Collection[bytes]]
+"""Returns the origins whose pages may send a handshake."""
 
 _MEMBERS = ("takes_events", "opened", "received")
 
@@ -44,7 +47,8 @@ class WsRouter:
         authenticate: Authenticate = anonymous,
         may_subscribe: MaySubscribe = anybody,
     ) -> None:
-        self._origins = frozenset(origin.encode() for origin in config.ws.allowed_origins)
+        origins = frozenset(origin.encode() for origin in config.ws.allowed_origins)
+        self._origins: Origins = lambda request: origins
         self._authenticate = authenticate
         self._factory = WsFactory(config.ws, manager)
         self._topics = Topics()
@@ -74,27 +78,40 @@ class WsRouter:
                 self._topics.add(event.declared_topic)
         return self
 
-    def mount(self, path: str, endpoint: Endpoint) -> WsRouter:
+    def mount(
+        self,
+        path: str,
+        endpoint: Endpoint,
+        *,
+        authenticate: Authenticate | None = None,
+        origins: Origins | None = None,
+    ) -> WsRouter:
         """Serve ``endpoint`` at ``path``, and return ``self``.
 
-        Raises :class:`TypeError` for what is no endpoint.
+        ``authenticate`` says whose its handshakes are, and ``origins`` which pages may send them,
+        where that isn't as with the others.  Raises :class:`TypeError` for what is no endpoint.
         """
         missing = [name for name in _MEMBERS if not hasattr(endpoint, name)]
         if missing:
             raise TypeError(f"{path}: an endpoint has {', '.join(_MEMBERS)}; no {missing[0]} here")
         self.endpoints[path] = endpoint
-        return self._serve(path, endpoint)
+        return self._serve(path, endpoint, authenticate, origins)
 
-    def _serve(self, path: str, endpoint: Endpoint) -> WsRouter:
+    def _serve(
+        self,
+        path: str,
+        endpoint: Endpoint,
+        authenticate: Authenticate | None = None,
+        origins: Origins | None = None,
+    ) -> WsRouter:
         def upgrade(request: Request) -> Any:
-            return self._upgrade(request, endpoint)
+            check_handshake(request, (origins or self._origins)(request))
+            return self._upgrade(endpoint, (authenticate or self._authenticate)(request))
 
         self.routes.route(path, methods=["GET"], endpoint=f"websocket {path}")(upgrade)
         return self
 
-    def _upgrade(self, request: Request, endpoint: Endpoint) -> Any:
-        check_handshake(request, self._origins)
-        user_id = self._authenticate(request)
+    def _upgrade(self, endpoint: Endpoint, user_id: Any) -> Any:
         if isinstance(user_id, Awaitable):
             return self._upgrade_later(user_id, endpoint)
         return Upgrade(self._factory, endpoint, user_id)

@@ -76,6 +76,7 @@ setup(
     package_dir={"x121.migrations": "migrations"},
     package_data={
         "x121": ["py.typed"],
+        "x121.console": ["static/*"],
         "x121.docs": ["*.css", "static/*"],
         "x121.migrations": ["*.sql"],
     },

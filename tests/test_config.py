@@ -389,6 +389,16 @@ class SecretTests(SynchronousTestCase):
         self.assertNotIn(SECRET, message)
         self.assertNotIn(SECRET, problem(DB_PASSWORD=SECRET, DB_USER="\0"))
 
+    def test_token(self) -> None:
+        """A token is long enough not to be guessed, fits into a header, and isn't shown."""
+        for token in ("", "x" * 16, "!~:" * 10, "x" * 512):
+            self.assertEqual(config(DIAGNOSTICS_TOKEN=token).server.diagnostics_token, token)
+        for wrong in ("x" * 15, "x" * 513, f"{SECRET} x", f"{SECRET}\n", f"{SECRET}\xe4", " " * 20):
+            message = problem(DIAGNOSTICS_TOKEN=wrong)
+            self.assertIn("DIAGNOSTICS_TOKEN=(hidden) (environment): expected 16 to 512", message)
+            self.assertNotIn(wrong, message)
+        self.assertNotIn(SECRET, repr(config(DIAGNOSTICS_TOKEN=SECRET)))
+
     @unlimited
     @given(text)
     def test_any_password(self, password: str) -> None:

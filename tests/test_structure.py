@@ -60,11 +60,15 @@ MAY_KNOW = {
     ),
     "x121.api.listing": "x121.api.operation",
     "x121.api.responses": "x121.jsons x121.errors x121.http",
-    "x121.api.routes": "x121.api x121.app_state x121.docs x121.ws",
+    "x121.api.routes": "x121.api x121.app_state x121.console x121.docs x121.ws",
     "x121.api": (
         "x121.app_state x121.errors x121.api.router x121.api.responses x121.api.operation"
         " x121.api.etags x121.http.request"
         " x121.models x121.repositories x121.ws.connection x121.ws.messages x121.types"
+    ),
+    "x121.console": (
+        "x121.console x121.api.router x121.app_state x121.errors x121.http x121.jsons x121.logs"
+        " x121.ws.connection x121.ws.router"
     ),
     "x121.docs": (
         "x121.docs x121.ws x121.api.etags x121.api.operation x121.api.router x121.errors x121.http"

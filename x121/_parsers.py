@@ -27,6 +27,7 @@ __all__ = [
     "printable",
     "seconds",
     "text",
+    "token",
 ]
 
 _DAY = 86_400.0
@@ -37,6 +38,13 @@ def text(raw: str) -> str:
     # Bytes that are not UTF-8 come from the environment as surrogates.
     if "\0" in raw or (not raw.isascii() and any("\ud800" <= char <= "\udfff" for char in raw)):
         raise ValueError("UTF-8 text without a NUL character")
+    return raw
+
+
+def token(raw: str) -> str:
+    """Return a secret that can stand in a header and can't be guessed, or nothing."""
+    if raw and not re.fullmatch(r"[!-~]{16,512}", raw):
+        raise ValueError("16 to 512 ASCII characters without spaces, such as openssl rand -hex 32")
     return raw
 
 

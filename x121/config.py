@@ -149,7 +149,12 @@ class ServerConfig:
     api_docs: bool = _variable(
         "API_DOCS", "true", to.boolean, "false: no /docs, /openapi.json and /asyncapi.json"
     )
-    diagnostics: bool = _variable("DIAGNOSTICS", "false", to.boolean, "true: mount /ws/echo")
+    diagnostics: bool = _variable(
+        "DIAGNOSTICS", "false", to.boolean, "true: mount /console and /ws/echo"
+    )
+    diagnostics_token: str = _variable(
+        "DIAGNOSTICS_TOKEN", "", to.token, "who has it may see /console, from anywhere", secret=True
+    )
     fast_reactor: bool = _variable(
         "X121_REACTOR", "fast", to.fast_or_stock, "stock: Twisted's own reactor, not uvloop's"
     )

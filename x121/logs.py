@@ -34,12 +34,15 @@ from x121.log_writer import LineWriter
 
 __all__ = [
     "CONNECTION_ID",
+    "FIELDS",
     "REQUEST_ID",
     "Format",
     "LogLevels",
     "LogObserver",
     "bridge_standard_logging",
     "choose_format",
+    "event_ids",
+    "event_message",
     "format_console",
     "format_json",
     "format_terminal",
@@ -159,7 +162,8 @@ FIELDS = "fields"
 """The key of an event that is nothing but its fields: of those; see :func:`log_event`."""
 
 
-def _message(event: LogEvent) -> str:
+def event_message(event: LogEvent) -> str:
+    """Return what ``event`` says, in at most some 8,000 characters."""
     if FIELDS in event:
         return ""
     text = formatEvent(event)
@@ -187,7 +191,7 @@ def _fields(event: LogEvent) -> dict[str, Any]:
     return fields
 
 
-def _ids(event: LogEvent) -> dict[str, str]:
+def event_ids(event: LogEvent) -> dict[str, str]:
     """Return whose event it is: what its caller says, or what is being handled."""
     ids = {}
     said = event.get(FIELDS, event)
@@ -208,10 +212,10 @@ def format_json(event: LogEvent) -> bytes:
     if FIELDS in event:
         line.update(event[FIELDS])
         return jsons.encode(line) + b"\n"
-    if message := _message(event):
+    if message := event_message(event):
         line["message"] = message
     line.update(_fields(event))
-    line.update(_ids(event))
+    line.update(event_ids(event))
     if traceback := _traceback(event):
         line["traceback"] = traceback
     return jsons.encode(line) + b"\n"
@@ -258,7 +262,7 @@ def format_console(event: LogEvent, paint: Paint = _plain) -> bytes:
         paint(_LEVEL_COLOURS[level], f"{level:5}"),
         paint(_DIM, _one_line(f"{event.get('log_namespace', '-')}:")),
         _said(event, paint),
-        *(paint(_DIM, _one_line(f"[{value}]")) for value in _ids(event).values()),
+        *(paint(_DIM, _one_line(f"[{value}]")) for value in event_ids(event).values()),
     ]
     lines = [" ".join(head), *map(_one_line, (_traceback(event) or "").splitlines())]
     return ("\n    ".join(lines) + "\n").encode("utf-8", "backslashreplace")
@@ -271,7 +275,7 @@ def format_terminal(event: LogEvent) -> bytes:
 
 def _said(event: LogEvent, paint: Paint) -> str:
     """Return the message, or the fields of an event that has none."""
-    if message := _message(event):
+    if message := event_message(event):
         return _one_line(message)
     fields = _fields(event)
     if FIELDS in event and fields.keys() >= _REQUEST_KEYS:

@@ -80,7 +80,7 @@ class ServedTests(AppTestCase):
 
     def test_echo(self) -> None:
         """An endpoint that is mounted is told of, and only then."""
-        for way, expected in (("true", {"ws", "ws_echo"}), ("false", {"ws"})):
+        for way, expected in (("true", {"ws", "ws_echo", "ws_console"}), ("false", {"ws"})):
             document = self.app(DIAGNOSTICS=way).request("GET", "/asyncapi.json").json
             self.assertEqual(set(document["channels"]), expected)
 

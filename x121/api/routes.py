@@ -6,6 +6,7 @@ from x121.api.health import Health
 from x121.api.projects import Projects
 from x121.api.router import Router
 from x121.app_state import AppState
+from x121.console import mount_console
 from x121.docs.messages import MessageDocs
 from x121.docs.pages import EndpointDocs
 from x121.ws.echo import Echo
@@ -31,14 +32,11 @@ def ws_routes(state: AppState) -> WsRouter:
 def routes(state: AppState) -> Router:
     """Return every route of the server."""
     websockets = ws_routes(state)
+    router = Router().nest("/health", Health(state).router).nest("/api/v1", api_routes(state))
     if state.config.server.diagnostics:
         websockets.mount("/echo", Echo())
-    router = (
-        Router()
-        .nest("/health", Health(state).router)
-        .nest("/api/v1", api_routes(state))
-        .nest("/ws", websockets.routes)
-    )
+        mount_console(state, router, websockets)
+    router.nest("/ws", websockets.routes)
     if state.config.server.api_docs:
         MessageDocs(websockets).serve(router)
         EndpointDocs(router).serve(router)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from x121.types import IpNetwork
 
-__all__ = ["forwarded_for", "make_trust"]
+__all__ = ["forwarded_for", "is_loopback", "make_trust"]
 
 
 def make_trust(networks: Sequence[IpNetwork]) -> Callable[[str], bool]:
@@ -42,6 +42,12 @@ def forwarded_for(chain: Sequence[bytes], peer: str, trusts: Callable[[str], boo
         if not trusts(text):
             break
     return client
+
+
+def is_loopback(text: str) -> bool:
+    """Return whether ``text`` is an address of this machine, for itself alone."""
+    address = _address(text)
+    return address is not None and address.is_loopback
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

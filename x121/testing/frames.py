@@ -11,6 +11,7 @@ __all__ = [
     "BINARY",
     "CLOSE",
     "CONTINUATION",
+    "HANDSHAKE",
     "KEY",
     "PING",
     "PONG",

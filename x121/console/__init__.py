@@ -1,0 +1,28 @@
+"""The console: what the server does now, on a page, for whoever runs it.
+
+The :mod:`recorder` counts, whether anybody looks or not.  The :mod:`feed` tells it to every page
+that is open, once a second, over a WebSocket; :mod:`pages` are the page and what belongs to it, and
+:mod:`access` says who may see either.
+"""
+
+from __future__ import annotations
+
+from x121.api.router import Router
+from x121.app_state import AppState
+from x121.console.access import Access, own_origin
+from x121.console.feed import Feed
+from x121.console.pages import Pages
+from x121.console.recorder import Recorder
+from x121.ws.router import WsRouter
+
+__all__ = ["mount_console"]
+
+
+def mount_console(state: AppState, router: Router, websockets: WsRouter) -> None:
+    """Serve the console at ``/console``, and its feed at ``/ws/console``."""
+    access = Access(state.config.server.diagnostics_token)
+    recorder = Recorder(state)
+    recorder.setServiceParent(state.services)
+    feed = Feed(recorder, state)
+    router.nest("/console", Pages(access).router)
+    websockets.mount("/console", feed, authenticate=access.check, origins=own_origin)

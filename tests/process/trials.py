@@ -155,6 +155,17 @@ class Trials:
         """Closes the connection with the code given."""
         message.connection.close(message.data, "as asked")
 
+    @messages.on("trials.subscribe")
+    def subscribe(self, message: Message) -> None:
+        """Subscribes to the topics given."""
+        for topic in message.data:
+            self._state.ws_manager.subscribe(message.connection, topic)
+
+    @messages.on("trials.raise")
+    def raise_text(self, message: Message) -> None:
+        """Raises what no handler expects, with the text given."""
+        raise RuntimeError(message.data)
+
     @messages.on("trials.fail")
     def fail_message(self, message: Message) -> None:
         """Raises what no handler expects."""

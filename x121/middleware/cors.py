@@ -29,7 +29,7 @@ _KNOWN_METHODS = frozenset(method.encode() for method in ALLOWED_METHODS) | {b"H
 _KNOWN_HEADERS = (
     frozenset(name.lower().encode() for name in (*ALLOWED_HEADERS, *CONDITIONS)) | _SAFELISTED
 )
-# Of an answer that has them, a page may read these too.
+# Of an answer that has them, a page may read these too; the names are canonical.
 _TELLING = (b"ETag", b"Location")
 _PREFLIGHT_VARY = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 
@@ -57,7 +57,7 @@ class Cors(Wrapper):
         origin = request.requestHeaders.get(b"Origin")
         if origin is not None and origin in self._origins:
             _let_in(request, origin)
-            present = [name for name in _TELLING if request.responseHeaders.hasHeader(name)]
+            present = [name for name in _TELLING if request.responseHeaders.get(name) is not None]
             exposed = b", ".join((b"X-Request-Id", *present)) if present else b"X-Request-Id"
             request.responseHeaders.put(b"Access-Control-Expose-Headers", exposed)
 

@@ -183,6 +183,13 @@ def test_development(tree: Path) -> None:
 # --- the terminal -------------------------------------------------------------------------
 
 
+def _begin_on_terminal() -> None:
+    """Have the terminal's signals, also where whoever runs the tests ignores them (nohup, &)."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Terminal:
     """``make dev`` on a terminal of its own, whose keys are ours."""
 
@@ -209,7 +216,7 @@ class Terminal:
                 stdout=theirs,
                 stderr=theirs,
                 start_new_session=True,
-                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+                preexec_fn=_begin_on_terminal,
             )
         os.close(theirs)
         os.set_blocking(self._ours, False)

@@ -21,7 +21,7 @@ from tests.process.server import HOST, SPEED, ServerProcess
 Serve = Callable[..., ServerProcess]
 
 
-@pytest.fixture(scope="session", autouse=True, params=["fast", "stock"])
+@pytest.fixture(scope="package", autouse=True, params=["fast", "stock"])
 def speed(request: pytest.FixtureRequest) -> Iterator[str]:
     """Have every server run on the fast parts, or on the stock ones; return which."""
     with pytest.MonkeyPatch.context() as environ:

@@ -37,6 +37,7 @@ def test_places() -> None:
         since: str | None = None,
         words: Annotated[list[str], Query("word")] = [],  # noqa: B006
         match: Annotated[str | None, Header("If-Match")] = None,
+        agent: Annotated[str, Header("User-Agent")] | None = None,
     ) -> Thing:
         raise NotImplementedError
 
@@ -48,6 +49,7 @@ def test_places() -> None:
         ("since", "since", "query", None, False),
         ("words", "word", "query", [], True),
         ("match", "If-Match", "header", None, False),
+        ("agent", "User-Agent", "header", None, False),
     ]
     assert (operation.body, operation.request) == (("thing", Thing), "request")
     assert operation.parameters[2].type is str, "None can't be sent, only left out"
@@ -137,3 +139,15 @@ def test_too_little() -> None:
         assert str(caught.value).startswith(f"{__name__}.test_too_little.<locals>.")
         assert handler.__name__ in str(caught.value)
         assert says in str(caught.value)
+
+
+def test_no_body() -> None:
+    """What would be a body, but isn't one, is refused instead of looked for in the query."""
+
+    def perhaps(things: Thing | None = None) -> None: ...
+    def several(things: list[Thing]) -> None: ...
+    def marked(things: Annotated[list[int], Body()] | None = None) -> None: ...
+
+    for handler in (perhaps, several, marked):
+        with pytest.raises(TypeError, match="things can't be read from the query: a body is"):
+            read(handler)

@@ -177,7 +177,7 @@ def read_operation(
                 raise _unclear(handler, f"{body[0]} and {one.name} can't both be the body")
             body = (one.name, hint)
         else:
-            parameters.append(_parameter(one, hint, in_path))
+            parameters.append(_parameter(handler, one, _without_none(hint), in_path))
     lost = set(in_path) - {one.argument for one in parameters if one.place == "path"}
     if lost:
         raise _unclear(handler, f"{', '.join(sorted(lost))} of its path is no argument")
@@ -220,15 +220,19 @@ def _arguments(handler: Callable[..., Any]) -> list[inspect.Parameter]:
     return arguments
 
 
-def _parameter(one: inspect.Parameter, hint: Any, in_path: Collection[str]) -> Parameter:
-    name, place = one.name, "query"
-    for marker in getattr(hint, "__metadata__", ()):
-        if isinstance(marker, (Query, Header)):
+def _parameter(
+    handler: Callable[..., Any], one: inspect.Parameter, kind: Any, in_path: Collection[str]
+) -> Parameter:
+    name = one.name
+    place: Place = "path" if name in in_path else "query"
+    for marker in getattr(kind, "__metadata__", ()):
+        if isinstance(marker, (Query, Header)) and place != "path":
             name = marker.name
             place = "header" if isinstance(marker, Header) else "query"
-    if one.name in in_path:
-        place = "path"
-    return Parameter(one.name, name, place, _without_none(hint), one.default)  # type: ignore[arg-type]
+    if _is_body(kind) or _has_model(kind):
+        advice = "a body is a model, or has Body() in its annotation, and has to be there"
+        raise _unclear(handler, f"{one.name} can't be read from the {place}: {advice}")
+    return Parameter(one.name, name, place, kind, one.default)
 
 
 def _is_request(hint: Any) -> bool:
@@ -237,9 +241,16 @@ def _is_request(hint: Any) -> bool:
 
 def _is_body(hint: Any) -> bool:
     marked = any(isinstance(m, Body) or m is Body for m in getattr(hint, "__metadata__", ()))
-    bare = _bare(hint)
-    is_model = inspect.isclass(bare) and issubclass(bare, BaseModel)
-    return marked or is_model
+    return marked or _is_model(_bare(hint))
+
+
+def _is_model(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, BaseModel)
+
+
+def _has_model(kind: Any) -> bool:
+    """Whether a type is a model or has one in it, as ``list[Item]`` does."""
+    return _is_model(kind) or any(map(_has_model, get_args(kind)))
 
 
 def _bare(hint: Any) -> Any:

@@ -26,6 +26,7 @@ MAY_KNOW = {
     "x121.coroutines": "",
     "x121.errors": "",
     "x121.failures": "x121.errors",
+    "x121.signatures": "",
     "x121.validation": "x121.errors x121.types",
     "x121.log_writer": "",
     "x121.logs": "x121.jsons x121.log_writer",
@@ -40,12 +41,12 @@ MAY_KNOW = {
     "x121.db": "x121.db x121.errors x121.logs x121.types x121.config",
     "x121.ws": (
         "x121.ws x121.errors x121.failures x121.ids x121.logs x121.types x121.config x121.jsons"
-        " x121.coroutines x121.http x121.validation x121.models.base"
+        " x121.coroutines x121.http x121.signatures x121.validation x121.models.base"
     ),
     "x121.models": "x121.models x121.types",
     "x121.repositories": "x121.repositories x121.models x121.db x121.errors x121.types",
     "x121.app_state": "x121.config x121.db.pool x121.ws",
-    "x121.api.operation": "x121.errors x121.http.request",
+    "x121.api.operation": "x121.errors x121.http.request x121.signatures",
     "x121.api.etags": "x121.api.operation x121.errors x121.http.request",
     "x121.api.typed": (
         "x121.api.operation x121.api.etags x121.errors x121.http.request x121.validation"
@@ -72,7 +73,7 @@ MAY_KNOW = {
     ),
     "x121.docs": (
         "x121.docs x121.ws x121.api.etags x121.api.operation x121.api.router x121.errors x121.http"
-        " x121.jsons x121.models.base x121.types"
+        " x121.jsons x121.models.base x121.signatures x121.types"
     ),
     "x121.process": "",
     "x121.shutdown": "x121.app_state x121.db x121.http x121.ws",

@@ -19,17 +19,16 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar, Union, get_args, get_origin
-from typing import get_type_hints as resolve
 
 from pydantic import BaseModel
-from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
 from x121.errors import AppError
 from x121.http.request import Request
+from x121.signatures import arguments_of, hints_of, told_in, unclear, unwrap
 
 __all__ = [
     "MISSING",
@@ -52,7 +51,6 @@ MISSING = inspect.Parameter.empty
 
 # What a handler without annotations could be given, and who gives it.
 _REQUEST_TYPES = (Request, IRequest)
-_WRAPPERS = (Deferred, Awaitable)
 
 
 # --- what authors write -------------------------------------------------------------------
@@ -158,30 +156,28 @@ def read_operation(
 
     Raises :class:`TypeError`, which names the handler, for a signature that says too little.
     """
-    try:
-        hints = resolve(handler, include_extras=True)
-    except NameError as error:
-        raise _unclear(handler, f"{error}: import or define what it names above it") from None
+    hints = hints_of(handler)
     if "return" not in hints:
-        raise _unclear(handler, "say what it returns: -> a model, or -> None")
+        raise unclear(handler, "say what it returns: -> a model, or -> None")
     parameters: list[Parameter] = []
     body = request = None
     for one in _arguments(handler):
         if one.name not in hints:
-            raise _unclear(handler, f"{one.name} has no type")
+            raise unclear(handler, f"{one.name} has no type")
         hint = hints[one.name]
         if _is_request(hint):
             request = one.name
         elif _is_body(hint) and one.name not in in_path:
             if body is not None:
-                raise _unclear(handler, f"{body[0]} and {one.name} can't both be the body")
+                raise unclear(handler, f"{body[0]} and {one.name} can't both be the body")
             body = (one.name, hint)
         else:
             parameters.append(_parameter(handler, one, _without_none(hint), in_path))
     lost = set(in_path) - {one.argument for one in parameters if one.place == "path"}
     if lost:
-        raise _unclear(handler, f"{', '.join(sorted(lost))} of its path is no argument")
-    result = _result(hints["return"])
+        raise unclear(handler, f"{', '.join(sorted(lost))} of its path is no argument")
+    result = unwrap(hints["return"], Answer)
+    result = None if result is types.NoneType else result
     return _operation(handler, tuple(parameters), body, request, result, declared)
 
 
@@ -193,10 +189,10 @@ def _operation(
     result: Any,
     declared: Declaration,
 ) -> Operation:
-    summary, _, description = (inspect.getdoc(handler) or "").partition("\n\n")
+    told = told_in(inspect.getdoc(handler))
     return Operation(
-        summary=" ".join(summary.split()),
-        description=description.strip(),
+        summary=told.summary,
+        description=told.description,
         parameters=parameters,
         body=body,
         request=request,
@@ -210,13 +206,11 @@ def _operation(
 
 
 def _arguments(handler: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return what the handler is to be given, without the instance that it is a method of."""
-    arguments = list(inspect.signature(handler).parameters.values())
-    if arguments and arguments[0].name == "self":
-        del arguments[0]
+    """Return what the handler is to be given, all of it by name."""
+    arguments = arguments_of(handler)
     for one in arguments:
         if one.kind not in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
-            raise _unclear(handler, f"{one} can't be given by name")
+            raise unclear(handler, f"{one} can't be given by name")
     return arguments
 
 
@@ -231,7 +225,7 @@ def _parameter(
             place = "header" if isinstance(marker, Header) else "query"
     if _is_body(kind) or _has_model(kind):
         advice = "a body is a model, or has Body() in its annotation, and has to be there"
-        raise _unclear(handler, f"{one.name} can't be read from the {place}: {advice}")
+        raise unclear(handler, f"{one.name} can't be read from the {place}: {advice}")
     return Parameter(one.name, name, place, kind, one.default)
 
 
@@ -266,14 +260,3 @@ def _without_none(hint: Any) -> Any:
     if get_origin(hint) in (Union, types.UnionType):
         return Union[tuple(one for one in get_args(hint) if one is not types.NoneType)]  # noqa: UP007
     return hint
-
-
-def _result(hint: Any) -> Any:
-    """Return what is encoded in the end, of what a handler says that it returns."""
-    while get_origin(hint) in (*_WRAPPERS, Answer):
-        (hint,) = get_args(hint)
-    return None if hint is types.NoneType else hint
-
-
-def _unclear(handler: Callable[..., Any], why: str) -> TypeError:
-    return TypeError(f"{handler.__module__}.{handler.__qualname__}: {why}")

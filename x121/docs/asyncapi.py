@@ -24,6 +24,7 @@ from x121.docs.envelopes import (
     request_schema,
 )
 from x121.docs.schemas import REF, Schema, make_example, to_draft_07
+from x121.signatures import told_in
 from x121.ws.data_types import DataType
 from x121.ws.events import Event
 from x121.ws.handler import Handler
@@ -259,9 +260,7 @@ def _titled(name: str, told: dict[str, str]) -> Schema:
 
 def _told(doc: str) -> dict[str, str]:
     """Return the first paragraph of ``doc`` as summary and the rest as description."""
-    summary, _, description = doc.partition("\n\n")
-    told = {"summary": " ".join(summary.split()), "description": description.strip()}
-    return {name: text for name, text in told.items() if text}
+    return {name: text for name, text in told_in(doc)._asdict().items() if text}
 
 
 def _with_topic(told: dict[str, str], topic: str) -> dict[str, str]:

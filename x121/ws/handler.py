@@ -10,15 +10,14 @@ Where it says nothing, or :data:`~typing.Any`, both are what they are.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Never, NoReturn, get_args, get_origin
-from typing import get_type_hints as resolve
 
-from twisted.internet.defer import Deferred
 from typing_extensions import TypeVar
 
+from x121.signatures import AWAITABLES, arguments_of, hints_of, name_of, unclear, unwrap
 from x121.ws.connection import WsConnection
 from x121.ws.data_types import DataType
 from x121.ws.wire import encode_reply, wrap_reply
@@ -28,7 +27,6 @@ __all__ = ["Handler", "Message", "make_handler"]
 D = TypeVar("D", default=Any)
 
 _ANYTHING = (Any, object, Never, NoReturn)
-_WRAPPERS = (Deferred, Awaitable, Coroutine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +70,8 @@ def make_handler(message_type: str, function: Callable[..., Any]) -> Handler:
 
     Raises :class:`TypeError`, which names the function, for a signature that can't be understood.
     """
-    hints = _hints(function)
-    name = _name(function)
+    hints = hints_of(function)
+    name = name_of(function)
     takes = _checked(_data(function, hints), f"The data of a message to {name}")
     gives = _checked(_result(hints), f"What {name} returned")
     reply = encode_reply if gives is None else partial(_reply, gives)
@@ -88,43 +86,20 @@ def _reply(gives: DataType[Any], message_id: Any, data: Any) -> bytes:
     return wrap_reply(message_id, gives.write(data))
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the types of what the function takes and returns, as far as it tells."""
-    if not hasattr(function, "__annotations__"):
-        return {}
-    try:
-        return resolve(function, include_extras=True)
-    except NameError as error:
-        raise _unclear(function, f"{error}: import or define what it names above it") from None
-
-
 def _data(function: Callable[..., Any], hints: dict[str, Any]) -> Any:
     """Return the type of the data that the function takes."""
-    arguments = list(inspect.signature(function).parameters)
-    if arguments and arguments[0] == "self":
-        del arguments[0]
-    if not arguments:
-        raise _unclear(function, "it has to take a message")
-    hint = hints.get(arguments[0], Any)
+    given = arguments_of(function)
+    if not given:
+        raise unclear(function, "it has to take a message")
+    hint = hints.get(given[0].name, Any)
     if hint is Message or hint in _ANYTHING:
         return Any
     if get_origin(hint) is not Message:
-        raise _unclear(function, f"it takes a Message, or a Message[...] of a type, not {hint!r}")
+        raise unclear(function, f"it takes a Message, or a Message[...] of a type, not {hint!r}")
     return get_args(hint)[0]
 
 
 def _result(hints: dict[str, Any]) -> Any:
     """Return the type of what is sent in the end, of what a function says that it returns."""
-    hint = hints.get("return", Any)
-    while get_origin(hint) in _WRAPPERS:
-        hint = get_args(hint)[-1]
-    return Any if hint in _WRAPPERS else hint
-
-
-def _name(function: Callable[..., Any]) -> str:
-    qualname = getattr(function, "__qualname__", repr(function))
-    return f"{getattr(function, '__module__', '')}.{qualname}".lstrip(".")
-
-
-def _unclear(function: Callable[..., Any], why: str) -> TypeError:
-    return TypeError(f"{_name(function)}: {why}")
+    hint = unwrap(hints.get("return", Any))
+    return Any if hint in AWAITABLES else hint

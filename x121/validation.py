@@ -1,14 +1,19 @@
-"""What is wrong with input that doesn't fit its model, in the contract's form."""
+"""What doesn't fit its type: input, in the contract's form, and what we would send ourselves."""
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from functools import partial
+from typing import Generic, Literal, TypeVar
 
-from x121.errors import FieldError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, PydanticSerializationError
+
+from x121.errors import FieldError, InternalError
 from x121.types import NO_NUL
 
-__all__ = ["field_errors"]
+__all__ = ["Writer", "field_errors"]
+
+T = TypeVar("T")
 
 # What a client can make us say to it is bounded, however much of what it sent is wrong.
 _MOST_ERRORS = 1000
@@ -19,6 +24,9 @@ _MESSAGES = {
     "missing": "This field is required",
 }
 _PATTERNS = {NO_NUL: "Text can't hold a NUL character"}
+
+# What has no parts, so that nothing in it can be wrong once it is checked.
+_WITHOUT_PARTS = frozenset(("bool", "float", "int", "literal", "none", "str"))
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
@@ -50,3 +58,30 @@ def _path(steps: tuple[int | str, ...]) -> str:
         else:
             path += f".{step}" if path else step
     return path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "..."
+
+
+class Writer(Generic[T]):
+    """Writes values of one type as JSON; ``what`` names them in the log, as a subject."""
+
+    def __init__(self, adapter: TypeAdapter[T], what: str) -> None:
+        self._what = what
+        # To be told of faults costs as much as to encode; parts may have changed since their check.
+        is_plain = adapter.core_schema["type"] in _WITHOUT_PARTS
+        warnings: Literal["error", False] = False if is_plain else "error"
+        # What has aliases is checked again by the names that it has in Python, and sent by others.
+        self._check = partial(adapter.validator.validate_python, by_alias=True, by_name=True)
+        self._encode = partial(adapter.serializer.to_json, by_alias=True, warnings=warnings)
+
+    def write(self, value: T) -> bytes:
+        """Return ``value`` as JSON.
+
+        Raises :class:`InternalError`, without any of the data in it, if it isn't of its type.
+        """
+        try:
+            return self._encode(self._check(value))
+        except ValidationError as error:
+            wrong = "; ".join(f"{one['path']}: {one['message']}" for one in field_errors(error))
+            raise InternalError(f"{self._what} is not valid: {wrong}") from None
+        except PydanticSerializationError:  # its text may show a value
+            reason = "a part of it is not of its type, or no Unicode"
+            raise InternalError(f"{self._what} can't be sent: {reason}") from None

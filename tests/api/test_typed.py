@@ -338,7 +338,7 @@ class ResultTests(TypedTestCase):
             self.assertEqual((answer.status, answer.json["code"]), (500, "INTERNAL_ERROR"))
             (line,) = self.served.lines("x121.errors")
             self.assertEqual(line["level"], "error")
-            self.assertIn(f"Orders.wrong returned what isn't valid: {field}", line["message"])
+            self.assertIn(f"Orders.wrong returned is not valid: {field}", line["message"])
             self.assertNotIn("secret", str(self.served.log))
             self.flushLoggedErrors()
         answer = self.ask("GET", "/wrong-nothing")
@@ -350,7 +350,7 @@ class ResultTests(TypedTestCase):
         answer = self.ask("GET", "/unsendable")
         self.assertEqual((answer.status, answer.json["code"]), (500, "INTERNAL_ERROR"))
         (line,) = self.served.lines("x121.errors")
-        self.assertIn("Orders.unsendable returned what has no form in JSON", line["message"])
+        self.assertIn("Orders.unsendable returned can't be sent: ", line["message"])
         self.assertNotIn("secret", str(self.served.log))
         self.flushLoggedErrors()
 

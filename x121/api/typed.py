@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from types import CoroutineType
 from typing import Any, NotRequired, Required
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
 from twisted.internet.defer import Deferred
 from typing_extensions import TypedDict
 
@@ -17,7 +16,8 @@ from x121.api.etags import is_known, tag_of
 from x121.api.operation import MISSING, Answer, Operation, Parameter
 from x121.errors import BadRequest, FieldError, InternalError, UnsupportedMediaType
 from x121.http.request import Request
-from x121.validation import field_errors
+from x121.signatures import name_of
+from x121.validation import Writer, field_errors
 
 __all__ = ["make_endpoint"]
 
@@ -172,22 +172,20 @@ class _Results:
     """Answers with what one handler returns."""
 
     def __init__(self, handler: Callable[..., Any], operation: Operation) -> None:
-        self._name = f"{handler.__module__}.{handler.__qualname__}"
+        self._what = f"What {name_of(handler)} returned"
         self._status = operation.status
         self._etag = operation.etag
         self._is_none = operation.result is None
         if not self._is_none:
             adapter: TypeAdapter[Any] = TypeAdapter(operation.result)
-            # A model that is checked again has its fields by their names, a dict as they are sent.
-            self._check = partial(adapter.validator.validate_python, by_alias=True, by_name=True)
-            self._to_json = partial(adapter.serializer.to_json, by_alias=True, warnings="error")
+            self._write = Writer(adapter, self._what).write
 
     def answer(self, result: Any, request: Request) -> bytes:
         """Return the body that answers ``request``, and set its status and headers."""
         headers = _NO_HEADERS
         if isinstance(result, Answer):
             result, headers = result.value, result.headers
-        body = self._encode(result)
+        body = self._check_none(result) if self._is_none else self._write(result)
         request.setResponseCode(self._status)
         for name, value in headers.items():
             request.setHeader(name, value)
@@ -202,16 +200,7 @@ class _Results:
         request.setHeader(b"Content-Type", b"application/json")
         return body
 
-    def _encode(self, result: Any) -> bytes:
-        if self._is_none:
-            if result is None:
-                return b""
-            raise InternalError(f"{self._name} returned {type(result).__name__} instead of None")
-        try:
-            body: bytes = self._to_json(self._check(result))
-        except ValidationError as error:
-            wrong = "; ".join(f"{one['path']}: {one['message']}" for one in field_errors(error))
-            raise InternalError(f"{self._name} returned what isn't valid: {wrong}") from None
-        except PydanticSerializationError:  # whose text may show what it is
-            raise InternalError(f"{self._name} returned what has no form in JSON") from None
-        return body
+    def _check_none(self, result: Any) -> bytes:
+        if result is not None:
+            raise InternalError(f"{self._what} is not None, but {type(result).__name__}")
+        return b""

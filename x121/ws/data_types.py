@@ -7,22 +7,18 @@ not strict takes ``"7"`` for a number.  It costs less than a microsecond for a s
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic_core import PydanticSerializationError
 
 from x121 import jsons
-from x121.errors import BadRequest, InternalError
-from x121.validation import field_errors
+from x121.errors import BadRequest
+from x121.validation import Writer, field_errors
 
 __all__ = ["DataType"]
 
 T = TypeVar("T")
-
-# What has no parts, so that nothing in it can be wrong once it is checked.
-_WITHOUT_PARTS = frozenset(("bool", "float", "int", "literal", "none", "str"))
 
 
 class DataType(Generic[T]):
@@ -44,13 +40,8 @@ class DataType(Generic[T]):
                 f"{what} can't be checked as {kind!r}: it has to be a Model, or another type that"
                 " pydantic knows, with all that it names defined above it"
             )
-        self._what = what
         self._check_json = self.adapter.validator.validate_json
-        self._check = self.adapter.validator.validate_python
-        self._encode = self.adapter.serializer.to_json
-        # To be told of faults costs as much as to encode; parts may have changed since their check.
-        is_plain = self.adapter.core_schema["type"] in _WITHOUT_PARTS
-        self._warnings: Literal["error", False] = False if is_plain else "error"
+        self._writer = Writer(self.adapter, what)
         self.is_optional = self.takes(None)
 
     def takes(self, data: Any) -> bool:
@@ -74,14 +65,8 @@ class DataType(Generic[T]):
         return value
 
     def write(self, value: T) -> bytes:
-        """Return ``value`` as JSON.  Raises :class:`InternalError` if it isn't of this type."""
-        try:
-            # What has aliases is checked again by the names that it has in Python.
-            value = self._check(value, by_alias=True, by_name=True)
-            return self._encode(value, by_alias=True, warnings=self._warnings)
-        except ValidationError as error:
-            wrong = "; ".join(f"{one['path']}: {one['message']}" for one in field_errors(error))
-            raise InternalError(f"{self._what} is not valid: {wrong}") from None
-        except PydanticSerializationError:  # its text may show a value
-            reason = "a part of it is not of its type, or no Unicode"
-            raise InternalError(f"{self._what} can't be sent: {reason}") from None
+        """Return ``value`` as JSON.
+
+        Raises :class:`~x121.errors.InternalError` if it isn't of this type.
+        """
+        return self._writer.write(value)

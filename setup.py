@@ -77,7 +77,7 @@ setup(
     package_data={
         "x121": ["py.typed"],
         "x121.console": ["static/*"],
-        "x121.docs": ["*.css", "static/*"],
+        "x121.docs": ["static/*"],
         "x121.migrations": ["*.sql"],
     },
     entry_points={"console_scripts": ["x121 = x121.cli:main"]},

@@ -102,8 +102,8 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(payload["properties"]["data"], {"$ref": "#/components/schemas/Said"})
         self.assertEqual(payload["required"], ["type", "data"])
         self.assertEqual(message["summary"], "Say something to everybody in a room.")
-        self.assertTrue(message["description"].startswith("They hear ``chat.said``.\n\nSee "))
-        example = {"type": "chat.say", "id": 1, "data": {"text": "text", "tags": ["loud"]}}
+        self.assertEqual(message["description"], "They hear ``chat.said``.\n\nSee `Said`.")
+        example = {"type": "chat.say", "id": 1, "data": {"text": "Some text", "tags": ["loud"]}}
         self.assertEqual(message["examples"], [{"payload": example}])
 
     def test_optional_data(self) -> None:

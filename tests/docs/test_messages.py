@@ -93,6 +93,15 @@ class ServedTests(AppTestCase):
         self.assertNotIn("unsafe", policy)
         self.assertEqual(headers["x-content-type-options"], "nosniff")
 
+    def test_not_modified(self) -> None:
+        """Each is asked for again each time, and whoever has it already gets 304."""
+        app = self.app()
+        for path in PATHS:
+            headers = app.request("GET", path).headers
+            self.assertEqual(headers["cache-control"], "no-cache")
+            again = app.request("GET", path, {"If-None-Match": headers["etag"]})
+            self.assertEqual((again.status, again.body), (304, b""))
+
     def test_style(self) -> None:
         """The style sheet is where the page looks for it, and asks nobody for anything."""
         response = self.get("/docs/messages/page.css")

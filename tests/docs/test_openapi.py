@@ -23,7 +23,7 @@ from x121.api.etags import ANY_VERSION, IfMatch
 from x121.api.operation import Answer, Body, Header, Query
 from x121.api.router import Router
 from x121.docs.openapi import make_openapi
-from x121.docs.type_schemas import Schemas, Use
+from x121.docs.schemas import Schemas, Use
 from x121.errors import AppError, Conflict, Forbidden, NotFound, PreconditionFailed, Unauthorized
 from x121.models.base import Id, Model, Text, optional
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from x121.docs.draft_07 import named, resolve, to_draft_07
+from x121.docs.examples import make_example
 from x121.docs.fields import Field, Part, fields_of, words_of
-from x121.docs.schemas import make_example, named, resolve, to_draft_07
 from x121.types import NO_NUL
 
 LINE = {"$ref": "#/components/schemas/Line"}

@@ -7,8 +7,8 @@ from x121.api.projects import Projects
 from x121.api.router import Router
 from x121.app_state import AppState
 from x121.console import mount_console
+from x121.docs.endpoints import EndpointDocs
 from x121.docs.messages import MessageDocs
-from x121.docs.pages import EndpointDocs
 from x121.ws.echo import Echo
 from x121.ws.router import WsRouter
 

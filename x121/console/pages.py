@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path, PurePath
 
 from x121.api.router import Router
 from x121.console.access import Access
-from x121.http.policy import CONTENT_SECURITY_POLICY
+from x121.http.policy import say_type
 from x121.http.request import Request
 
 __all__ = ["Pages"]
 
-_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",  # who may see it now may not, tomorrow; and it is small
-}
-_STATIC = files(__package__) / "static"
-_TYPES = {"console.html": "text/html", "console.css": "text/css", "console.js": "text/javascript"}
+_STATIC = Path(__file__).parent / "static"
+_NAMES = ("console.html", "console.css", "console.js")
 
 
 class Pages:
@@ -30,7 +22,7 @@ class Pages:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._files = {name: (_STATIC / name).read_bytes() for name in _TYPES}
+        self._files = {name: (_STATIC / name).read_bytes() for name in _NAMES}
 
     @router.route("/", is_documented=False)
     def page(self, request: Request) -> bytes:
@@ -51,7 +43,7 @@ class Pages:
 
     def _serve(self, request: Request, name: str) -> bytes:
         self._access.check(request)
-        for header, value in _HEADERS.items():
-            request.setHeader(header, value)
-        request.setHeader("Content-Type", f"{_TYPES[name]}; charset=utf-8")
+        # Who may see it now may not, tomorrow; and it is small.
+        request.setHeader("Cache-Control", "no-store")
+        say_type(request, PurePath(name).suffix)
         return self._files[name]

@@ -10,10 +10,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import TypeAdapter
-
+from x121.docs.draft_07 import to_draft_07
 from x121.docs.envelopes import (
     ANYTHING,
     CORRELATION,
@@ -23,7 +22,9 @@ from x121.docs.envelopes import (
     reply_schema,
     request_schema,
 )
-from x121.docs.schemas import REF, Schema, make_example, to_draft_07
+from x121.docs.examples import make_example
+from x121.docs.markdown import as_markdown
+from x121.docs.schemas import Mode, Schema, Schemas, Use
 from x121.signatures import told_in
 from x121.ws.data_types import DataType
 from x121.ws.events import Event
@@ -32,8 +33,6 @@ from x121.ws.protocol import Endpoint
 from x121.ws.router import WsRouter
 
 __all__ = ["make_asyncapi"]
-
-Mode = Literal["validation", "serialization"]
 
 _ABOUT = """\
 One WebSocket at {path} speaks JSON in text messages.
@@ -77,13 +76,12 @@ class _Schemas:
     """The schemas of all data, and of the models that they have in common by their names."""
 
     def __init__(self, websockets: WsRouter) -> None:
-        inputs = [
-            (id(data_type), mode, data_type.adapter) for data_type, mode in _all_types(websockets)
-        ]
-        made, shared = TypeAdapter.json_schemas(inputs, ref_template=REF)
-        self._by_type = {key: to_draft_07(schema) for (key, _), schema in made.items()}
+        made = Schemas(Use(one.what, one.kind, mode) for one, mode in _all_types(websockets))
+        self._by_type = {
+            id(one): to_draft_07(made.of(one.kind, mode)) for one, mode in _all_types(websockets)
+        }
         self.named: dict[str, Schema] = {
-            name: to_draft_07(schema) for name, schema in shared.get("$defs", {}).items()
+            name: to_draft_07(schema) for name, schema in sorted(made.components.items())
         }
 
     def of(self, data_type: DataType[Any] | None) -> Schema:
@@ -260,7 +258,7 @@ def _titled(name: str, told: dict[str, str]) -> Schema:
 
 def _told(doc: str) -> dict[str, str]:
     """Return the first paragraph of ``doc`` as summary and the rest as description."""
-    return {name: text for name, text in told_in(doc)._asdict().items() if text}
+    return {name: as_markdown(text) for name, text in told_in(doc)._asdict().items() if text}
 
 
 def _with_topic(told: dict[str, str], topic: str) -> dict[str, str]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from x121.docs.schemas import Schema, named, resolve
+from x121.docs.draft_07 import named, resolve
+from x121.docs.schemas import Schema
 from x121.types import NO_NUL
 
 __all__ = ["Field", "Part", "fields_of", "rules_of", "words_of"]

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from functools import cached_property
 from importlib.metadata import version
-from importlib.resources import files
 from typing import Any
 
 from x121 import jsons
 from x121.api.router import Router
 from x121.docs.asyncapi import make_asyncapi
 from x121.docs.message_page import make_page
+from x121.docs.sending import STATIC, send
+from x121.http.policy import WITHOUT_SCRIPTS
 from x121.http.request import Request
 from x121.ws.router import WsRouter
 
 __all__ = ["MessageDocs"]
-
-# The page needs its style sheet, and nothing of anybody else's.
-_POLICY = (
-    b"default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none';"
-    b" form-action 'none'; frame-ancestors 'none'"
-)
 
 
 class MessageDocs:
@@ -46,13 +41,12 @@ class MessageDocs:
 
     @cached_property
     def _style(self) -> bytes:
-        return (files("x121.docs") / "message_page.css").read_bytes()
+        return (STATIC / "messages.css").read_bytes()
 
     @document.route("/", is_documented=False)
     def show_document(self, request: Request) -> bytes:
         """Answer with the AsyncAPI document."""
-        request.setHeader(b"Content-Type", b"application/json")
-        return jsons.encode(self._document)
+        return send(request, ".json", jsons.encode(self._document))
 
     @page.route("/", is_documented=False)
     async def show_page(self, request: Request) -> bytes:
@@ -62,14 +56,9 @@ class MessageDocs:
             self._page = await make_page(
                 self._document, style="messages/page.css", source="../asyncapi.json"
             )
-        request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
-        request.setHeader(b"Content-Security-Policy", _POLICY)
-        request.setHeader(b"X-Content-Type-Options", b"nosniff")
-        return self._page
+        return send(request, ".html", self._page, WITHOUT_SCRIPTS)
 
     @page.route("/page.css", is_documented=False)
     def show_style(self, request: Request) -> bytes:
         """Answer with the page's style sheet."""
-        request.setHeader(b"Content-Type", b"text/css; charset=utf-8")
-        request.setHeader(b"X-Content-Type-Options", b"nosniff")
-        return self._style
+        return send(request, ".css", self._style)

@@ -23,8 +23,7 @@ from x121.docs.responses import (
     unique,
     uses_of_errors,
 )
-from x121.docs.schemas import Schema
-from x121.docs.type_schemas import Schemas, Use
+from x121.docs.schemas import Schema, Schemas, Use
 
 __all__ = ["make_openapi"]
 

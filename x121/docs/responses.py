@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from x121.api.operation import MISSING, Operation
 from x121.docs.markdown import first_sentence
-from x121.docs.schemas import Schema
-from x121.docs.type_schemas import Schemas, Use
+from x121.docs.schemas import Schema, Schemas, Use
 from x121.errors import (
     AppError,
     BadRequest,

@@ -1,182 +1,80 @@
-"""JSON Schemas as AsyncAPI has them, and examples of what they describe.
-
-Pydantic writes JSON Schema 2020-12; AsyncAPI's Schema Object is a superset of draft 07
-(https://www.asyncapi.com/docs/reference/specification/v3.0.0#schemaObject).
-"""
+"""JSON Schemas (2020-12, as OpenAPI 3.1 has them) of the types that features take and give."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
 
-__all__ = ["REF", "Schema", "make_example", "named", "resolve", "to_draft_07"]
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
+
+from x121.types import NO_NUL
+
+__all__ = ["Mode", "Schema", "Schemas", "Use"]
 
 Schema = dict[str, Any]
 
-REF = "#/components/schemas/{model}"
-"""Where a named schema is found."""
+Mode = Literal["validation", "serialization"]
+"""What a schema is of: what is taken, or what is given."""
 
-_SCHEMA = (
-    "additionalProperties",
-    "contains",
-    "else",
-    "if",
-    "items",
-    "not",
-    "propertyNames",
-    "then",
-)
-_LIST = ("allOf", "anyOf", "oneOf", "prefixItems")
-_MAP = ("patternProperties", "properties")
+_EXAMPLE = "Some text"
+_REF = "#/components/schemas/{model}"
 
 
-def to_draft_07(schema: Any) -> Any:
-    """Return a schema of 2020-12 as one of draft 07, as far as pydantic uses what differs."""
-    if not isinstance(schema, dict):
-        return schema  # true and false are schemas, too
-    made: Schema = {}
-    for keyword, value in schema.items():
-        if keyword in _SCHEMA:
-            made[keyword] = to_draft_07(value)
-        elif keyword in _LIST:
-            made[keyword] = [to_draft_07(one) for one in value]
-        elif keyword in _MAP:
-            made[keyword] = {name: to_draft_07(one) for name, one in value.items()}
-        elif keyword == "discriminator":
-            made[keyword] = value["propertyName"]  # AsyncAPI's own, a name
-        else:
-            made[keyword] = value
-    if "prefixItems" in made:
-        made["additionalItems"] = made.pop("items", True)
-        made["items"] = made.pop("prefixItems")
-    if "$ref" in made and len(made) > 1:  # what stands beside a reference isn't read
-        made["allOf"] = [{"$ref": made.pop("$ref")}]
-    return made
+class Use(NamedTuple):
+    """Where a type is used, for messages, and how."""
+
+    where: str
+    type: Any
+    mode: Mode
 
 
-def named(schema: Schema) -> str:
-    """Return the name of what a schema refers to, empty if it refers to nothing."""
-    parts = schema.get("allOf", ())
-    reference = schema.get("$ref") or (parts[0].get("$ref") if len(parts) == 1 else None)
-    return str(reference or "").rpartition("/")[2]
+class Schemas:
+    """The schemas of all ``uses``, and the ``components`` that they refer to, by name.
 
-
-def resolve(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
-    """Return a schema with what it refers to, of ``schemas``, in its place."""
-    name = named(schema)
-    if not name:
-        return schema
-    beside = {keyword: one for keyword, one in schema.items() if keyword not in ("$ref", "allOf")}
-    return {**resolve(schemas[name], schemas), **beside}
-
-
-# --- examples -----------------------------------------------------------------------------
-
-_TEXTS = {
-    "binary": "text",
-    "date": "2026-01-02",
-    "date-time": "2026-01-02T03:04:05Z",
-    "duration": "PT1H",
-    "email": "somebody@example.com",
-    "ipv4": "192.0.2.7",
-    "ipv6": "2001:db8::7",
-    "time": "03:04:05Z",
-    "uri": "https://example.com/",
-    "uuid": "0b9d7d8c-6c0b-4f5d-9a43-2f6f6f0f8f3e",
-}
-
-
-def make_example(schema: Any, schemas: Mapping[str, Schema], inside: tuple[str, ...] = ()) -> Any:
-    """Return a small value as ``schema`` describes; not every schema's pattern is met.
-
-    Raises :class:`ValueError` where it describes nothing in particular, or itself without an end.
-    ``inside`` are the names of those schemas that it is a part of.
+    Made all at once, because it takes all to give each component a name of its own.  Raises
+    :class:`TypeError` for a type that has no schema, and says where it is used.
     """
-    if not isinstance(schema, dict):
-        raise ValueError("a schema for anything, or nothing")
-    name = named(schema)
-    if name:
-        if name in inside:
-            raise ValueError(f"{name} holds itself")
-        return make_example(resolve(schema, schemas), schemas, (*inside, name))
-    if "const" in schema:
-        return schema["const"]
-    for keyword in ("examples", "enum"):
-        if schema.get(keyword):
-            return schema[keyword][0]
-    if schema.get("default") is not None:
-        return schema["default"]
-    for keyword in ("anyOf", "oneOf"):
-        if keyword in schema:
-            return next(_examples(schema[keyword], schemas, inside))
-    return _of_type(schema, schemas, inside)
+
+    def __init__(self, uses: Iterable[Use]) -> None:
+        # Types are known by their identity, because not every one can be hashed.
+        self._uses = {(id(use.type), use.mode): use for use in uses}
+        made, whole = _generate(list(self._uses.values()))
+        self._made: dict[tuple[Any, Mode], Schema] = made
+        self.components: dict[str, Schema] = whole.get("$defs", {})
+
+    def of(self, kind: Any, mode: Mode) -> Schema:
+        """Return the schema of a type, a new one each time."""
+        return dict(self._made[id(kind), mode])
 
 
-def _examples(
-    options: list[Schema], schemas: Mapping[str, Schema], inside: tuple[str, ...]
-) -> Iterator[Any]:
-    """Yield an example of every option that has one."""
-    for option in options:
-        try:
-            yield make_example(option, schemas, inside)
-        except ValueError:
-            continue
-    raise ValueError("no option has an example")
+class _Generator(GenerateJsonSchema):
+    """Makes schemas for people, too."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Leave out the titles that only repeat a field's name."""
+        return False
+
+    def str_schema(self, schema: core_schema.StringSchema) -> Schema:
+        """Have words as an example of text: pages make random characters of its pattern."""
+        made = super().str_schema(schema)
+        if made.get("pattern") == NO_NUL and made.get("minLength", 0) <= len(_EXAMPLE):
+            made["examples"] = [_EXAMPLE[: made.get("maxLength")]]
+        return made
 
 
-def _of_type(schema: Schema, schemas: Mapping[str, Schema], inside: tuple[str, ...]) -> Any:
-    kind = schema.get("type")
-    if kind == "object":
-        return _object(schema, schemas, inside)
-    if kind == "array":
-        return _array(schema, schemas, inside)
-    if kind == "string":
-        return _text(schema)
-    if kind in ("integer", "number"):
-        return _number(schema)
-    if kind in ("boolean", "null"):
-        return True if kind == "boolean" else None
-    raise ValueError("a schema for anything")
-
-
-def _object(schema: Schema, schemas: Mapping[str, Schema], inside: tuple[str, ...]) -> Any:
-    value = {}
-    required = schema.get("required", ())
-    for name, one in schema.get("properties", {}).items():
-        try:
-            value[name] = make_example(one, schemas, inside)
-        except ValueError:
-            if name in required:
-                raise
-    rest = schema.get("additionalProperties")
-    if isinstance(rest, dict) and not value:
-        value["key"] = make_example(rest, schemas, inside)
-    return value
-
-
-def _array(schema: Schema, schemas: Mapping[str, Schema], inside: tuple[str, ...]) -> Any:
-    items = schema.get("items", {})
-    if isinstance(items, list):
-        return [make_example(one, schemas, inside) for one in items]
-    least = schema.get("minItems", 0)
+def _generate(uses: list[Use]) -> tuple[Any, Schema]:
+    inputs: list[tuple[Any, Mode, TypeAdapter[Any]]] = [
+        (id(use.type), use.mode, TypeAdapter(use.type)) for use in uses
+    ]
     try:
-        return [make_example(items, schemas, inside)] * max(1, least)
-    except ValueError:
-        if least:
-            raise
-        return []
-
-
-def _text(schema: Schema) -> str:
-    text = _TEXTS.get(schema.get("format", ""), "text")
-    least: int = schema.get("minLength", 0)
-    return text.ljust(least, "t")[: schema.get("maxLength")]
-
-
-def _number(schema: Schema) -> int | float:
-    step = schema.get("multipleOf", 1)
-    low = schema.get("minimum", schema.get("exclusiveMinimum", -math.inf) + step)
-    high = schema.get("maximum", schema.get("exclusiveMaximum", math.inf) - step)
-    number: int | float = min(max(1, low), high)
-    return -(-number // step) * step if "multipleOf" in schema else number
+        return TypeAdapter.json_schemas(inputs, ref_template=_REF, schema_generator=_Generator)
+    except PydanticInvalidForJsonSchema:
+        if len(uses) > 1:
+            for use in uses:
+                _generate([use])
+        raise TypeError(
+            f"{uses[0].where}: {uses[0].type} has no JSON Schema: annotate it with WithJsonSchema"
+        ) from None

@@ -24,15 +24,17 @@ T = TypeVar("T")
 class DataType(Generic[T]):
     """What some data has to be: a :class:`~x121.models.base.Model`, or what pydantic knows.
 
-    ``what`` names the data, as a subject in the log.  ``adapter`` is pydantic's, and
-    ``is_optional`` whether the data may be left out, which is as good as null.  Raises
-    :class:`TypeError` for a type that pydantic can't check.
+    ``kind`` is that type, and ``what`` names the data, as a subject in the log.  ``is_optional``
+    tells whether the data may be left out, which is as good as null.  Raises :class:`TypeError`
+    for a type that pydantic can't check.
     """
 
     def __init__(self, kind: Any, what: str) -> None:
+        self.kind = kind
+        self.what = what
         try:
-            self.adapter: TypeAdapter[T] = TypeAdapter(kind)
-            is_complete = self.adapter.pydantic_complete and bool(self.adapter.json_schema())
+            adapter: TypeAdapter[T] = TypeAdapter(kind)
+            is_complete = adapter.pydantic_complete and bool(adapter.json_schema())
         except (PydanticUserError, NameError):
             is_complete = False
         if not is_complete:
@@ -40,8 +42,8 @@ class DataType(Generic[T]):
                 f"{what} can't be checked as {kind!r}: it has to be a Model, or another type that"
                 " pydantic knows, with all that it names defined above it"
             )
-        self._check_json = self.adapter.validator.validate_json
-        self._writer = Writer(self.adapter, what)
+        self._check_json = adapter.validator.validate_json
+        self._writer = Writer(adapter, what)
         self.is_optional = self.takes(None)
 
     def takes(self, data: Any) -> bool:

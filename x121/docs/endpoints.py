@@ -1,8 +1,7 @@
 """``/openapi.json``, and ``/docs``: a page to read it and to try it out.
 
 The page is Swagger UI, whose files come from the package offapi: nothing is asked of any other
-host.  What it may do, its Content-Security-Policy says: run the scripts and use the styles of this
-server, and call it.
+host.
 """
 
 from __future__ import annotations
@@ -18,22 +17,14 @@ from typing import NamedTuple
 from twisted.internet.threads import deferToThread
 
 from x121 import jsons
-from x121.api.etags import is_known, tag_of
 from x121.api.router import Router
 from x121.docs.openapi import make_openapi
+from x121.docs.sending import STATIC, send
 from x121.errors import NotFound
-from x121.http.policy import CONTENT_SECURITY_POLICY
+from x121.http.policy import say_type
 from x121.http.request import Request
 
 __all__ = ["EndpointDocs"]
-
-_STATIC = Path(__file__).parent / "static"
-_TYPES = {
-    ".css": b"text/css; charset=utf-8",
-    ".js": b"text/javascript; charset=utf-8",
-    ".html": b"text/html; charset=utf-8",
-    ".json": b"application/json",
-}
 
 
 class EndpointDocs:
@@ -48,7 +39,7 @@ class EndpointDocs:
     def __init__(self, documented: Router) -> None:
         self._documented = documented
         self._assets = _find_assets()
-        template = Template((_STATIC / "docs.html").read_text("utf-8"))
+        template = Template((STATIC / "docs.html").read_text("utf-8"))
         self._page = template.substitute(assets=f"docs/{self._assets.version}").encode()
 
     def serve(self, router: Router) -> Router:
@@ -65,14 +56,12 @@ class EndpointDocs:
     @document.route("/", is_documented=False)
     def show_document(self, request: Request) -> bytes:
         """The document."""
-        return _send(request, ".json", self._document)
+        return send(request, ".json", self._document)
 
     @page.route("/", is_documented=False)
     def show_page(self, request: Request) -> bytes:
         """The page."""
-        request.setHeader(b"Content-Security-Policy", CONTENT_SECURITY_POLICY)
-        request.setHeader(b"Referrer-Policy", b"no-referrer")
-        return _send(request, ".html", self._page)
+        return send(request, ".html", self._page)
 
     @page.route("/<assets_version>/<name>", is_documented=False)
     async def send_asset(self, request: Request, assets_version: str, name: str) -> bytes:
@@ -82,24 +71,8 @@ class EndpointDocs:
             raise NotFound("There is nothing at this path")
         content = await deferToThread(path.read_bytes)
         request.setHeader(b"Cache-Control", b"public, max-age=31536000, immutable")
-        _say_type(request, path.suffix)
+        say_type(request, path.suffix)
         return content
-
-
-def _send(request: Request, suffix: str, content: bytes) -> bytes:
-    """Return what may change with the server, and is asked for again each time."""
-    request.setHeader(b"Cache-Control", b"no-cache")
-    _say_type(request, suffix)
-    request.etag = tag_of(content)
-    if is_known(request, request.etag):
-        request.setResponseCode(304)
-        return b""
-    return content
-
-
-def _say_type(request: Request, suffix: str) -> None:
-    request.setHeader(b"Content-Type", _TYPES[suffix])
-    request.setHeader(b"X-Content-Type-Options", b"nosniff")
 
 
 # --- files --------------------------------------------------------------------------------
@@ -121,9 +94,9 @@ def _find_assets() -> _Assets:
     paths = {
         "swagger-ui.css": folder / "swagger_style.css",
         "swagger-ui.js": folder / "swagger_bundle.js",
-        "docs.css": _STATIC / "docs.css",
-        "docs.js": _STATIC / "docs.js",
+        "docs.css": STATIC / "docs.css",
+        "docs.js": STATIC / "docs.js",
     }
-    ours = b"".join(path.read_bytes() for path in paths.values() if path.parent == _STATIC)
+    ours = b"".join(path.read_bytes() for path in paths.values() if path.parent == STATIC)
     known = blake2b(version("offapi").encode() + ours, digest_size=8)
     return _Assets(paths, known.hexdigest())

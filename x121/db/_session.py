@@ -12,16 +12,14 @@ from typing import Protocol, TypeVar
 
 import psycopg2.errors
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 
+from x121.db._commits import Commits
 from x121.db.connection import Params, Query, Result, Row
 from x121.errors import RowNotFound
 
 __all__ = ["Lease", "Member", "PooledConnection", "Session", "Transaction"]
 
 T = TypeVar("T")
-
-_log = Logger(namespace="x121.db.pool")
 
 
 class PooledConnection(Protocol):
@@ -52,11 +50,13 @@ class Member:
     opened_at: float
     expires_at: float
     idle_since: float
-    committing: Deferred[None] | None = None
+    committing: Deferred[Result] | None = None
 
 
 class Lender(Protocol):
     """Where connections come from: the pool."""
+
+    commits: Commits
 
     async def take(self) -> Member: ...
     def give_back(self, member: Member) -> None: ...
@@ -100,7 +100,9 @@ class Session:
         """Call ``call()`` once the transaction is committed, and never if it isn't.
 
         Also if whoever began it is cancelled meanwhile: only so does everybody hear of what has
-        happened, and nobody of what hasn't.  What it raises is logged.  Raises
+        happened, and nobody of what hasn't.  And in the order in which it happened: while another
+        transaction of the pool that was committed before still waits for PostgreSQL to say so,
+        ``call`` waits, too, and the block ends before.  What it raises is logged.  Raises
         :class:`RuntimeError` where there is no transaction.
         """
         if self._committed is None:
@@ -195,20 +197,14 @@ class Transaction(Lease):
                 )
             if not connection.in_transaction:
                 raise RuntimeError("the transaction was ended by a query inside its block")
-        committing = self._session._run("COMMIT", ()).addCallback(self._tell)
+        committing = self._session._run("COMMIT", ())
+        if self._session._committed:
+            self._lender.commits.sent(committing, self._session._committed)
         try:
             await _unhurried(committing)
         except CancelledError:
             self._member.committing = committing
             raise
-
-    def _tell(self, _: Result) -> None:
-        """Tell those who wait for the commit."""
-        for call in self._session._committed or ():
-            try:
-                call()
-            except Exception:
-                _log.failure("Failed when a transaction was committed")
 
     async def _roll_back(self) -> None:
         connection = self._member.connection

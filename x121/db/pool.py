@@ -26,6 +26,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from x121.config import DbConfig
+from x121.db._commits import Commits
 from x121.db._members import Members, begin
 from x121.db._session import Lease, Member, PooledConnection, Session, Transaction
 from x121.db._waiters import Waiters
@@ -91,6 +92,7 @@ class Pool:
     ) -> None:
         if not 0 <= min_size <= max_size or max_size < 1:
             raise ValueError(f"a pool of {min_size} to {max_size} connections is none")
+        self.commits = Commits()
         self._clock = clock
         self._min_size = min_size
         self._max_size = max_size

@@ -28,10 +28,11 @@ def test_tag() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [TAG, f'"x", {TAG}', f"  {TAG},W/{TAG}", "*", " * ", f'"a,b",{TAG}']
+    "text",
+    [TAG, f'"x", {TAG}', f"  {TAG},W/{TAG}", "*", " * ", f'"a,b",{TAG}', f', "x", ,{TAG} ,,'],
 )
 def test_same(text: str) -> None:
-    """A list with the current version's tag agrees, and so does a star."""
+    """A list with the current version's tag agrees, and so does a star; empty elements are none."""
     read(text).check(THING)
     ANY_VERSION.check(THING)
 
@@ -43,7 +44,7 @@ def test_other(text: str) -> None:
         read(text).check(THING)
 
 
-@pytest.mark.parametrize("text", ["", "x", '"', '"a" "b"', '"a",', ",", '*, "a"', '"a\n"', 'w/"a"'])
+@pytest.mark.parametrize("text", ["", "x", '"', '"a" "b"', ",", '*, "a"', '"a\n"', 'w/"a"'])
 def test_malformed(text: str) -> None:
     """What is no list of tags is an error."""
     with pytest.raises(ValidationError, match="list of tags"):

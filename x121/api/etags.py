@@ -19,7 +19,8 @@ from x121.http.request import Request
 __all__ = ["ANY_VERSION", "IfMatch", "Versions", "is_known", "tag_of"]
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-_LIST = re.compile(rf"\s*(?:\*|{_TAG}(?:\s*,\s*{_TAG})*)\s*")
+# Elements may be empty (section 5.6.1.2), as when a proxy has joined lines of which one is.
+_LIST = re.compile(rf"\s*\*\s*|[\s,]*{_TAG}(?:\s*,[\s,]*{_TAG})*[\s,]*")
 _TAGS = re.compile(_TAG)
 
 

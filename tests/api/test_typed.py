@@ -203,6 +203,12 @@ class ParameterTests(TypedTestCase):
         self.assertRefused(self.ask("GET", "/required"), "q")
         self.assertEqual(self.ask("GET", "/required?q=").json, "")
 
+    def test_semicolon(self) -> None:
+        """A semicolon separates nothing: it is a part of its value."""
+        self.assertEqual(self.ask("GET", "/required?q=a;b").json, "a;b")
+        self.assertRefused(self.ask("GET", "/search/abc/7?limit=1;limit=2"), "limit")
+        self.assertRefused(self.ask("GET", "/required?x=1;q=2"), "q")
+
     def test_text_that_is_none(self) -> None:
         """A parameter that isn't UTF-8 is refused once, though it is missing then."""
         self.assertRefused(self.ask("GET", "/required?q=%ff"), "q")

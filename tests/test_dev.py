@@ -420,7 +420,7 @@ def test_source() -> None:
     """Python, SQL and static files are source; what editors and Python leave there is not."""
     for name in (
         "x121/api/notes.py",
-        "migrations/0002_create_notes.sql",
+        "migrations/0004_create_notes.sql",
         "twisted/plugins/x121_plugin.py",
         "x121/console/page.html",
         "x121/console/page.css",

@@ -32,7 +32,7 @@ from x121.ws.router import WsRouter
 
 reactor: Any = _reactor
 LINE = 'router.nest("/notes", Notes(state).router)'
-MIGRATION = "0003_create_notes.sql"
+MIGRATION = "0004_create_notes.sql"
 WS_LINE = "websockets.nest(Chat(state).messages)"
 
 

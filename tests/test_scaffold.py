@@ -59,7 +59,7 @@ def test_new_feature(checkout: Path) -> None:
         "x121/repositories/order_lines.py",
         "x121/api/order_lines.py",
         "tests/api/test_order_lines.py",
-        "migrations/0003_create_order_lines.sql",
+        "migrations/0004_create_order_lines.sql",
         "x121/api/routes.py",
     ]
     routes = x121(checkout, "routes").stdout
@@ -84,7 +84,7 @@ def test_two_features(checkout: Path) -> None:
     routes = (checkout / "x121/api/routes.py").read_text()
     assert routes.index('nest("/projects"') < routes.index('nest("/notes"')
     assert routes.index('nest("/notes"') < routes.index('nest("/people"')
-    assert (checkout / "migrations/0004_create_people.sql").exists()
+    assert (checkout / "migrations/0005_create_people.sql").exists()
     assert "class NewPerson(Model)" in (checkout / "x121/models/people.py").read_text()
 
 

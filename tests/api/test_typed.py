@@ -280,6 +280,12 @@ class BodyTests(TypedTestCase):
         self.assertEqual(answer.status, 415)
         self.assertEqual(len(self.orders.seen), len(good))
 
+    def test_compressed(self) -> None:
+        """A body that is compressed isn't read (RFC 9110 section 15.5.16)."""
+        body = b'{"items": []}'
+        self.assertEqual(self.ask("POST", "/7", body, Content_Encoding="gzip").status, 415)
+        self.assertEqual(self.ask("POST", "/7", body, Content_Encoding="identity").status, 201)
+
     def test_details_are_bounded(self) -> None:
         """A body with very many wrong fields is told how many, and no more."""
         answer = self.ask("PUT", "/list", b"[" + b'"",' * 5000 + b'""]')

@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from tests.postgres import PausablePostgres
 from x121.config import DbConfig
+from x121.db.connection import connect
 from x121.db.migrations import (
     Migration,
     MigrationError,
@@ -253,6 +254,27 @@ async def test_own_migrations(database: DbConfig, postgres: Postgres, reactor: A
     postgres.query("UPDATE t SET n = 2", database.name)
     query = "SELECT now() - updated_at < '1 min' FROM t"
     assert postgres.query(query, database.name) == [(True,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_updated_at_never_goes_back(
+    database: DbConfig, postgres: Postgres, reactor: Any
+) -> None:
+    """Each change of a row is later than the one before, whenever its transaction began."""
+    await migrate(database, read_migrations(), reactor=reactor)
+    postgres.query("INSERT INTO projects (name) VALUES ('a')", database.name)
+    change = "UPDATE projects SET description = %s RETURNING updated_at"
+    first, second = [
+        await connect(database, reactor=reactor, statement_timeout_secs=9, timeout_secs=9)
+        for _ in range(2)
+    ]
+    await first.execute("BEGIN")
+    ((faster,),) = (await second.execute(change, ("second",))).rows
+    ((slower,),) = (await first.execute(change, ("first",))).rows
+    ((again,),) = (await first.execute(change, ("again",))).rows
+    assert faster < slower < again
+    first.close()
+    second.close()
 
 
 @pytest_twisted.ensureDeferred

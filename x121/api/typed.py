@@ -145,7 +145,7 @@ def _take(
 
 
 def _check_type(request: Request) -> None:
-    """Refuse a body that isn't said to be JSON.
+    """Refuse a body that isn't said to be JSON, or is compressed.
 
     One of another type, or of none, a page of any origin may send without asking (Fetch,
     "CORS-safelisted request-header"), with the user's cookies.
@@ -153,6 +153,8 @@ def _check_type(request: Request) -> None:
     given = request.requestHeaders.get(b"Content-Type")
     if given is None or not _is_json(given):
         raise UnsupportedMediaType("The body has to be JSON, with Content-Type: application/json")
+    if request.requestHeaders.get(b"Content-Encoding") not in (None, b"identity"):
+        raise UnsupportedMediaType("The body may not have a Content-Encoding")
 
 
 @lru_cache(maxsize=64)

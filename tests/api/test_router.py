@@ -344,6 +344,15 @@ class NestTests(SynchronousTestCase):
             error = self.assertRaises(ValueError, Router().nest, prefix, Router())
             self.assertIn("/projects", str(error))
 
+    def test_names_in_braces(self) -> None:
+        """A name in braces, as others write it, is refused, saying how it is written here."""
+        router = Router()
+        for decorator in (router.route, router.get, router.post):
+            for url in ("/{note_id}/x", "/{note_id:int}/x", "/<a>/{note_id}/x"):
+                error = self.assertRaises(ValueError, decorator, url)
+                self.assertIn("/<note_id>/x", str(error))
+        router.route("/<any('{a}', b):name>")(_handler)
+
     def test_same_prefix_twice(self) -> None:
         """Two routes of one name under one prefix are refused, not shadowed."""
         one, other = Router(), Router()

@@ -19,6 +19,7 @@ A feature is a class with a ``router``; its methods are handlers and its state i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack
 
@@ -31,6 +32,7 @@ from x121.api.typed import make_endpoint
 
 __all__ = ["Router"]
 
+_NAME_IN_BRACES = re.compile(r"(?<=/){(\w+)(?::\w+)?}(?=/|$)")  # as other frameworks have it
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -71,6 +73,8 @@ class Router(Klein):
         return self._typed("DELETE", url, declared)
 
     def _typed(self, method: str, url: str, declared: Declaration) -> Callable[[Handler], Handler]:
+        _check_names_in(url)
+
         def decorate(handler: Handler) -> Handler:
             operation = read_operation(handler, self._names_in(url), declared)
             endpoint = make_endpoint(handler, operation)
@@ -95,6 +99,7 @@ class Router(Klein):
         of what the handler answers, and what a :class:`Declaration` has may be given too: both for
         the documentation alone, which an endpoint that isn't ``is_documented`` doesn't stand in.
         """
+        _check_names_in(url)
         kwargs.setdefault("methods", ["GET"])
         declared = {name: kwargs.pop(name) for name in _DECLARABLE & kwargs.keys()}
 
@@ -179,6 +184,14 @@ class _BigInt(IntegerConverter):
     """
 
     regex = _up_to(2**63 - 1)
+
+
+def _check_names_in(url: str) -> None:
+    """Raise :class:`ValueError` for ``{name}``, which would match nothing but itself."""
+    outside = re.sub("<[^>]*>", "", url)
+    if _NAME_IN_BRACES.search(outside):
+        right = _NAME_IN_BRACES.sub(r"<\1>", url)
+        raise ValueError(f"{url}: a name in a path is written as in {right}; <int:...> is a number")
 
 
 def _nested_name(prefix: str, name: str) -> str:

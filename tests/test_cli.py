@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,13 @@ def test_help(tmp_path: Path) -> None:
     ended = x121("--help", environ={}, folder=tmp_path)
     assert (ended.code, ended.errors) == (0, [])
     assert any(line.strip().startswith("migrate ") for line in ended.output)
+
+
+@pytest.mark.parametrize("command", [(), ("check",), ("new-feature",)])
+def test_version(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """``--version`` is that of x121, whichever command it is asked of."""
+    ended = x121(*command, "--version", environ={}, folder=tmp_path)
+    assert (ended.code, ended.output) == (0, [f"x121 {version('x121')}"])
 
 
 # --- x121 routes --------------------------------------------------------------------------

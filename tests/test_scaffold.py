@@ -1,4 +1,7 @@
-"""``x121 new-feature``: what it writes works at once; it writes all of it or nothing."""
+"""``x121 new-feature``: what it writes works at once; it writes all of it or nothing.
+
+The names here are such as no feature of a product has, so that these tests pass beside any.
+"""
 
 from __future__ import annotations
 
@@ -50,77 +53,111 @@ def state_of(checkout: Path) -> dict[str, bytes]:
     return {str(path.relative_to(checkout)): path.read_bytes() for path in files}
 
 
+def last_migration(checkout: Path) -> int:
+    """Return the number of the last migration that is there, of whichever feature."""
+    return max(int(path.name[:4]) for path in checkout.glob("migrations/*.sql"))
+
+
 def test_new_feature(checkout: Path) -> None:
     """A new feature is served, its tests pass, and it is in good style, as it was written."""
-    done = x121(checkout, "new-feature", "order_lines")
+    last = last_migration(checkout)
+    done = x121(checkout, "new-feature", "guinea_pigs")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == [
-        "x121/models/order_lines.py",
-        "x121/repositories/order_lines.py",
-        "x121/api/order_lines.py",
-        "tests/api/test_order_lines.py",
-        "migrations/0004_create_order_lines.sql",
+        "x121/models/guinea_pigs.py",
+        "x121/repositories/guinea_pigs.py",
+        "x121/api/guinea_pigs.py",
+        "tests/api/test_guinea_pigs.py",
+        f"migrations/{last + 1:04d}_create_guinea_pigs.sql",
         "x121/api/routes.py",
     ]
     routes = x121(checkout, "routes").stdout
-    assert "/api/v1/order_lines/<int:order_line_id>" in routes
-    assert "OrderLines.create" in routes
+    assert "/api/v1/guinea_pigs/<int:guinea_pig_id>" in routes
+    assert "GuineaPigs.create" in routes
     tested = run(
-        checkout, "-m", "pytest", "tests/api/test_order_lines.py", "tests/test_structure.py"
+        checkout, "-m", "pytest", "tests/api/test_guinea_pigs.py", "tests/test_structure.py"
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
     for check in (["check"], ["format", "--check"]):
         styled = run(checkout, "-m", "ruff", *check, ".")
         assert styled.returncode == 0, styled.stdout
-    text = (checkout / "x121/api/order_lines.py").read_text()
+    text = (checkout / "x121/api/guinea_pigs.py").read_text()
     assert "project" not in text.lower()
-    assert '"""Create an order line."""' in text
+    assert '"""Create a guinea pig."""' in text
+
+
+@pytest.mark.parametrize("name", ["cat_combs", "api_goats", "zebus"])
+def test_order(checkout: Path, name: str) -> None:
+    """Whatever a feature is called, its imports and exports are in the order that ruff likes."""
+    new_feature(checkout, Names.of(name), PATTERN)
+    run(checkout, "-m", "ruff", "format", ".")
+    styled = run(checkout, "-m", "ruff", "check", ".")
+    assert styled.returncode == 0, styled.stdout
+
+
+def test_options_behind_the_name(checkout: Path) -> None:
+    """Options may stand before and behind the name."""
+    done = x121(checkout, "new-feature", "--one=goose", "geese", "--like", "projects")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = x121(checkout, "new-feature", "mice", "--one", "mouse", "--like", "geese")
+    assert done.returncode == 1
+    assert done.stderr == "x121: what is one of the geese called? Say it with --like-one\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("marmots", "geese")])
+def test_one_name(checkout: Path, arguments: tuple[str, ...]) -> None:
+    """Where there isn't one name, the command says that it needs one."""
+    done = x121(checkout, "new-feature", *arguments)
+    assert done.returncode == 1
+    told = f"x121: new-feature needs one name, such as notes, and got {len(arguments)}\n"
+    assert done.stderr.startswith(told)
 
 
 def test_two_features(checkout: Path) -> None:
     """Features follow one another, also in the pattern of one that was made so."""
-    new_feature(checkout, Names.of("notes"), PATTERN)
-    new_feature(checkout, Names.of("people", "person"), Names.of("notes"))
+    last = last_migration(checkout)
+    new_feature(checkout, Names.of("marmots"), PATTERN)
+    new_feature(checkout, Names.of("geese", "goose"), Names.of("marmots"))
     routes = (checkout / "x121/api/routes.py").read_text()
-    assert routes.index('nest("/projects"') < routes.index('nest("/notes"')
-    assert routes.index('nest("/notes"') < routes.index('nest("/people"')
-    assert (checkout / "migrations/0005_create_people.sql").exists()
-    assert "class NewPerson(Model)" in (checkout / "x121/models/people.py").read_text()
+    assert routes.index('nest("/projects"') < routes.index('nest("/marmots"')
+    assert routes.index('nest("/marmots"') < routes.index('nest("/geese"')
+    assert (checkout / f"migrations/{last + 2:04d}_create_geese.sql").exists()
+    assert "class NewGoose(Model)" in (checkout / "x121/models/geese.py").read_text()
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "x121/api/notes.py",
-        "x121/models/notes.py",
-        "tests/api/test_notes.py",
-        "migrations/0007_create_notes.sql",
+        "x121/api/marmots.py",
+        "x121/models/marmots.py",
+        "tests/api/test_marmots.py",
+        "migrations/0007_create_marmots.sql",
     ],
 )
 def test_already_there(checkout: Path, path: str) -> None:
     """Where a file of the feature is there already, nothing is written."""
     (checkout / path).write_text("mine")
     before = state_of(checkout)
-    with pytest.raises(ScaffoldError, match="notes"):
-        new_feature(checkout, Names.of("notes"), PATTERN)
+    with pytest.raises(ScaffoldError, match="marmots"):
+        new_feature(checkout, Names.of("marmots"), PATTERN)
     assert state_of(checkout) == before
 
 
 def test_no_pattern(checkout: Path) -> None:
     """Where the pattern isn't whole, what is missing is told, and nothing is written."""
     with pytest.raises(ScaffoldError, match=r"x121/models/dogs\.py is missing"):
-        new_feature(checkout, Names.of("notes"), Names.of("dogs"))
+        new_feature(checkout, Names.of("marmots"), Names.of("dogs"))
     (checkout / "x121/api/projects.py").unlink()
     before = state_of(checkout)
     with pytest.raises(ScaffoldError, match=r"x121/api/projects\.py is missing"):
-        new_feature(checkout, Names.of("notes"), PATTERN)
+        new_feature(checkout, Names.of("marmots"), PATTERN)
     assert state_of(checkout) == before
 
 
 def test_elsewhere(tmp_path: Path) -> None:
     """Outside of a checkout the command says where it belongs, on one line, and ends with 1."""
     done = subprocess.run(
-        [sys.executable, "-c", "from x121.cli import main; main()", "new-feature", "notes"],
+        [sys.executable, "-c", "from x121.cli import main; main()", "new-feature", "marmots"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import getopt
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,8 +28,17 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 
-class _Command(usage.Options):
-    """What all commands share: the configuration."""
+class _Options(usage.Options):
+    """What ``x121`` and its commands share."""
+
+    def opt_version(self) -> None:
+        """Print the version of x121 and exit."""
+        _say(f"x121 {version('x121')}")
+        sys.exit(0)
+
+
+class _Command(_Options):
+    """What all commands share that need the configuration."""
 
     optParameters = [  # noqa: RUF012  # Twisted's way to declare options
         ["env-file", None, None, "Read the configuration from this file instead of .env"],
@@ -127,7 +138,7 @@ class Routes(_Command):
         return 0
 
 
-class NewFeature(usage.Options):
+class NewFeature(_Options):
     """``x121 new-feature``: write a feature, in the pattern of another one."""
 
     synopsis = "[options] NAME"
@@ -142,14 +153,25 @@ class NewFeature(usage.Options):
         ["like-one", None, None, "What one of those is called"],
     ]
 
-    def parseArgs(self, name: str) -> None:  # type: ignore[override]  # one argument, not any
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Take options behind the name, too: Twisted would count them as further names."""
+        try:
+            found, names = getopt.gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
+        except getopt.error as error:
+            raise usage.UsageError(str(error)) from None
+        super().parseOptions([*(part for pair in found for part in pair if part), "--", *names])
+
+    def parseArgs(self, *names: str) -> None:
         """Take the feature's name, in plural."""
-        self["name"] = name
+        if len(names) != 1:
+            text = f"new-feature needs one name, such as notes, and got {len(names)}"
+            raise usage.UsageError(text)
+        (self["name"],) = names
 
     def run(self) -> int:
         """Write the files; exit code 1 when there is something in the way."""
         names = Names.of(self["name"], self["one"])
-        pattern = Names.of(self["like"], self["like-one"])
+        pattern = Names.of(self["like"], self["like-one"], option="--like-one")
         paths = new_feature(Path.cwd(), names, pattern)
         if find_spec("ruff"):  # names of another length want other line breaks
             python_files = [path for path in paths if path.endswith(".py")]
@@ -179,15 +201,10 @@ _COMMANDS: dict[str, tuple[type[usage.Options], str]] = {
 }
 
 
-class Options(usage.Options):
+class Options(_Options):
     """``x121``: the commands."""
 
     subCommands = [[name, None, *about] for name, about in _COMMANDS.items()]  # noqa: RUF012
-
-    def opt_version(self) -> None:
-        """Print the version of x121 and exit."""
-        _say(f"x121 {version('x121')}")
-        sys.exit(0)
 
     def postOptions(self) -> None:
         """Refuse to do nothing."""

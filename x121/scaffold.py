@@ -34,10 +34,13 @@ class Names:
     one: str
 
     @classmethod
-    def of(cls, many: str, one: str | None = None) -> Names:
-        """Return the names of the feature ``many``.  Raises :class:`ScaffoldError`."""
+    def of(cls, many: str, one: str | None = None, *, option: str = "--one") -> Names:
+        """Return the names of the feature ``many``.
+
+        Raises :class:`ScaffoldError`; ``option`` is what says ``one``.
+        """
         if one is None and not many.endswith("s"):
-            raise ScaffoldError(f"what is one of the {many} called? Say it with --one")
+            raise ScaffoldError(f"what is one of the {many} called? Say it with {option}")
         names = cls(many, many.removesuffix("s") if one is None else one)
         for name in (names.many, names.one):
             usable = _NAME.fullmatch(name) and len(name) <= _LONGEST_NAME
@@ -182,6 +185,23 @@ def _spoken(name: str) -> tuple[str, str]:
 
 
 def _sort_imports(text: str) -> str:
-    """Return a module whose imports of x121, one a line, are in order again."""
+    """Return a module whose imports of x121, one a line, are in order again, and their names.
+
+    So are those of ``__all__``.
+    """
     block = re.compile(r"(?:^from (?:tests|x121)[\w.]* import [^(\n]*\n)+", re.MULTILINE)
-    return block.sub(lambda found: "".join(sorted(found[0].splitlines(keepends=True))), text)
+    text = block.sub(lambda found: "".join(sorted(found[0].splitlines(keepends=True))), text)
+    text = re.sub(r"(?m)^(from (?:tests|x121)[\w.]* import )([^(\n]*)$", _sort_names, text)
+    return re.sub(r"(?m)^(__all__ = \[)([^]\n]*)", _sort_names, text)
+
+
+def _sort_names(found: re.Match[str]) -> str:
+    """Return the second group, names, in the order that ruff likes, behind the first."""
+
+    def rank(name: str) -> tuple[int, str, str]:
+        bare = name.strip('"')
+        kind = 0 if bare.isupper() else 1 if bare[0].isupper() else 2
+        return kind, bare.lower(), bare
+
+    names = [name.strip() for name in found[2].split(",") if name.strip()]
+    return found[1] + ", ".join(sorted(names, key=rank))

@@ -16,8 +16,10 @@ __all__ = ["make_page"]
 Document = dict[str, Any]
 
 
-async def make_page(document: Document, *, style: str, source: str) -> bytes:
+async def make_page(document: Document, *, style: str, source: str, endpoints: str) -> bytes:
     """Return the page, in HTML; ``style`` and ``source`` are where it finds its parts.
+
+    ``endpoints`` is the page of what is answered over HTTP.
 
     The document is one of :func:`x121.docs.asyncapi.make_asyncapi`.
     """
@@ -30,10 +32,11 @@ async def make_page(document: Document, *, style: str, source: str) -> bytes:
             tags.meta(name="color-scheme", content="light dark"),
             tags.title(title),
             tags.link(rel="stylesheet", href=style),
+            tags.link(rel="icon", href="data:,"),  # browsers would ask for one
         ),
         tags.body(
             tags.a("Skip to the messages", href="#messages", class_="skip"),
-            tags.header(*page.heading(source)),
+            tags.header(*page.heading(source, endpoints)),
             tags.div(
                 tags.nav(*page.contents(), **{"aria-label": "Contents"}),
                 Tag("main")(*page.sections()),
@@ -68,7 +71,7 @@ class _Page:
 
     # --- the frame ---
 
-    def heading(self, source: str) -> Iterator[Content]:
+    def heading(self, source: str, endpoints: str) -> Iterator[Content]:
         """Yield what stands above all."""
         info = self._document["info"]
         yield tags.h1(info["title"], " ", tags.span("Messages", class_="what"))
@@ -76,6 +79,8 @@ class _Page:
             tags.span(f"version {info['version']}", class_="chip"),
             " ",
             tags.a("AsyncAPI 3.0 document", href=source, class_="chip"),
+            " ",
+            tags.a("HTTP endpoints", href=endpoints, class_="chip"),
         )
         yield tags.div(*prose(info["description"]), class_="about")
 

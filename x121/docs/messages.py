@@ -54,7 +54,10 @@ class MessageDocs:
         if not self._page:
             # Relative, so that it is found behind a proxy that serves this below a path, too.
             self._page = await make_page(
-                self._document, style="messages/page.css", source="../asyncapi.json"
+                self._document,
+                style="messages/page.css",
+                source="../asyncapi.json",
+                endpoints="../docs",
             )
         return send(request, ".html", self._page, WITHOUT_SCRIPTS)
 

@@ -6,8 +6,12 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# make test TESTS=tests/ws: only these; nothing that the environment happens to have.
+TESTS :=
 # What a package manager sets for itself would change what is tested here.
 unexport PYTHONPATH PYTHONHOME
+
+comma := ,
 
 .PHONY: run dev hooks test lint types conformance bench wheel clean
 
@@ -24,8 +28,8 @@ hooks: $(VENV)/.test
 	$(BIN)/pre-commit install
 
 test: $(VENV)/.test
-	@echo "==> Running the tests, which takes a minute or two"
-	$(BIN)/python -m pytest
+	@echo "==> Running $(or $(TESTS),the tests$(comma) which takes some minutes)"
+	$(BIN)/python -m pytest $(TESTS)
 
 lint: $(VENV)/.test
 	@echo "==> Looking for faults of style"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +60,25 @@ def test_targets() -> None:
         for code in map("".join, CODE)
         if code.startswith("make ")
         for word in code.partition("#")[0].split()[1:]
+        if "=" not in word
     ]
     assert set(named) >= {"dev", "hooks", "test"}
     assert set(named) - set(targets) == set()
+
+
+def test_some_tests() -> None:
+    """``make test`` runs all tests, or those that TESTS names on its command line."""
+
+    def pytest_of(*arguments: str) -> list[str]:
+        done = subprocess.run(
+            ["make", "-n", "-o", f"{sys.prefix}/.test", "test", f"VENV={sys.prefix}", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "TESTS": "tests/db"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.splitlines()[-1].partition("-m pytest")[2].split()
+
+    assert pytest_of() == []
+    assert pytest_of("TESTS=tests/ws -k inbox") == ["tests/ws", "-k", "inbox"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+
+from twisted.application.internet import TimerService
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
@@ -78,6 +81,18 @@ class ServicesTests(SynchronousTestCase):
         self.assertIs(self.service.pool_ran, True)
         (failure,) = self.flushLoggedErrors(RuntimeError)
         self.assertEqual(str(failure.value), "a fault")
+
+    def test_never_started(self) -> None:
+        """A server in memory stops the services that a test has started, and no other."""
+        with App() as app:
+            for _ in range(2):
+                timer = TimerService(1, int)
+                timer.clock = app.clock
+                timer.setServiceParent(app.state.services)
+            timer.startService()
+        self.assertEqual(app.clock.getDelayedCalls(), [])
+        gc.collect()  # an error that nobody handles is logged once its Deferred goes
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_within_the_budget(self) -> None:
         """One that takes longer than the budget is not waited for."""

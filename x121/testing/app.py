@@ -99,7 +99,9 @@ class App:
         self._waiting.close()
         for connection in self._connections:
             connection.leave()
-        self.state.services.stopService()
+        for service in self.state.services:
+            if service.running:  # TimerService can't stop what it never began
+                service.stopService()
         globalLogPublisher.removeObserver(self._observer)
 
     def lines(self, logger: str) -> list[dict[str, Any]]:

@@ -160,5 +160,12 @@ def test_layout() -> None:
     root = Path(__file__).parent.parent
     for path in re.findall(r"(?:\.?\w+/)+(?:[\w.]+)?|(?<= )\w+\.py", section):
         assert (root / path).exists() or (root / "x121" / path).exists(), path
-    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
+    for path in re.findall(r"\]\((?!http|#)([^)]+)\)", README):
         assert (root / path).exists(), path
+
+
+def test_links() -> None:
+    """Every link within the README leads to one of its headings, and the list at its top to all."""
+    headings = re.findall(r"^##+ (.*)", README, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) == anchors

@@ -363,7 +363,7 @@ def test_end_by_itself(folder: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_exit_code(folder: Path, number: signal.Signals) -> None:
     """A signal to us ends the server; if not in order, the exit code tells."""
-    with Command(folder) as command:
+    with Command(folder, program=(sys.executable, *PATIENT_DEV)) as command:
         command.hear("read plain")
         command.send(number)
         command.hear("stopping")

@@ -49,8 +49,8 @@ MAY_KNOW = {
     "x121.api.operation": "x121.errors x121.http.request x121.signatures",
     "x121.api.etags": "x121.api.operation x121.errors x121.http.request",
     "x121.api.typed": (
-        "x121.api.operation x121.api.etags x121.errors x121.http.request x121.signatures"
-        " x121.validation"
+        "x121.api.operation x121.api.etags x121.errors x121.http.headers x121.http.request"
+        " x121.signatures x121.validation"
     ),
     "x121.api.endpoints": "x121.api.operation",
     "x121.api.router": "x121.api.endpoints x121.api.operation x121.api.typed",

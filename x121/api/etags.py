@@ -16,7 +16,7 @@ from x121.api.operation import Header
 from x121.errors import PreconditionFailed
 from x121.http.request import Request
 
-__all__ = ["ANY_VERSION", "IfMatch", "Versions", "is_known", "tag_of"]
+__all__ = ["ANY_VERSION", "IfMatch", "Versions", "answer_if_known", "tag_of"]
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 # Elements may be empty (section 5.6.1.2), as when a proxy has joined lines of which one is.
@@ -29,7 +29,20 @@ def tag_of(body: bytes) -> bytes:
     return b'"%b"' % blake2b(body, digest_size=12).hexdigest().encode()
 
 
-def is_known(request: Request, tag: bytes) -> bool:
+def answer_if_known(request: Request, body: bytes) -> bool:
+    """Give the answer the tag of its ``body``; return whether the client has that version.
+
+    Then the answer is 304, without a body.
+    """
+    tag = tag_of(body)
+    request.setHeader(b"ETag", tag)
+    is_known = _is_known(request, tag)
+    if is_known:
+        request.setResponseCode(304)
+    return is_known
+
+
+def _is_known(request: Request, tag: bytes) -> bool:
     """Whether the client of a GET or HEAD has the version ``tag`` already (section 13.1.2)."""
     given = request.requestHeaders.getRawHeaders(b"If-None-Match")
     if given is None or request.method not in (b"GET", b"HEAD"):

@@ -12,9 +12,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from twisted.internet.defer import Deferred
 from typing_extensions import TypedDict
 
-from x121.api.etags import is_known, tag_of
+from x121.api.etags import answer_if_known
 from x121.api.operation import MISSING, Answer, Operation, Parameter
 from x121.errors import BadRequest, FieldError, InternalError, UnsupportedMediaType
+from x121.http.headers import canonical
 from x121.http.request import Request
 from x121.signatures import name_of
 from x121.validation import Writer, field_errors
@@ -59,8 +60,10 @@ class _Arguments:
 
     def __init__(self, operation: Operation) -> None:
         parameters = operation.parameters
-        self._query = [one for one in parameters if one.place == "query"]
-        self._headers = [one for one in parameters if one.place == "header"]
+        self._query = [(one.name.encode(), one) for one in parameters if one.place == "query"]
+        self._headers = [
+            (canonical(one.name), one.argument) for one in parameters if one.place == "header"
+        ]
         self._names = {one.argument: one.name for one in parameters}
         self._check = _checker(parameters)
         self._request = operation.request
@@ -89,14 +92,14 @@ class _Arguments:
     def _read_parameters(
         self, request: Request, given: dict[str, Any], wrong: list[FieldError]
     ) -> dict[str, Any]:
-        for one in self._query:
-            values = request.args.get(one.name.encode())
+        for name, one in self._query:
+            values = request.args.get(name)
             if values is not None:
                 _take(given, one, values, wrong)
-        for one in self._headers:
-            lines = request.requestHeaders.getRawHeaders(one.name.encode())
-            if lines is not None:
-                given[one.argument] = b", ".join(lines).decode("latin-1")
+        for name, argument in self._headers:
+            lines = request.requestHeaders.get_all(name)
+            if lines:
+                given[argument] = b", ".join(lines).decode("latin-1")
         try:
             return self._check(given)
         except ValidationError as error:
@@ -193,12 +196,8 @@ class _Results:
             request.setHeader(name, value)
         if self._is_none:
             return body
-        if self._etag:
-            tag = tag_of(body)
-            request.setHeader(b"ETag", tag)
-            if is_known(request, tag):
-                request.setResponseCode(304)
-                return b""
+        if self._etag and answer_if_known(request, body):
+            return b""
         request.setHeader(b"Content-Type", b"application/json")
         return body
 

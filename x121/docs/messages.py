@@ -30,6 +30,7 @@ class MessageDocs:
     def __init__(self, websockets: WsRouter) -> None:
         self._websockets = websockets
         self._page = b""
+        self._style = (STATIC / "messages.css").read_bytes()
 
     def serve(self, router: Router) -> Router:
         """Nest all of it into ``router``, and return that."""
@@ -40,13 +41,13 @@ class MessageDocs:
         return make_asyncapi(self._websockets, title="x121", version=version("x121"))
 
     @cached_property
-    def _style(self) -> bytes:
-        return (STATIC / "messages.css").read_bytes()
+    def _encoded_document(self) -> bytes:
+        return jsons.encode(self._document)
 
     @document.route("/", is_documented=False)
     def show_document(self, request: Request) -> bytes:
         """Answer with the AsyncAPI document."""
-        return send(request, ".json", jsons.encode(self._document))
+        return send(request, ".json", self._encoded_document)
 
     @page.route("/", is_documented=False)
     async def show_page(self, request: Request) -> bytes:

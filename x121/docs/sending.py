@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from x121.api.etags import is_known, tag_of
+from x121.api.etags import answer_if_known
 from x121.http.policy import WITH_SCRIPTS, say_type
 from x121.http.request import Request
 
@@ -21,8 +21,4 @@ def send(request: Request, suffix: str, content: bytes, policy: str = WITH_SCRIP
     """
     request.setHeader(b"Cache-Control", b"no-cache")
     say_type(request, suffix, policy)
-    request.etag = tag_of(content)
-    if is_known(request, request.etag):
-        request.setResponseCode(304)
-        return b""
-    return content
+    return b"" if answer_if_known(request, content) else content

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
 from tests.process.catalogue import Catalogue
+from tests.process.turns import Turns
 from x121.api.responses import json_response, no_content
 from x121.api.router import Router
 from x121.api.routes import routes
@@ -40,6 +41,7 @@ def routes_with_trials(state: AppState) -> Router:
     return (
         routes(state)
         .nest("/trials", trials.router)
+        .nest("/trials/turns", Turns().router)
         .nest("/ws/trials", websockets.routes)
         .nest("/catalogue", Catalogue().router)
     )
@@ -102,6 +104,14 @@ class Trials:
         """Sleeps for ``seconds`` in a thread, which nothing can cancel."""
         _log.info("Trial begun")
         await deferToThread(time.sleep, seconds)
+        return no_content(request)
+
+    @router.route("/busy/<float:seconds>")
+    def busy(self, request: IRequest, seconds: float) -> bytes:
+        """Keeps the reactor busy for ``seconds`` of CPU time."""
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
         return no_content(request)
 
     @router.route("/large")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.memory import AppTestCase
 from x121.console.access import COOKIE
+from x121.http.proxies import MAX_HOPS
 from x121.testing import App, Response
 from x121.testing.frames import HANDSHAKE
 
@@ -150,7 +151,7 @@ class WithoutTokenTests(AccessTestCase):
         """One that is trusted may say that its client is here, too; all of its chain must be."""
         app = self.console(proxies=",".join(PROXIES))
         self.assertAllowed(app)
-        for value in (LOCAL, "::1", "127.0.0.1, ::1", "::ffff:127.0.0.1"):
+        for value in (LOCAL, f"{LOCAL}:80", "::1", "127.0.0.1, ::1", "::ffff:127.0.0.1"):
             self.assertAllowed(app, X_Forwarded_For=value)
         self.assertAllowed(app, X_Forwarded_For=LOCAL, X_Real_IP=LOCAL, Via="1.1 proxy")
         for value in (
@@ -162,7 +163,8 @@ class WithoutTokenTests(AccessTestCase):
             f"nonsense, {LOCAL}",
             ",",
             "",
-            f"{LOCAL}:80",
+            f"{LOCAL}, " * MAX_HOPS + LOCAL,
+            f"{LOCAL}%, {FAR}" + f", {LOCAL}" * MAX_HOPS,
             "localhost",
         ):
             self.assertForbidden(app, X_Forwarded_For=value)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121.http.proxies import forwarded_for, make_trust
+from x121.http.proxies import MAX_HOPS, forwarded_for, make_trust
 
 TRUSTED = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "192.0.2.1", "fd00::/8")]
 trusts = make_trust(TRUSTED)
@@ -75,7 +75,44 @@ class ForwardedForTests(SynchronousTestCase):
         """What isn't an address ends the search: what stands left of it is not believed."""
         self.assertEqual(client("203.0.113.9, junk, 10.0.0.2"), "10.0.0.2")
         self.assertEqual(client("203.0.113.9,, 10.0.0.2"), "10.0.0.2")
-        self.assertEqual(client("203.0.113.9:1234"), PEER)
+
+    def test_port(self) -> None:
+        """A port, which may be obfuscated, is not a part of the address (RFC 7239 section 6)."""
+        for node in ("203.0.113.9:4711", "203.0.113.9:_p-1"):
+            self.assertEqual(client(node), "203.0.113.9")
+        for node in ("[2001:db8::1]:443", "[2001:DB8::1]", "2001:db8::1"):
+            self.assertEqual(client(node), "2001:db8::1")
+        self.assertEqual(client("[::ffff:203.0.113.9]:443"), "203.0.113.9")
+        self.assertEqual(client("203.0.113.9, 10.0.0.2:80"), "203.0.113.9")
+
+    def test_no_port(self) -> None:
+        """What has the form of no node is no address."""
+        nodes = (
+            "203.0.113.9:", "203.0.113.9:x", "203.0.113.9:123456", "203.0.113.9:1:2",
+            "[203.0.113.9]:80", "[2001:db8::1", "2001:db8::1]:443", "[]:443", "[2001:db8::1]443",
+            "unknown", "unknown:80", "_hidden", "_SEVKISEK:80", "[unknown]",
+        )  # fmt: skip
+        for node in nodes:
+            self.assertEqual(client(node), PEER, node)
+
+    def test_many_hops(self) -> None:
+        """No more than a bounded number of nodes is read."""
+        nearest = [f"10.0.1.{number}" for number in range(MAX_HOPS)]
+        self.assertEqual(client(", ".join(nearest)), "10.0.1.0")
+        self.assertEqual(client(", ".join(["203.0.113.9", *nearest[1:]])), "203.0.113.9")
+        for rest in ("203.0.113.9", "fe80::1%x, 203.0.113.9", ", , "):
+            self.assertEqual(client(", ".join([rest, *nearest])), "10.0.1.0")
+
+    def test_cost(self) -> None:
+        """A field of any length asks about a bounded number of addresses."""
+        asked: list[str] = []
+
+        def counting(address: str) -> bool:
+            asked.append(address)
+            return True
+
+        forwarded_for([b"::1," * 7_750 + b"::1"], PEER, counting)
+        self.assertEqual(asked, ["::1"] * MAX_HOPS)
 
     def test_ipv6(self) -> None:
         """IPv6 addresses are given in their usual form, and IPv4 in them as IPv4."""

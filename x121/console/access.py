@@ -19,7 +19,7 @@ import hmac
 from collections.abc import Collection
 
 from x121.errors import Forbidden, Unauthorized
-from x121.http.proxies import is_loopback
+from x121.http.proxies import hops, is_loopback, node_address
 from x121.http.request import Request
 
 __all__ = ["COOKIE", "Access", "own_origin"]
@@ -109,8 +109,8 @@ def _proxy_says_loopback(request: Request) -> bool:
     if not request.channel.is_trusted_proxy or headers.hasHeader(b"Forwarded"):  # isn't read here
         return False
     chain = headers.getRawHeaders(b"X-Forwarded-For", [b""])
-    clients = b",".join([*chain, *headers.getRawHeaders(b"X-Real-IP", [])]).split(b",")
-    return all(is_loopback(client.strip().decode("latin-1")) for client in clients)
+    nodes = hops([*chain, *headers.getRawHeaders(b"X-Real-IP", [])])
+    return all(is_loopback(node_address(node)) for node in nodes)
 
 
 def _is_local_name(authority: bytes) -> bool:

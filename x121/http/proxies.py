@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Sequence
 
 from x121.types import IpNetwork
 
-__all__ = ["forwarded_for", "is_loopback", "make_trust"]
+__all__ = ["MAX_HOPS", "forwarded_for", "hops", "is_loopback", "make_trust", "node_address"]
+
+MAX_HOPS = 32
+"""The number of nodes that are read of a forwarding field."""
+
+# An IPv4 address, or an IPv6 address in brackets, and perhaps a port, which may be obfuscated.
+_WITH_PORT = re.compile(
+    rb"(?:([0-9.]+)|\[([0-9A-Fa-f]*:[^]]*)\])(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
+)
 
 
 def make_trust(networks: Sequence[IpNetwork]) -> Callable[[str], bool]:
@@ -30,18 +39,41 @@ def forwarded_for(chain: Sequence[bytes], peer: str, trusts: Callable[[str], boo
 
     Every proxy appends the address it was called from, so only what trusted proxies wrote
     can be believed: read from the right, the first address that is no trusted proxy is the
-    client.  What isn't an address ends the search.
+    client.  What isn't an address ends the search, and so does the end of :func:`hops`.
     """
     client = peer
-    for entry in reversed(b",".join(chain).split(b",")):
-        text = entry.strip().decode("latin-1")
-        address = _address(text)
-        if address is None:
+    for node in hops(chain):
+        address = node_address(node)
+        if not address:
             break
-        client = str(address)
-        if not trusts(text):
+        client = address
+        if not trusts(address):
             break
     return client
+
+
+def hops(values: Sequence[bytes]) -> list[bytes]:
+    """Return the nodes that forwarding fields name, from right to left.
+
+    If there are more than :data:`MAX_HOPS`, an empty node stands for the rest.
+    """
+    nodes = b",".join(values).rsplit(b",", MAX_HOPS)
+    if len(nodes) > MAX_HOPS:
+        nodes[0] = b""
+    nodes.reverse()
+    return nodes
+
+
+def node_address(node: bytes) -> str:
+    """Return the address of ``node`` in its usual form, or empty text if it names none.
+
+    A port may follow an IPv4 address, or an IPv6 address in brackets (RFC 7239 section 6).
+    """
+    node = node.strip()
+    parts = _WITH_PORT.fullmatch(node)
+    host = node if parts is None else parts[1] or parts[2]
+    address = _address(host.decode("latin-1"))
+    return "" if address is None else str(address)
 
 
 def is_loopback(text: str) -> bool:

@@ -19,6 +19,7 @@ from x121.api.responses import json_response, no_content
 from x121.api.router import Router
 from x121.app_state import AppState
 from x121.http.request import Request
+from x121.models.base import Id
 
 
 class Kinds:
@@ -307,6 +308,94 @@ class MethodTests(AppTestCase):
         self.assertEqual((response.status, response.body), (204, b""))
         self.assertEqual(response.headers["allow"], "DELETE, OPTIONS, PUT")
         self.assertEqual(self.server.request("OPTIONS", "/nowhere").status, 404)
+
+
+class Documents:
+    """A feature whose routes are nested below the workspace that they belong to."""
+
+    router = Router()
+
+    @router.get("/<int:document_id>")
+    def show(self, workspace_id: Id, document_id: Id, limit: int = 1) -> list[int]:
+        return [workspace_id, document_id, limit]
+
+    @router.route("/plain")
+    def plain(self, request: Any, workspace_id: int) -> str:
+        return str(workspace_id)
+
+
+class PrefixParameterTests(AppTestCase):
+    """Routers below a prefix with parameters, such as the workspace that a user may see."""
+
+    prefix = "/w/<int:workspace_id>"
+
+    def assertFromPathAlone(self, router: Router) -> None:
+        app = self.app(router)
+        for query in ("", "?workspace_id=77", "?workspace_id=77&workspace_id=%ff"):
+            answer = app.request("GET", f"/test/w/3/7{query}", {"workspace_id": "77"})
+            self.assertEqual((answer.status, answer.json), (200, [3, 7, 1]), query)
+        self.assertEqual(app.request("GET", "/test/w/3/7?limit=4").json, [3, 7, 4])
+        self.assertEqual(app.request("GET", "/test/w/3/plain?workspace_id=77").body, b"3")
+
+    def test_nested(self) -> None:
+        """A prefix's parameter comes from the path alone, whatever the query has."""
+        self.assertFromPathAlone(Router().nest(self.prefix, Documents().router))
+
+    def test_subroute(self) -> None:
+        """So does a parameter of a subroute of Klein's."""
+        router, nested = Router(), Router()
+        with router.subroute(self.prefix):
+            router.get("/<int:document_id>")(_document)
+            router.route("/plain")(_plain)
+        self.assertFromPathAlone(router)
+        with nested.subroute("/w"):
+            nested.nest("/<int:workspace_id>", Documents().router)
+        self.assertFromPathAlone(nested)
+
+    def test_documented_in_the_path(self) -> None:
+        """The parameter is documented as one of the path."""
+        router = Router().nest(self.prefix, Documents().router)
+        endpoint: Any = router.endpoints["w/<int:workspace_id>.show"]
+        places = [(one.name, one.place) for one in endpoint.operation.parameters]
+        self.assertEqual(
+            places, [("workspace_id", "path"), ("document_id", "path"), ("limit", "query")]
+        )
+
+    def test_no_argument(self) -> None:
+        """A handler that doesn't take the parameter is an error at once, which names both."""
+
+        class Feature:
+            typed, plain, elsewhere = Router(), Router(), Router()
+
+            @typed.get("/typed")
+            def show(self, limit: int = 1) -> int:
+                return limit
+
+            @plain.route("/plain")
+            def plainly(self, request: Any) -> bytes:
+                return b""
+
+            @elsewhere.get("/elsewhere")
+            def by_itself(self, workspace_id: Request) -> None: ...
+
+        feature = Feature()
+        for router in (feature.typed, feature.plain, feature.elsewhere):
+            error = self.assertRaises(TypeError, Router().nest, self.prefix, router)
+            self.assertIn("test_no_argument.<locals>.Feature.", str(error))
+            self.assertIn(f"workspace_id of its prefix {self.prefix} is no argument", str(error))
+
+    def test_names_in_braces(self) -> None:
+        """A name in braces is refused in a prefix, too."""
+        error = self.assertRaises(ValueError, Router().nest, "/w/{workspace_id}", Router())
+        self.assertIn("/w/<workspace_id>", str(error))
+
+
+def _document(workspace_id: Id, document_id: Id, limit: int = 1) -> list[int]:
+    return [workspace_id, document_id, limit]
+
+
+def _plain(request: Any, workspace_id: int) -> str:
+    return str(workspace_id)
 
 
 class NestTests(SynchronousTestCase):

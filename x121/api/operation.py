@@ -1,8 +1,9 @@
 """What an endpoint takes and gives, as its handler's signature and its decorator say.
 
-A parameter whose name stands in the path is the path's; one that is a model is the request's body;
-one that is a :class:`~x121.http.request.Request` is the request itself.  Every other one stands in
-the query, unless a marker in its annotation says where it is::
+A parameter whose name stands in the path, or in a prefix that the router is nested below, is read
+from the path alone; one that is a model is the request's body; one that is a
+:class:`~x121.http.request.Request` is the request itself.  Every other one stands in the query,
+unless a marker in its annotation says where it is::
 
     async def search(
         self,
@@ -20,7 +21,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -39,6 +40,7 @@ __all__ = [
     "Operation",
     "Parameter",
     "Query",
+    "check_prefix",
     "describe",
     "read_operation",
 ]
@@ -139,6 +141,31 @@ class Operation:
     headers: Mapping[str, str]
     etag: bool
     deprecated: bool
+
+    def below(self, names: Collection[str]) -> Operation:
+        """Return the operation below a prefix with these parameters: they stand in the path."""
+        parameters = (
+            replace(one, name=one.argument, place="path") if one.argument in names else one
+            for one in self.parameters
+        )
+        return replace(self, parameters=tuple(parameters))
+
+
+def check_prefix(
+    handler: Callable[..., Any], operation: Operation | None, prefix: str, names: Collection[str]
+) -> None:
+    """Raise :class:`TypeError` unless ``handler`` takes the parameters ``names`` of its prefix.
+
+    A handler that could do without one would answer alike for each of its values.
+    """
+    arguments = {one.name: one.kind for one in inspect.signature(handler).parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD in arguments.values():
+        return
+    elsewhere = set() if operation is None else {operation.request, *(operation.body or ())[:1]}
+    lost = sorted(set(names) - (arguments.keys() - elsewhere))
+    if lost:
+        why = f"{', '.join(lost)} of its prefix {prefix} is no argument from the path"
+        raise unclear(handler, f"{why}: give it one, such as {lost[0]}: Id")
 
 
 def describe(handler: Callable[..., Any], result: Any, declared: Declaration) -> Operation:

@@ -20,14 +20,22 @@ A feature is a class with a ``router``; its methods are handlers and its state i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, Unpack
 
 from klein import Klein
 from werkzeug.routing import IntegerConverter, Map, Rule
 
 from x121.api.endpoints import Endpoint, bound_handler
-from x121.api.operation import MISSING, Declaration, Operation, describe, read_operation
+from x121.api.operation import (
+    MISSING,
+    Declaration,
+    Operation,
+    check_prefix,
+    describe,
+    read_operation,
+)
 from x121.api.typed import make_endpoint
 
 __all__ = ["Router"]
@@ -43,6 +51,8 @@ class Router(Klein):
         super().__init__()
         # A path is what it is: two slashes are not one, and nobody is redirected for them.
         self._url_map = Map(merge_slashes=False, converters={"int": _BigInt})
+        self._converters = self._url_map.converters
+        self._subroute = ""
 
     def __get__(self, instance: Any, owner: object) -> Router:
         """Return the router whose handlers are called on ``instance``."""
@@ -84,8 +94,9 @@ class Router(Klein):
         return decorate
 
     def _names_in(self, url: str) -> set[str]:
-        rule = Rule(url)
-        Map([rule], converters=self._url_map.converters)
+        """Return the names of the parameters in ``url`` and in the subroute that it is in."""
+        rule = Rule(self._subroute + url)
+        Map([rule], converters=self._converters)
         return rule.arguments
 
     # --- Klein's ---
@@ -126,13 +137,27 @@ class Router(Klein):
 
     # --- nesting ---
 
+    @contextmanager
+    def subroute(self, prefix: str) -> Iterator[Klein]:
+        """Have ``prefix`` before all paths of the block; see :meth:`klein.Klein.subroute`."""
+        outer, self._subroute = self._subroute, self._subroute + prefix
+        try:
+            with super().subroute(prefix):
+                yield self
+        finally:
+            self._subroute = outer
+
     def nest(self, prefix: str, router: Klein) -> Router:
         """Serve the routes of ``router`` below ``prefix`` and return ``self``.
 
-        Its route ``/`` is ``prefix`` itself.  Raises :class:`ValueError` for a prefix that
-        isn't a path, and for a router with error handlers: they would be everybody's, so a
-        feature raises :class:`~x121.errors.AppError` instead.
+        Its route ``/`` is ``prefix`` itself.  A prefix may have parameters, as in
+        ``/teams/<int:team_id>``; every handler takes them, or it is a :class:`TypeError`.
+
+        Raises :class:`ValueError` for a prefix that isn't a path, and for a router with error
+        handlers: they would be everybody's, so a feature raises
+        :class:`~x121.errors.AppError` instead.
         """
+        _check_names_in(prefix)
         if not prefix.startswith("/") or prefix.endswith("/"):
             raise ValueError(f"a prefix is like /projects, not {prefix!r}")
         if router._error_handlers:
@@ -152,11 +177,17 @@ class Router(Klein):
         if endpoint in self._endpoints:
             raise ValueError(f"{prefix}: there already is a route named {endpoint}")
         known: Any = router.endpoints[name]
+        handler = bound_handler(router, name)
+        operation: Operation | None = getattr(known, "operation", None)
+        names = self._names_in(prefix)
+        if names:
+            check_prefix(handler, operation, prefix, names)
+            operation = operation and operation.below(names)
         self._endpoints[endpoint] = Endpoint(
             endpoint,
-            bound_handler(router, name),
+            handler,
             known.segment_count + prefix.count("/") + self._subroute_segments,
-            getattr(known, "operation", None),
+            operation,
             getattr(known, "owner", None) or router._instance,
             is_bound=True,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from functools import lru_cache
+from functools import lru_cache, wraps
 from types import CoroutineType
 from typing import Any, NotRequired, Required
 
@@ -34,6 +34,7 @@ def make_endpoint(handler: Callable[..., Any], operation: Operation) -> Callable
     """
     arguments, results = _Arguments(operation), _Results(handler, operation)
 
+    @wraps(handler)
     def endpoint(*bound: Any, **path: Any) -> Any:
         *instance, request = bound  # a method's instance, and none of a function's
         result = handler(*instance, **arguments.read(request, path))
@@ -46,9 +47,6 @@ def make_endpoint(handler: Callable[..., Any], operation: Operation) -> Callable
     async def _finish(running: Coroutine[Any, Any, Any], request: Request) -> bytes:
         return results.answer(await running, request)
 
-    endpoint.__name__ = handler.__name__
-    endpoint.__qualname__ = handler.__qualname__
-    endpoint.__doc__ = handler.__doc__
     return endpoint
 
 
@@ -92,13 +90,14 @@ class _Arguments:
     def _read_parameters(
         self, request: Request, given: dict[str, Any], wrong: list[FieldError]
     ) -> dict[str, Any]:
+        # What a path has, the prefix of a nested router included, comes from there alone.
         for name, one in self._query:
             values = request.args.get(name)
-            if values is not None:
+            if values is not None and one.argument not in given:
                 _take(given, one, values, wrong)
         for name, argument in self._headers:
             lines = request.requestHeaders.get_all(name)
-            if lines:
+            if lines and argument not in given:
                 given[argument] = b", ".join(lines).decode("latin-1")
         try:
             return self._check(given)

@@ -107,7 +107,8 @@ def _migration_of(root: Path, pattern: Names) -> Path:
 def _next_migration(root: Path, names: Names) -> str:
     if any(root.glob(f"migrations/*_create_{names.many}.sql")):
         raise ScaffoldError(f"there is a migration that creates {names.many} already")
-    last = max(int(path.name[:4]) for path in root.glob("migrations/[0-9][0-9][0-9][0-9]_*.sql"))
+    numbers = [path.name.partition("_")[0] for path in root.glob("migrations/*_*.sql")]
+    last = max(int(number) for number in numbers if number.isdecimal())
     return f"migrations/{last + 1:04d}_create_{names.many}.sql"
 
 

@@ -59,6 +59,7 @@ class MigrationFileTests(SynchronousTestCase):
             "12_x.sql",
             "0001-x.sql",
             "00001_x.sql",
+            "1000000000_x.sql",
             "0001_.sql",
             "0001_X.sql",
             "0001_x.SQL",
@@ -70,6 +71,13 @@ class MigrationFileTests(SynchronousTestCase):
                 migration(name, "SELECT 1")
             assert name in str(caught.value)
             assert "NNNN_name.sql" in str(caught.value)
+
+    def test_more_than_four_digits(self) -> None:
+        """From 10000 on a version has the digits it needs; 999999999 is the last one."""
+        for version in (10_000, 999_999_999):
+            parsed = migration(f"{version}_x.sql", "SELECT 1")
+            assert parsed.version == version
+            assert parsed.file_name == f"{version}_x.sql"
 
     def test_checksum_is_of_the_text(self) -> None:
         """The checksum is the SHA-256 of the text with LF line ends."""
@@ -117,6 +125,12 @@ class ReadMigrationsTests(SynchronousTestCase):
         )
         names = [found.file_name for found in read_migrations(folder)]
         assert names == ["0001_a.sql", "0002_b.sql", "0010_c.sql"]
+
+    def test_numeric_order(self) -> None:
+        """Version 10000 comes after 9999, although its name sorts before."""
+        folder = self.folder("9999_b.sql", "10000_c.sql", "1000_a.sql")
+        versions = [found.version for found in read_migrations(folder)]
+        assert versions == [1000, 9999, 10_000]
 
     def test_empty(self) -> None:
         """A folder without migrations gives none."""
@@ -355,6 +369,31 @@ async def test_failing_file(database: DbConfig, postgres: Postgres, reactor: Any
         "0002_b.sql": "pending",
     }
     await migrate(database, [A, migration("0002_b.sql", "CREATE TABLE b ()")], reactor=reactor)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", ";", "-- a\n/* b /* c */ */ ;;", "-- x121: no-transaction\n"]
+)
+@pytest_twisted.ensureDeferred
+async def test_file_without_statements(database: DbConfig, reactor: Any, text: str) -> None:
+    """A file of comments, semicolons or nothing is applied and recorded as any other."""
+    empty = migration("0001_a.sql", text)
+    assert states(await migrate(database, [empty], reactor=reactor)) == {"0001_a.sql": "applied"}
+    assert await migrate(database, [empty], reactor=reactor) == []
+
+
+@pytest.mark.parametrize(
+    "copy",
+    ["COPY a FROM stdin;", "copy a (n)\n FROM STDIN;\n1\n\\.\nSELECT 1;", "COPY a TO stdout"],
+    ids=["no rows", "rows", "to"],
+)
+@pytest_twisted.ensureDeferred
+async def test_copy(database: DbConfig, reactor: Any, copy: str) -> None:
+    """A COPY that needs a client is refused with its line, and what to write instead."""
+    file = migration("0002_b.sql", f"SELECT 1;\n\n{copy}")
+    await refused(
+        database, [A, file], reactor, "0002_b.sql, line 3: COPY", "INSERT INTO", "pg_dump --inserts"
+    )
 
 
 @pytest_twisted.ensureDeferred

@@ -14,7 +14,8 @@ from pathlib import Path
 __all__ = ["NO_TRANSACTION", "Migration", "MigrationError", "read_migrations"]
 
 _PACKAGE = "x121.migrations"
-_NAME = re.compile(r"([0-9]{4})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql")
+# PostgreSQL's integer, the type of a recorded version, holds any number of nine digits.
+_NAME = re.compile(r"([0-9]{4}|[1-9][0-9]{4,8})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql")
 NO_TRANSACTION = "-- x121: no-transaction"
 
 
@@ -45,9 +46,9 @@ class Migration:
         named = _NAME.fullmatch(file_name)
         if named is None:
             raise MigrationError(
-                f"{file_name}: a migration's name is NNNN_name.sql: four digits, an underscore,"
-                " then lower case letters, digits and single underscores, such as"
-                " 0007_add_users.sql"
+                f"{file_name}: a migration's name is NNNN_name.sql: a version of four digits (or,"
+                " above 9999, of up to nine), an underscore, then lower case letters, digits and"
+                " single underscores, such as 0007_add_users.sql"
             )
         try:
             text = data.decode("utf-8-sig")
@@ -81,7 +82,7 @@ def read_migrations(folder: Traversable | None = None) -> list[Migration]:
                 migrations.append(Migration.parse(file.name, file.read_bytes()))
             except MigrationError as error:
                 problems.append(str(error))
-    migrations.sort(key=lambda migration: migration.file_name)
+    migrations.sort(key=lambda migration: (migration.version, migration.name))
     problems += _double_versions(migrations)
     if problems:
         raise MigrationError("\n".join(sorted(problems)))

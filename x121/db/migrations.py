@@ -12,6 +12,7 @@ already, as happens when two branches meet: it is applied too, after that one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ _TABLE = "x121_migrations"
 _LOCK = 0x78313231  # "x121"; advisory locks of other databases are apart from ours
 _POLL_SECS = 0.1
 _RETRY_SECS = 0.25
+_EMPTY_QUERY = "can't execute an empty query"
+_COPY = re.compile(r"\bCOPY\b[^;]*?\b(?:FROM\s+STDIN|TO\s+STDOUT)\b", re.IGNORECASE)
+_COPY_ADVICE = (
+    "COPY ... FROM stdin (or TO stdout) exchanges rows with a client, which a migration hasn't:"
+    " write INSERT INTO ... VALUES (...) instead, as pg_dump --inserts does"
+)
 
 
 @dataclass(frozen=True)
@@ -274,7 +281,7 @@ async def _run_in_transaction(connection: Connection, migration: Migration) -> N
     number = "SELECT txid_current()"
     before = (await connection.execute(number)).rows
     try:
-        await connection.execute(migration.sql)
+        await _run(connection, migration)
     except psycopg2.Error as error:
         if connection.closed or connection.in_transaction:
             raise
@@ -293,7 +300,7 @@ def _ended(migration: Migration) -> str:
 
 async def _run_alone(connection: Connection, migration: Migration) -> None:
     try:
-        await connection.execute(migration.sql)
+        await _run(connection, migration)
     except psycopg2.Error as error:
         raise MigrationError(
             f"{_failure(migration, error)}\n"
@@ -306,6 +313,16 @@ async def _run_alone(connection: Connection, migration: Migration) -> None:
             f"{migration.file_name} begins a transaction and does not end it: remove the BEGIN, or"
             " the line that asks for no transaction"
         )
+
+
+async def _run(connection: Connection, migration: Migration) -> None:
+    """Run the file's statements, if any: a file of comments alone is applied like any other."""
+    try:
+        await connection.execute(migration.sql)
+    except psycopg2.ProgrammingError as error:
+        # PostgreSQL's answer to no statement is a success, which psycopg2 raises as an error.
+        if str(error) != _EMPTY_QUERY:
+            raise
 
 
 async def _record(
@@ -322,13 +339,29 @@ async def _record(
 
 def _failure(migration: Migration, error: psycopg2.Error) -> str:
     """Return what PostgreSQL said of the file, and where in it."""
-    place = migration.file_name
-    if error.diag.statement_position:
-        # Counted in characters, from 1.
-        before = migration.sql[: int(error.diag.statement_position) - 1]
-        place += f", line {before.count(chr(10)) + 1}"
+    if copy := _find_copy(migration, error):
+        return f"{_place(migration, copy.start())}: {_COPY_ADVICE}"
+    position = error.diag.statement_position  # in characters, from 1
+    place = _place(migration, int(position) - 1) if position else migration.file_name
     said = [error.diag.message_primary or str(error).strip()]
     said += [text for text in (error.diag.message_detail, error.diag.message_hint) if text]
     if error.pgcode == errorcodes.ACTIVE_SQL_TRANSACTION:
         said.append(f"begin the file with {NO_TRANSACTION!r}, and put nothing else in it")
     return f"{place}: {'; '.join(said)}"
+
+
+def _find_copy(migration: Migration, error: psycopg2.Error) -> re.Match[str] | None:
+    """Return the COPY that made the file fail.
+
+    psycopg2 refuses it without a code of PostgreSQL's.  Where rows follow it in the file,
+    PostgreSQL has already refused the first of these for its syntax.
+    """
+    if error.pgcode is None and "COPY" in str(error):
+        return _COPY.search(migration.sql)
+    if error.pgcode == errorcodes.SYNTAX_ERROR and error.diag.statement_position:
+        return _COPY.search(migration.sql, 0, int(error.diag.statement_position) - 1)
+    return None
+
+
+def _place(migration: Migration, index: int) -> str:
+    return f"{migration.file_name}, line {migration.sql.count(chr(10), 0, index) + 1}"

@@ -25,6 +25,7 @@ from x121.errors import (
     RowNotFound,
     ServiceUnavailable,
     Unauthorized,
+    UnstorableValue,
     as_app_error,
     error_for_status,
     reason_phrase,
@@ -56,14 +57,15 @@ class ServerError(psycopg2.DatabaseError):
     """What PostgreSQL answers; psycopg2 lets nobody else set these two."""
 
     pgcode = ""
-    diag = SimpleNamespace(constraint_name=None)  # type: ignore[assignment]
+    diag = SimpleNamespace()  # type: ignore[assignment]
 
 
-def server_error(code: str, constraint: str | None = None) -> psycopg2.Error:
+def server_error(code: str, constraint: str | None = None, **place: str) -> psycopg2.Error:
     """Return an error that PostgreSQL answered."""
     error = ServerError(SQL)
     error.pgcode = code
-    error.diag = SimpleNamespace(constraint_name=constraint)
+    names = {"table_name": None, "column_name": None, "constraint_name": constraint}
+    error.diag = SimpleNamespace(**(names | place))
     return error
 
 
@@ -147,13 +149,17 @@ class DatabaseErrorTests(SynchronousTestCase):
         self.assertIsInstance(error, NotFound)
         self.assertEqual(error.message, "Resource not found")
 
-    def test_unique_constraint(self) -> None:
-        """A unique constraint named ``uq_*`` is 409 and named."""
-        error = translate_db_error(server_error(errorcodes.UNIQUE_VIOLATION, "uq_users_email"))
-        self.assertIsInstance(error, Conflict)
-        self.assertEqual(
-            error.message, "Duplicate entry violates unique constraint: uq_users_email"
-        )
+    def test_named_constraints(self) -> None:
+        """A constraint with the prefix of its kind is named, with 409, and a check with 400."""
+        for code, constraint, status, message in (
+            ("23505", "uq_a", 409, "Duplicate entry violates unique constraint: uq_a"),
+            ("23503", "fk_a", 409, "Reference violates foreign key constraint: fk_a"),
+            ("23001", "fk_a", 409, "Reference violates foreign key constraint: fk_a"),
+            ("23P01", "ex_a", 409, "Entry violates exclusion constraint: ex_a"),
+            ("23514", "ck_a", 400, "Value violates check constraint: ck_a"),
+        ):
+            error = translate_db_error(server_error(code, constraint))
+            self.assertEqual((error.status, error.message), (status, message))
 
     def test_other_constraints(self) -> None:
         """Any other constraint is our fault, and its name stays inside."""
@@ -161,20 +167,54 @@ class DatabaseErrorTests(SynchronousTestCase):
             (errorcodes.UNIQUE_VIOLATION, "users_pkey"),
             (errorcodes.UNIQUE_VIOLATION, None),
             (errorcodes.UNIQUE_VIOLATION, ""),
+            (errorcodes.UNIQUE_VIOLATION, "fk_looks_like_one"),
             (errorcodes.CHECK_VIOLATION, "uq_looks_like_one"),
             (errorcodes.FOREIGN_KEY_VIOLATION, "uq_looks_like_one"),
+            (errorcodes.FOREIGN_KEY_VIOLATION, "notes_project_id_fkey"),
+            (errorcodes.EXCLUSION_VIOLATION, "bookings_excl"),
+            (errorcodes.INTEGRITY_CONSTRAINT_VIOLATION, "ck_a"),
         ):
             error = translate_db_error(server_error(code, constraint))
             self.assertIsInstance(error, InternalError)
             self.assertEqual(error.body()["error"], "Internal server error")
 
-    def test_unreachable(self) -> None:
-        """A connection that is refused, lost, or ended by a server that stops is 503."""
+    def test_wrong_values(self) -> None:
+        """A value that PostgreSQL can't store, or that is missing, is 400 without the value."""
+        for code in ("23502", "22001", "22003", "22021", "22P02", "22P05", "54000", "54001"):
+            error = translate_db_error(server_error(code))
+            self.assertEqual((error.status, error.code), (400, "BAD_REQUEST"), code)
+            self.assertNotIn("hunter2", str(error.body()))
+        self.assertEqual(translate_db_error(UnstorableValue(SQL)).status, 400)
+
+    def test_wrong_values_in_the_log(self) -> None:
+        """The log is told where a value was refused, and not the value."""
+        error = server_error("23502", table_name="notes", column_name="title")
+        self.assertEqual(
+            DatabaseError(error).detail,
+            "the database refused a value: SQLSTATE 23502, table notes, column title",
+        )
+        self.assertEqual(
+            DatabaseError(UnstorableValue(SQL)).detail,
+            "the database refused a value: UnstorableValue",
+        )
+
+    def test_concurrency(self) -> None:
+        """A serialization failure and a deadlock are 409; a lock that isn't free is 503."""
+        for code in ("40001", "40P01"):
+            self.assertIsInstance(translate_db_error(server_error(code)), Conflict)
+        locked = translate_db_error(server_error("55P03"))
+        self.assertEqual((locked.status, locked.headers), (503, {"Retry-After": "1"}))
+
+    def test_unavailable(self) -> None:
+        """A connection that is refused or lost, and a server that can't, are 503."""
         lost: list[psycopg2.Error] = [
             psycopg2.OperationalError("server closed the connection unexpectedly"),
             psycopg2.InterfaceError("connection already closed"),
         ]
-        for code in ("08000", "08006", "57P01", "57P02", "57P03", "53300"):
+        for code in (
+            "08000", "08006", "25006", "53100", "53200", "53300", "57P01", "57P02", "57P03",
+            "57P04", "58000", "58030",
+        ):  # fmt: skip
             lost.append(server_error(code))
         for error in lost:
             translated = translate_db_error(error)
@@ -186,7 +226,9 @@ class DatabaseErrorTests(SynchronousTestCase):
         for error in (
             server_error("42601"),
             server_error("57014"),
-            server_error("40001"),
+            server_error("25P02"),
+            server_error("55000"),
+            server_error("XX000"),
             psycopg2.ProgrammingError(SQL),
             psycopg2.DataError(SQL),
             psycopg2.Error(SQL),

@@ -17,6 +17,8 @@ from typing import Any, ClassVar, TypedDict
 import psycopg2
 from psycopg2 import errorcodes
 
+from x121.sqlstates import is_data_error, is_retriable, is_unavailable
+
 __all__ = [
     "AppError",
     "BadRequest",
@@ -35,6 +37,7 @@ __all__ = [
     "RowNotFound",
     "ServiceUnavailable",
     "Unauthorized",
+    "UnstorableValue",
     "UnsupportedMediaType",
     "UpgradeRequired",
     "UriTooLong",
@@ -228,52 +231,98 @@ class RowNotFound(psycopg2.ProgrammingError):
     """A query that had to give one row gave none."""
 
 
+class UnstorableValue(psycopg2.DataError, ValueError):
+    """A parameter that PostgreSQL has no form for, such as text with a NUL character."""
+
+
 class DatabaseError(AppError):
     """A psycopg2 error, wrapped; status, code and message are those of its translation."""
 
     def __init__(self, error: psycopg2.Error) -> None:
         translated = translate_db_error(error)
-        # A conflict or a missing row is nobody's fault, and its text has users' data in it.
-        detail = str(error).strip() if translated.status >= 500 else ""
-        super().__init__(translated.message, headers=translated.headers, detail=detail)
+        super().__init__(
+            translated.message, headers=translated.headers, detail=_log_detail(error, translated)
+        )
         self.status = translated.status
         self.code = translated.code
         self.__cause__ = error
 
 
-# PostgreSQL's class 08 is "connection exception"; the others are sent to clients while the
-# server stops, recovers or starts, and when it has no connection left.
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_UNREACHABLE = frozenset(
-    (
-        errorcodes.ADMIN_SHUTDOWN,
-        errorcodes.CRASH_SHUTDOWN,
-        errorcodes.CANNOT_CONNECT_NOW,
-        errorcodes.TOO_MANY_CONNECTIONS,
-    )
-)
+def _log_detail(error: psycopg2.Error, translated: AppError) -> str:
+    """Return the text for the log.  PostgreSQL's own has users' data in it if the data is wrong."""
+    if translated.status >= 500:
+        return str(error).strip()
+    if translated.status != 400:
+        return ""  # conflicts and missing rows are normal
+    parts = {
+        "SQLSTATE": error.pgcode,
+        "table": error.diag.table_name,
+        "column": error.diag.column_name,
+        "constraint": error.diag.constraint_name,
+    }
+    found = ", ".join(f"{name} {value}" for name, value in parts.items() if value)
+    return f"the database refused a value: {found or type(error).__name__}"
+
+
+_Constraint = tuple[str, type[AppError], str]
+_FOREIGN_KEY: _Constraint = ("fk_", Conflict, "Reference violates foreign key constraint")
+# A constraint whose name has the prefix is meant for clients; any other name stays inside.
+_CONSTRAINTS: dict[str, _Constraint] = {
+    errorcodes.UNIQUE_VIOLATION: ("uq_", Conflict, "Duplicate entry violates unique constraint"),
+    errorcodes.EXCLUSION_VIOLATION: ("ex_", Conflict, "Entry violates exclusion constraint"),
+    errorcodes.FOREIGN_KEY_VIOLATION: _FOREIGN_KEY,
+    errorcodes.RESTRICT_VIOLATION: _FOREIGN_KEY,
+    errorcodes.CHECK_VIOLATION: ("ck_", BadRequest, "Value violates check constraint"),
+}
 
 
 def translate_db_error(error: psycopg2.Error) -> AppError:
     """Return what a database error means to a client.
 
-    A unique constraint named ``uq_*`` is a :class:`Conflict` that names the constraint,
-    :class:`RowNotFound` is :class:`NotFound`, a lost or refused connection is
-    :class:`ServiceUnavailable`.  Everything else is an :class:`InternalError`, because its
-    text may hold SQL or data.
+    - :class:`RowNotFound`: :class:`NotFound`.
+    - A constraint named ``uq_*``, ``ex_*`` or ``fk_*``, a serialization failure, a deadlock:
+      :class:`Conflict`.  The message names the constraint.
+    - A constraint named ``ck_*``, a missing value, a value that PostgreSQL can't store:
+      :class:`BadRequest`.
+    - A connection that is lost or refused, a server that can't (it stops, is read-only or full),
+      a lock that isn't free: :class:`ServiceUnavailable`.
+    - Anything else: :class:`InternalError`, because its text may hold SQL or data.
     """
     if isinstance(error, RowNotFound):
         return NotFound("Resource not found")
-    state = error.pgcode
-    constraint = error.diag.constraint_name
-    if state == errorcodes.UNIQUE_VIOLATION and constraint and constraint.startswith("uq_"):
-        return Conflict(f"Duplicate entry violates unique constraint: {constraint}")
+    if isinstance(error, UnstorableValue):
+        return _unstorable()
+    if error.pgcode is not None:
+        return _translate_state(error.pgcode, error)
     # A connection that broke has no SQLSTATE: libpq noticed, not the server.
-    broken = state is None and isinstance(
-        error, (psycopg2.OperationalError, psycopg2.InterfaceError)
-    )
-    if broken or (state is not None and (state[:2] == "08" or state in _UNREACHABLE)):
+    if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
         return ServiceUnavailable("The database is not reachable; try again shortly")
+    return _internal(error)
+
+
+def _translate_state(state: str, error: psycopg2.Error) -> AppError:
+    if state in _CONSTRAINTS:
+        prefix, kind, message = _CONSTRAINTS[state]
+        name = error.diag.constraint_name or ""
+        return kind(f"{message}: {name}") if name.startswith(prefix) else _internal(error)
+    if state == errorcodes.NOT_NULL_VIOLATION:
+        return BadRequest("A required value is missing")
+    if is_data_error(state):
+        return _unstorable()
+    if state == errorcodes.LOCK_NOT_AVAILABLE:
+        return ServiceUnavailable("The data is locked by another request; try again shortly")
+    if is_retriable(state):
+        return Conflict("The request conflicts with a concurrent one; try again")
+    if is_unavailable(state):
+        return ServiceUnavailable("The database can't do this now; try again shortly")
+    return _internal(error)
+
+
+def _unstorable() -> AppError:
+    return BadRequest("The database can't accept a value of the request")
+
+
+def _internal(error: psycopg2.Error) -> AppError:
     return InternalError(str(error).strip())
 
 

@@ -15,7 +15,7 @@ back, and the next socket would get the same number.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg2
@@ -28,15 +28,19 @@ from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
 from x121.config import DbConfig
+from x121.db._adapters import register_adapters
 from x121.db._libpq import keywords, resolve
+from x121.db._placeholders import Params, explain
+from x121.sqlstates import ends_session
 
 __all__ = ["Connection", "Params", "Query", "Reactor", "Result", "Row", "connect"]
 
 T = TypeVar("T")
 Query: TypeAlias = str | Composable
-Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 Row: TypeAlias = tuple[Any, ...]
 Reactor: TypeAlias = Any  # IReactorTime, IReactorFDSet and IReactorThreads: no type says all
+
+register_adapters()
 
 _CANCEL_GRACE_SECS = 0.05
 _CANCEL_SECS = 2.0
@@ -63,7 +67,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     """An open connection in autocommit mode; :func:`connect` makes them.
 
     ``busy`` is true while a query runs, also after its caller has cancelled it.  ``on_lost`` is
-    called once with the reason when the connection ends without :meth:`close`.
+    called once with the reason when the connection ends without :meth:`close`, or is ended
+    because its server can't serve it any more (after a failover it may be read-only).
     """
 
     cursorFactory = _Cursor
@@ -104,17 +109,19 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     def execute(self, query: Query, params: Params = ()) -> Deferred[Result]:
         """Return what ``query`` gives; without ``params`` a ``%`` in it is just that.
 
-        Fails with a :class:`psycopg2.Error`.  When the Deferred is cancelled it fails with
-        ``CancelledError`` at once and the server goes on with the query: the connection stays
+        Fails with a :class:`psycopg2.Error`; with TypeError or ValueError if ``params`` don't fit
+        the placeholders.  When the Deferred is cancelled it fails with ``CancelledError`` at
+        once and the server goes on with the query: the connection stays
         ``busy`` and is of no use before :meth:`reset`.
         """
         try:
             cursor = self._connection.cursor()
+            text = query if isinstance(query, str) else query.as_string(self._connection)
         except psycopg2.Error:
             return defer.fail()
         # psycopg2 reads placeholders in a query as soon as there are parameters, if only ().
-        sent = self._send(cursor.execute, query, params or None)
-        return sent.addCallback(lambda _: _fetch(cursor))
+        sent = self._send(cursor.execute, text, params or None)
+        return sent.addCallbacks(lambda _: _fetch(cursor), explain, errbackArgs=(text, params))
 
     async def reset(self) -> None:
         """Make the connection as good as new: no query runs and no transaction is open.
@@ -203,7 +210,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self.busy = False
         self._running = None
         # An error while idle is nobody's: were the socket kept, it would call again and again.
-        if error is not None and (idle or self.closed):
+        if error is not None and (idle or self.closed or _ends_session(error)):
             self._lose(error)
         elif self._connection.notifies:
             self.checkForNotifies()
@@ -288,6 +295,10 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._unwatch()
         if self._connection is not None and self._connection.closed != 1:
             self._connection.close()  # 2 is psycopg2's for broken, and still to be closed
+
+
+def _ends_session(error: Exception) -> bool:
+    return isinstance(error, psycopg2.Error) and ends_session(error.pgcode)
 
 
 def _fetch(cursor: extensions.cursor) -> Result:

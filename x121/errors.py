@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, TypedDict
 
@@ -363,7 +363,22 @@ _PHRASES = {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-_KEPT_HEADERS = frozenset(("Allow", "Retry-After", "WWW-Authenticate"))
+# Fields that tell a client what to do about an error (RFC 9110 sections 10.2, 11.7, 12.5 and 14.4,
+# RFC 5789 section 2.2, RFC 7725 section 3).  All others describe the page that is replaced.
+_KEPT_HEADERS = frozenset(
+    (
+        "accept",
+        "accept-encoding",
+        "accept-patch",
+        "allow",
+        "content-range",
+        "link",
+        "location",
+        "proxy-authenticate",
+        "retry-after",
+        "www-authenticate",
+    )
+)
 
 
 def reason_phrase(status: int) -> str:
@@ -374,11 +389,12 @@ def reason_phrase(status: int) -> str:
         return "Error"
 
 
-def error_for_status(status: int, headers: Mapping[str, str] | None = None) -> AppError:
+def error_for_status(status: int, headers: Iterable[tuple[str, str]] = ()) -> AppError:
     """Return an error for a bare HTTP status, as other libraries' errors give it.
 
     A status that the contract has no code for gets its phrase as the code, such as ``GONE``.
-    Of ``headers`` those are kept that belong to an error, such as ``Retry-After``.
+    Of ``headers`` those are kept that belong to an error, such as ``Retry-After``; several
+    fields of one name are joined (RFC 9110 section 5.3).
     """
     phrase = reason_phrase(status)
     if status in _KINDS:
@@ -387,5 +403,13 @@ def error_for_status(status: int, headers: Mapping[str, str] | None = None) -> A
         error = AppError(phrase)
         error.status = status
         error.code = re.sub("[^A-Z]+", "_", phrase.upper())
-    error.headers.update((k, v) for k, v in (headers or {}).items() if k in _KEPT_HEADERS)
+    error.headers.update(_joined((k, v) for k, v in headers if k.lower() in _KEPT_HEADERS))
     return error
+
+
+def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return one value for each name."""
+    values: dict[str, str] = {}
+    for name, value in fields:
+        values[name] = f"{values[name]}, {value}" if name in values else value
+    return values

@@ -29,19 +29,46 @@ def test_tag() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [TAG, f'"x", {TAG}', f"  {TAG},W/{TAG}", "*", " * ", f'"a,b",{TAG}', f', "x", ,{TAG} ,,'],
+    [
+        TAG,
+        f'"x", {TAG}',
+        f"  {TAG},W/{TAG}",
+        "*",
+        " * ",
+        f'"a,b",{TAG}',
+        f', "x", ,{TAG} ,,',
+        f"W/{TAG}",
+    ],
 )
 def test_same(text: str) -> None:
-    """A list with the current version's tag agrees, and so does a star; empty elements are none."""
+    """A list with the current tag agrees, a proxy's weak one too, and so does a star.
+
+    Empty elements are none.
+    """
     read(text).check(THING)
     ANY_VERSION.check(THING)
 
 
-@pytest.mark.parametrize("text", ['"x"', f"W/{TAG}", f'"{TAG[1:-1]}x"', '""', '"*"'])
+@pytest.mark.parametrize("text", ['"x"', 'W/"x"', f'"{TAG[1:-1]}x"', '""', '"*"'])
 def test_other(text: str) -> None:
-    """Any other tag doesn't; a weak one never does."""
+    """Any other tag doesn't."""
     with pytest.raises(PreconditionFailed):
         read(text).check(THING)
+
+
+@pytest.mark.parametrize("text", [TAG, f"W/{TAG}", "*", f'"x", {TAG}'])
+def test_excluded(text: str) -> None:
+    """If-None-Match excludes the versions that it lists, and with a star every one."""
+    for versions in (ANY_VERSION, read("*"), read(TAG)):
+        with pytest.raises(PreconditionFailed, match="If-None-Match"):
+            versions.excluding(text).check(THING)
+
+
+def test_not_excluded() -> None:
+    """If-None-Match with other tags excludes nothing, and If-Match still counts."""
+    ANY_VERSION.excluding('"x", ""').check(THING)
+    with pytest.raises(PreconditionFailed, match="Somebody else"):
+        read('"y"').excluding('"x"').check(THING)
 
 
 @pytest.mark.parametrize("text", ["", "x", '"', '"a" "b"', ",", '*, "a"', '"a\n"', 'w/"a"'])

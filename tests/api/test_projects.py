@@ -111,11 +111,19 @@ async def test_somebody_was_faster(app: App, method: str) -> None:
     path, old = created.headers["location"], created.headers["etag"]
     body: dict[str, Any] = {"json": {"description": "mine"}} if method == "PATCH" else {}
     new = (await change(app, path, old, description="theirs")).headers["etag"]
-    for tag in (old, f"W/{new}", '"made-up"'):
-        answer = await app.fetch(method, path, {"If-Match": tag}, **body)
+    for conditions in (
+        {"If-Match": old},
+        {"If-Match": '"made-up"'},
+        {"If-None-Match": "*"},
+        {"If-None-Match": new},
+        {"If-Match": new, "If-None-Match": f"W/{new}"},
+    ):
+        answer = await app.fetch(method, path, conditions, **body)
         assert (answer.status, answer.json["code"]) == (412, "PRECONDITION_FAILED")
         assert (await app.fetch("GET", path)).headers["etag"] == new
-    answer = await app.fetch(method, path, {"If-Match": f'"other", {new}'}, **body)
+    malformed = await app.fetch(method, path, {"If-None-Match": "x"}, **body)
+    assert malformed.json["details"][0]["path"] == "If-None-Match"
+    answer = await app.fetch(method, path, {"If-Match": f'"other", W/{new}'}, **body)
     assert answer.status == (200 if method == "PATCH" else 204)
 
 

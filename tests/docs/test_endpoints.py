@@ -30,6 +30,9 @@ class EndpointDocsTests(AppTestCase):
             self.assertEqual((again.status, again.headers["etag"], again.body), (304, tag, b""))
             other = app.request("GET", path, {"If-None-Match": '"other"'})
             self.assertEqual(other.status, 200)
+            for condition, status in ((tag, 200), (f"W/{tag}", 200), ("*", 200), ('"other"', 412)):
+                matched = app.request("GET", path, {"If-Match": condition})
+                self.assertEqual(matched.status, status)
 
     def test_every_route(self) -> None:
         """The document has the routes of features that are nested after it."""

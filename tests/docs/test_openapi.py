@@ -325,16 +325,23 @@ class OperationTests(DocumentCase):
         )
 
     def test_versions(self) -> None:
-        """With a tag GET takes If-None-Match and may be 304; a change takes what it declares."""
+        """With a tag GET takes both conditions, and may be 304 or 412; a change takes them, too."""
         show = self.operation("get", "/{toy_id}")
-        known = {"$ref": "#/components/parameters/If-None-Match"}
-        self.assertEqual(show["parameters"][1], known)
+        self.assertEqual(
+            show["parameters"][1:],
+            [
+                {"$ref": "#/components/parameters/If-Match"},
+                {"$ref": "#/components/parameters/If-None-Match"},
+            ],
+        )
+        self.assertIn("412", show["responses"])
         self.assertEqual(show["responses"]["304"], {"$ref": "#/components/responses/NotModified"})
         tag = {"ETag": {"$ref": "#/components/headers/ETag"}}
         self.assertEqual(show["responses"]["200"]["headers"], {**REQUEST_ID, **tag})
         self.assertEqual(self.response("NotModified")["headers"], {**REQUEST_ID, **tag})
         change = self.operation("patch", "/{toy_id}")
-        self.assertEqual(change["parameters"][1]["name"], "If-Match")
+        names = [one["name"] for one in change["parameters"][1:]]
+        self.assertEqual(names, ["If-Match", "If-None-Match"])
         self.assertNotIn("default", change["parameters"][1]["schema"])
         self.assertNotIn("304", change["responses"])
         self.assertEqual(change["responses"]["200"]["headers"], {**REQUEST_ID, **tag})

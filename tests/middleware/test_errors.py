@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest_twisted
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
 from twisted.web.pages import forbidden, notFound
 from twisted.web.resource import Resource
-from werkzeug.exceptions import Gone, UnsupportedMediaType
+from twisted.web.static import File
+from werkzeug.exceptions import Gone, RequestedRangeNotSatisfiable, UnsupportedMediaType
 from werkzeug.exceptions import Unauthorized as WerkzeugUnauthorized
 
 from tests.memory import AppTestCase
@@ -18,6 +21,8 @@ from x121.api.router import Router
 from x121.app_state import AppState
 from x121.http.request import Request
 from x121.testing.app import App
+
+_LENGTH = Path(__file__).stat().st_size
 
 
 class Page(Resource):
@@ -73,6 +78,28 @@ class Failing:
         request.setHeader(b"Content-Encoding", b"gzip")
         request.setHeader(b"Retry-After", b"7")
         return "<h1>Slow down</h1>"
+
+    @router.route("/own-416")
+    def own_416(self, request: Request) -> str:
+        request.setResponseCode(416)
+        request.setHeader(b"Content-Range", b"bytes */9")
+        request.setHeader(b"Accept-Ranges", b"bytes")
+        return "<h1>No such range</h1>"
+
+    @router.route("/own-401")
+    def own_401(self, request: Request) -> str:
+        request.setResponseCode(401)
+        request.responseHeaders.addRawHeader(b"WWW-Authenticate", b'Basic realm="a"')
+        request.responseHeaders.addRawHeader(b"WWW-Authenticate", b"Bearer")
+        return "<h1>Log in</h1>"
+
+    @router.route("/file")
+    def file(self, request: Request) -> Any:
+        return File(__file__)
+
+    @router.route("/abort-416")
+    def abort_416(self, request: Request) -> str:
+        raise RequestedRangeNotSatisfiable(9)
 
     @router.route("/own-500")
     def own_500(self, request: Request) -> str:
@@ -218,6 +245,15 @@ class KindTests(AppTestCase):
         self.assertEqual(app.lines("x121.errors"), [])
 
 
+@pytest_twisted.ensureDeferred
+async def test_range_of_a_file() -> None:
+    """A file of Twisted's answers a range behind its end with 416 and its length."""
+    with App(failing) as app:
+        response = await app.fetch("GET", "/test/file", {"Range": "bytes=999999-"})
+    assert (response.status, response.json["code"]) == (416, "RANGE_NOT_SATISFIABLE")
+    assert response.headers["content-range"] == f"bytes */{_LENGTH}"
+
+
 class PanicTests(AppTestCase):
     def assert_panic(self, app: App, response: Any) -> None:
         self.assertEqual(response.status, 500)
@@ -300,6 +336,21 @@ class ForeignErrorTests(AppTestCase):
         self.assertEqual((response.status, response.json["code"]), (429, "TOO_MANY_REQUESTS"))
         self.assertNotIn("content-encoding", response.headers)
         self.assertEqual(response.headers["retry-after"], "7")
+
+    def test_range(self) -> None:
+        """416 says how long the resource is, whoever answers with it."""
+        app = self.app(failing)
+        for path in ("own-416", "abort-416"):
+            response = app.request("GET", f"/test/{path}", {"Range": "bytes=9-"})
+            self.assertEqual(response.status, 416)
+            self.assertEqual(response.json["code"], "RANGE_NOT_SATISFIABLE")
+            self.assertEqual(response.headers["content-range"], "bytes */9")
+            self.assertNotIn("accept-ranges", response.headers)
+
+    def test_several_challenges(self) -> None:
+        """Every way to log in that a page names is kept."""
+        response = self.app(failing).request("GET", "/test/own-401")
+        self.assertEqual(response.headers["www-authenticate"], 'Basic realm="a", Bearer')
 
     def test_own_500(self) -> None:
         """A page with status 500 is replaced and logged."""

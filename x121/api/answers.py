@@ -143,7 +143,7 @@ def _translate(exception: HTTPException) -> AppError:
         return MethodNotAllowed("This path has no such method", allow=allow)
     if exception.code == 404:
         return NotFound("There is nothing at this path")
-    return error_for_status(exception.code or 500, dict(exception.get_headers()))
+    return error_for_status(exception.code or 500, exception.get_headers())
 
 
 def _location(request: Request, redirect: RequestRedirect) -> bytes:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from twisted.internet.defer import Deferred
 from typing_extensions import TypedDict
 
-from x121.api.etags import answer_if_known
+from x121.api.etags import answer_if_known, exclude_versions, versions_argument
 from x121.api.operation import MISSING, Answer, Operation, Parameter
 from x121.errors import BadRequest, FieldError, InternalError, UnsupportedMediaType
 from x121.http.headers import canonical
@@ -64,6 +64,7 @@ class _Arguments:
         ]
         self._names = {one.argument: one.name for one in parameters}
         self._check = _checker(parameters)
+        self._versions = versions_argument(operation)
         self._request = operation.request
         self._body = None if operation.body is None else operation.body[0]
         if operation.body is not None:
@@ -75,6 +76,8 @@ class _Arguments:
         arguments = path
         if self._names:
             arguments = self._read_parameters(request, path, wrong)
+        if self._versions is not None and not wrong:
+            exclude_versions(request, self._versions, arguments, wrong)
         if self._body is not None:
             _check_type(request)
             try:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from x121.api.etags import TAGS_SCHEMA, versions_argument
 from x121.api.operation import MISSING, Parameter
 from x121.api.router import Router
 from x121.docs.markdown import as_markdown, as_text
@@ -27,11 +28,26 @@ from x121.docs.schemas import Schema, Schemas, Use
 
 __all__ = ["make_openapi"]
 
-_IF_NONE_MATCH = {
+# Of GET, which takes a field that is no list of tags for one that lists none.
+_CONDITIONS = {
+    "If-Match": {
+        "name": "If-Match",
+        "in": "header",
+        "description": "The version that the client asks for; 412 if it is another now",
+        "schema": {"type": "string"},
+    },
+    "If-None-Match": {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The version that the client has: then 304 without a body",
+        "schema": {"type": "string"},
+    },
+}
+_EXCLUDED_VERSIONS = {
     "name": "If-None-Match",
     "in": "header",
-    "description": "The version that the client has: then 304 without a body",
-    "schema": {"type": "string"},
+    "description": "The versions that the client doesn't agree to change; 412 if it is one of them",
+    "schema": TAGS_SCHEMA,
 }
 
 
@@ -74,7 +90,7 @@ def _components(
         "headers": responses.headers,
     }
     if any(_has_versions(one) for one in endpoints):
-        components["parameters"] = {"If-None-Match": _IF_NONE_MATCH}
+        components["parameters"] = _CONDITIONS
     return components
 
 
@@ -88,7 +104,7 @@ def _uses(one: Documented) -> Iterator[Use]:
         yield Use(f"{where}: {operation.body[0]}", operation.body[1], "validation")
     if operation.result is not None and operation.result is not MISSING:
         yield Use(f"{where}: its result", operation.result, "serialization")
-    for kinds in error_kinds(operation, bool(one.converters)):
+    for kinds in error_kinds(operation, one.method, bool(one.converters)):
         yield from uses_of_errors(kinds)
 
 
@@ -142,7 +158,7 @@ def _operation(
     if operation.body is not None:
         content = json_content(schemas.of(operation.body[1], "validation"))
         made["requestBody"] = {"required": True, "content": content}
-    kinds = error_kinds(operation, bool(one.converters))
+    kinds = error_kinds(operation, one.method, bool(one.converters))
     made["responses"] = responses.of(operation, is_get=one.method == "get", kinds=kinds)
     return made
 
@@ -171,7 +187,10 @@ def _elsewhere(one: Documented, schemas: Schemas) -> Iterator[dict[str, Any]]:
             is_required = parameter.default is MISSING
             yield _parameter(parameter.name, parameter.place, schema, is_required=is_required)
     if _has_versions(one):
-        yield {"$ref": "#/components/parameters/If-None-Match"}
+        for name in _CONDITIONS:
+            yield {"$ref": f"#/components/parameters/{name}"}
+    if versions_argument(one.operation) is not None:
+        yield _EXCLUDED_VERSIONS
 
 
 def _parameter(name: str, place: str, schema: Schema, *, is_required: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from x121.errors import (
     NotFound,
     Panic,
     PayloadTooLarge,
+    PreconditionFailed,
     RequestTimeout,
     ServiceUnavailable,
     UnsupportedMediaType,
@@ -88,9 +89,11 @@ class Error(BaseModel):
     """Everything that is wrong with the request, where that is known"""
 
 
-def error_kinds(operation: Operation, has_path_parameters: bool) -> list[Kinds]:
+def error_kinds(operation: Operation, method: str, has_path_parameters: bool) -> list[Kinds]:
     """Return every kind that an endpoint may be answered with, those of one status together."""
     kinds = list(_ANYWHERE)
+    if operation.etag and method == "get":
+        kinds.append(PreconditionFailed)
     if has_path_parameters:
         kinds.append(NotFound)
     if operation.body is not None:

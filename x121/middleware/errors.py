@@ -76,10 +76,11 @@ def _replace_foreign_page(request: Request) -> bytes | None:
     kind = request.responseHeaders.get(b"Content-Type") or b""
     if kind.partition(b";")[0].strip().lower() == b"application/json":
         return None
-    headers = {
-        name.decode("latin-1"): values[0].decode("latin-1")
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1"))
         for name, values in request.responseHeaders.getAllRawHeaders()
-    }
+        for value in values
+    ]
     error = error_for_status(request.code, headers)
     if error.ours:
         _log.error(_LINE, log_reason="a page with status 500", **_about(request))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.pgbouncer import find_pgbouncer, running_pgbouncer
 from tests.postgres import PausablePostgres
+from x121.config import DbConfig
 from x121.testing.postgres import running_postgres
 
 # The same tests are run by several classes, which Hypothesis takes for a mistake: tests/contract.
@@ -25,3 +31,31 @@ def private_postgres() -> Iterator[PausablePostgres]:
     server = PausablePostgres()
     with running_postgres(server):
         yield server
+
+
+@pytest.fixture
+def pgbouncer() -> Iterator[Callable[..., DbConfig]]:
+    """Return what starts a PgBouncer before a database: ``pgbouncer(config, pool_mode="session")``.
+
+    It accepts what x121 begins a connection with, unless told otherwise.
+    """
+    program = find_pgbouncer()
+    if program is None:
+        pytest.skip("there is no pgbouncer: install Debian's package of that name")
+    with ExitStack() as running:
+
+        def start(server: DbConfig, **settings: str) -> DbConfig:
+            folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="x121-test-")))
+            lines = {"ignore_startup_parameters": "options", **settings}
+            return running.enter_context(
+                running_pgbouncer(program, folder, server, _free_port(), **lines)
+            )
+
+        yield start
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -13,6 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from x121.systemd import Notifier
 
+READY = b"READY=1\nSTATUS=Serving"
+STOPPING = b"STOPPING=1\nSTATUS=Stopping"
+MORE_TIME = b"EXTEND_TIMEOUT_USEC=60000000"
+
 
 class NotifierTests(SynchronousTestCase):
     """``Notifier``."""
@@ -52,10 +56,35 @@ class NotifierTests(SynchronousTestCase):
         notifier = self.notifier()
         self.assertEqual(self.received(), [])
         notifier.ready()
-        self.assertEqual(self.received(), [b"READY=1"])
+        self.assertEqual(self.received(), [READY])
         notifier.stopping()
         notifier.close()
-        self.assertEqual(self.received(), [b"STOPPING=1"])
+        self.assertEqual(self.received(), [STOPPING, MORE_TIME])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_more_time(self) -> None:
+        """A start and a stop ask for a minute, three times a minute, until they are over."""
+        notifier = self.notifier()
+        notifier.starting()
+        notifier.status("Applying 0001_a.sql")
+        self.assertEqual(self.received(), [MORE_TIME, b"STATUS=Applying 0001_a.sql"])
+        self.clock.pump([10] * 12)
+        self.assertEqual(self.received(), [MORE_TIME] * 6)
+        notifier.ready()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        notifier.stopping()
+        self.clock.pump([10] * 6)
+        self.assertEqual(self.received(), [READY, STOPPING] + [MORE_TIME] * 4)
+        notifier.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopped_while_it_starts(self) -> None:
+        """A start that is stopped asks for the time of the stop, and then for no more."""
+        notifier = self.notifier()
+        notifier.starting()
+        notifier.stopping()
+        self.assertEqual(self.received(), [MORE_TIME, STOPPING, MORE_TIME])
+        notifier.close()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_watchdog(self) -> None:
@@ -63,12 +92,12 @@ class NotifierTests(SynchronousTestCase):
         notifier = self.notifier(WATCHDOG_USEC="3000000", WATCHDOG_PID=str(os.getpid()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         notifier.ready()
-        self.assertEqual(self.received(), [b"READY=1", b"WATCHDOG=1"])
+        self.assertEqual(self.received(), [READY, b"WATCHDOG=1"])
         self.clock.pump([0.75] * 4)
         self.assertEqual(self.received(), [b"WATCHDOG=1"] * 2)
         notifier.stopping()
         self.clock.advance(1.5)
-        self.assertEqual(self.received(), [b"STOPPING=1", b"WATCHDOG=1"])
+        self.assertEqual(self.received(), [STOPPING, MORE_TIME, b"WATCHDOG=1"])
         notifier.close()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -83,7 +112,7 @@ class NotifierTests(SynchronousTestCase):
             {"WATCHDOG_USEC": ""},
         ):
             self.notifier(**environ).ready()
-            self.assertEqual(self.received(), [b"READY=1"])
+            self.assertEqual(self.received(), [READY])
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_manager(self) -> None:
@@ -100,7 +129,7 @@ class NotifierTests(SynchronousTestCase):
         name = f"x121-test-{os.getpid()}"
         manager = self.listen(f"\0{name}")
         Notifier({"NOTIFY_SOCKET": f"@{name}"}, clock=self.clock).ready()
-        self.assertEqual(manager.recv(1000), b"READY=1")
+        self.assertEqual(manager.recv(1000), READY)
 
     def test_manager_is_gone(self) -> None:
         """A manager that doesn't listen is a warning, and the watchdog is fed on."""

@@ -111,6 +111,9 @@ class DbConfig:
     acquire_timeout_secs: float = _variable(
         "DB_ACQUIRE_TIMEOUT_SECS", "5", to.seconds, "how long a request waits for a connection"
     )
+    migration_wait_secs: float = _variable(
+        "DB_MIGRATION_WAIT_SECS", "600", to.seconds, "how long start waits for another's migrations"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

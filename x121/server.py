@@ -24,6 +24,7 @@ from x121.config import AppConfig, WsConfig
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations
 from x121.db.pool import make_pool
+from x121.db.poolers import warn_of_missing_limits
 from x121.errors import ServiceUnavailable
 from x121.http.channel import Channel
 from x121.http.site import Site
@@ -127,14 +128,15 @@ class Server(Service):
         self._running.booting.addErrback(self._boot_failed)
 
     async def _boot(self) -> None:
+        self._notifier.starting()
         config = await self._start_database(self._config)
+        limit = config.server.request_timeout_secs + _STATEMENT_GRACE_SECS
         self._running.pool = pool = make_pool(
-            config.db,
-            reactor=self._reactor,
-            statement_timeout_secs=config.server.request_timeout_secs + _STATEMENT_GRACE_SECS,
+            config.db, reactor=self._reactor, statement_timeout_secs=limit
         )
         await pool.start()
         _log.info("Database pool started with {min} connections", min=config.db.pool_min)
+        await warn_of_missing_limits(pool, config.db, statement_timeout_secs=limit)
         self._running.ws_manager = manager = make_ws_manager(config.ws, clock=self._reactor)
         await self._listen(AppState(pool, config, manager, self._running.lifecycle))
         settle()
@@ -146,8 +148,14 @@ class Server(Service):
         if not config.db.host:
             self._running.embedded = EmbeddedPostgres(config.db, reactor=self._reactor)
             _log.info("Starting the embedded PostgreSQL in {path}", path=str(config.db.data_dir))
+            self._notifier.status("Starting the embedded PostgreSQL")
             config = dataclasses.replace(config, db=await self._running.embedded.start())
-        await migrate(config.db, read_migrations(), reactor=self._reactor)
+        await migrate(
+            config.db,
+            read_migrations(),
+            reactor=self._reactor,
+            on_progress=self._notifier.status,
+        )
         return config
 
     async def _listen(self, state: AppState) -> None:

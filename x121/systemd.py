@@ -18,6 +18,8 @@ __all__ = ["Notifier"]
 
 _log = Logger(namespace="x121.systemd")
 
+_EXTENSION_SECS = 60
+
 
 class Notifier:
     """Sends messages to the service manager, and does nothing where there is none.
@@ -31,10 +33,23 @@ class Notifier:
         self._watchdog_secs = _watchdog_secs(environ)
         self._clock = clock
         self._watchdog: LoopingCall | None = None
+        self._extension: LoopingCall | None = None
+
+    def starting(self) -> None:
+        """Ask for more time until :meth:`ready`, again and again: migrations may take long.
+
+        The unit's TimeoutStartSec is then for a process that says nothing.
+        """
+        self._extend()
+
+    def status(self, line: str) -> None:
+        """Say what goes on, for ``systemctl status``."""
+        self._send(f"STATUS={line}")
 
     def ready(self) -> None:
         """Say that the service is up, and from now on that the reactor turns."""
-        self._send("READY=1")
+        self._stop_extending()
+        self._send("READY=1\nSTATUS=Serving")
         if self._address is not None and self._watchdog_secs is not None:
             self._watchdog = LoopingCall(self._send, "WATCHDOG=1")
             self._watchdog.clock = self._clock
@@ -42,14 +57,32 @@ class Notifier:
             self._watchdog.start(self._watchdog_secs / 2)
 
     def stopping(self) -> None:
-        """Say that the service is on its way down.  The watchdog is fed until :meth:`close`."""
-        self._send("STOPPING=1")
+        """Say that the service is on its way down, and ask for the time that takes.
+
+        The watchdog is fed until :meth:`close`.
+        """
+        self._send("STOPPING=1\nSTATUS=Stopping")
+        self._stop_extending()
+        self._extend()
 
     def close(self) -> None:
-        """Stop feeding the watchdog."""
+        """Stop feeding the watchdog, and ask for no more time."""
+        self._stop_extending()
         if self._watchdog is not None:
             self._watchdog.stop()
             self._watchdog = None
+
+    def _extend(self) -> None:
+        if self._address is not None:
+            message = f"EXTEND_TIMEOUT_USEC={_EXTENSION_SECS * 1_000_000}"
+            self._extension = LoopingCall(self._send, message)
+            self._extension.clock = self._clock
+            self._extension.start(_EXTENSION_SECS / 3)
+
+    def _stop_extending(self) -> None:
+        if self._extension is not None:
+            self._extension.stop()
+            self._extension = None
 
     def _send(self, message: str) -> None:
         if self._address is None:

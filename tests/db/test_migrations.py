@@ -567,6 +567,40 @@ async def test_waits_for_another(database: DbConfig, reactor: Any, events: list[
 
 
 @pytest_twisted.ensureDeferred
+async def test_waits_in_vain(
+    database: DbConfig, postgres: Postgres, reactor: Any, events: list[LogEvent]
+) -> None:
+    """A lock that isn't given back ends the wait, with the process that has it and what to do."""
+    owner = await connect(database, reactor=reactor, statement_timeout_secs=9, timeout_secs=9)
+    await owner.execute("SELECT pg_advisory_lock(2016490033)")  # as a version before did
+    ((pid,),) = (await owner.execute("SELECT pg_backend_pid()")).rows
+    lines: list[str] = []
+    config = dataclasses.replace(database, migration_wait_secs=0.2)
+    with pytest.raises(
+        MigrationError, match=rf"process {pid}, from 127.0.0.1\) for 0\.2 s \(DB_MIGR"
+    ):
+        await migrate(config, [A], reactor=reactor, on_progress=lines.append)
+    assert f"process {pid}" in lines[-1]
+    assert [event["line"] for event in events if "line" in event] == [lines[-1]]
+    owner.close()
+    assert len(await migrate(database, [A], reactor=reactor, on_progress=lines.append)) == 1
+    assert lines[-1] == "Applying 0001_a.sql"
+
+
+@pytest_twisted.ensureDeferred
+async def test_lost_lock(database: DbConfig, reactor: Any) -> None:
+    """Once the connection with the lock has ended no further file is begun."""
+    ending = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+    files = [
+        A,
+        migration("0002_b.sql", f"{ending}; SELECT pg_sleep(0.1)"),
+        migration("0003_c.sql", ""),
+    ]
+    await refused(database, files, reactor, "0003_c.sql was not applied", "migration lock")
+    assert len(await migrate(database, files, reactor=reactor)) == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_cancelled(database: DbConfig, postgres: Postgres, reactor: Any) -> None:
     """When a migration is cancelled its lock and its work go with its connection."""
     slow = Deferred.fromCoroutine(

@@ -7,9 +7,11 @@ import json
 import os
 import signal
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+import psycopg2
 
 from tests.process.conftest import Serve
 from tests.process.server import (
@@ -54,14 +56,47 @@ def test_systemd(serve: Serve, folder: Path, database: DbConfig) -> None:
         manager.bind(str(folder / "notify"))
         environ = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "200000"}
         server = serve(database_environ(database) | environ, trials=True)
-        assert [manager.recv(4096) for _ in range(4)] == [b"READY=1"] + [b"WATCHDOG=1"] * 3
+        told = [manager.recv(4096) for _ in range(6)]
+        assert told[:2] == [b"EXTEND_TIMEOUT_USEC=60000000", b"STATUS=Connecting to the database"]
+        assert told[2:] == [b"READY=1\nSTATUS=Serving"] + [b"WATCHDOG=1"] * 3
         assert server.get("/health/ready").status == 200
         held = server.send("/trials/hold")
         server.wait_for("Trial begun")
         server.send_signal(signal.SIGTERM)
-        while manager.recv(4096) != b"STOPPING=1":
+        while not manager.recv(4096).startswith(b"STOPPING=1"):
             pass
+        assert manager.recv(4096).startswith(b"EXTEND_TIMEOUT_USEC=")
         assert manager.recv(4096) == b"WATCHDOG=1", "a long drain isn't a hang"
         (folder / "release").touch()
         assert Answer.read(held).status == 200
         assert server.wait() == 0
+
+
+def test_systemd_waits_for_migrations(serve: Serve, folder: Path, empty_database: DbConfig) -> None:
+    """While another start migrates systemd is asked for time, and told what is waited for."""
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        closing(
+            psycopg2.connect(
+                host=empty_database.host,
+                port=empty_database.port,
+                dbname=empty_database.name,
+                user=empty_database.user,
+                password=empty_database.password,
+            )
+        ) as other,
+    ):
+        manager.settimeout(DEADLINE_SECS)
+        manager.bind(str(folder / "notify"))
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(2016490033)")
+        environ = {"NOTIFY_SOCKET": str(folder / "notify")}
+        server = serve(database_environ(empty_database) | environ)
+        told = [manager.recv(4096) for _ in range(3)]
+        assert told[0] == b"EXTEND_TIMEOUT_USEC=60000000"
+        assert told[2].startswith(b"STATUS=Another start holds the migration lock (PostgreSQL's")
+        server.wait_for("Another start holds the migration lock")
+        other.close()
+        told = list(iter(lambda: manager.recv(4096), b"READY=1\nSTATUS=Serving"))
+        assert b"STATUS=Applying 0001_set_updated_at.sql" in told
+        assert server.stop() == 0

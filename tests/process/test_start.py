@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,19 @@ def test_database_server(serve: Serve, database: DbConfig) -> None:
     assert not server.find("embedded")
     assert not (server.folder / "var").exists()
     assert database.password.encode() not in b"".join(server.raw)
+
+
+def test_behind_a_pooler(
+    serve: Serve, empty_database: DbConfig, pgbouncer: Callable[..., DbConfig]
+) -> None:
+    """Behind a PgBouncer in transaction mode servers start and stop, and say what it drops."""
+    environ = database_environ(pgbouncer(empty_database, pool_mode="transaction"))
+    for _ in range(2):
+        server = serve(environ)
+        assert server.get("/health/ready").status == 200
+        (warning,) = server.find(level="warn")
+        assert "ALTER ROLE" in warning["message"]
+        assert server.stop() == 0
 
 
 def test_four_at_once(serve: Serve, empty_database: DbConfig, postgres: Postgres) -> None:

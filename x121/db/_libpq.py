@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from x121.config import DbConfig
 
-__all__ = ["keywords", "resolve"]
+__all__ = ["keywords", "resolve", "session_limits"]
 
 _MIN_IDLE_IN_TRANSACTION_SECS = 60.0
 # A server that vanished without a word (power, cable, firewall) is noticed after 30 s: while a
@@ -74,12 +74,17 @@ def keywords(
 
 def _options(statement_timeout_secs: float | None) -> str:
     """Return the session's settings.  psycopg2 would set DateStyle itself, a round trip later."""
-    settings = {"timezone": "UTC", "datestyle": "ISO"}
-    if statement_timeout_secs is None:
-        settings |= {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
-    else:
-        # A process of ours that hangs must not keep its locks for ever.
-        idle = max(_MIN_IDLE_IN_TRANSACTION_SECS, 2 * statement_timeout_secs)
-        settings["statement_timeout"] = str(max(1, round(statement_timeout_secs * 1000)))
-        settings["idle_in_transaction_session_timeout"] = str(round(idle * 1000))
+    settings = {"timezone": "UTC", "datestyle": "ISO", **session_limits(statement_timeout_secs)}
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+def session_limits(statement_timeout_secs: float | None) -> dict[str, str]:
+    """Return the limits that PostgreSQL keeps, in milliseconds; 0 is none."""
+    if statement_timeout_secs is None:
+        return {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+    # A process of ours that hangs must not keep its locks for ever.
+    idle = max(_MIN_IDLE_IN_TRANSACTION_SECS, 2 * statement_timeout_secs)
+    return {
+        "statement_timeout": str(max(1, round(statement_timeout_secs * 1000))),
+        "idle_in_transaction_session_timeout": str(round(idle * 1000)),
+    }

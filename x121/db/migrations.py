@@ -13,7 +13,7 @@ already, as happens when two branches meet: it is applied too, after that one.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,7 +31,9 @@ from x121.db._migration_files import (
     MigrationError,
     read_migrations,
 )
+from x121.db._migration_lock import LIFT_LIMITS, LockTimeoutError, migration_lock
 from x121.db.connection import Connection, connect
+from x121.db.poolers import pooler_advice
 
 __all__ = ["Migration", "MigrationError", "State", "Status", "migrate", "read_migrations", "status"]
 
@@ -40,8 +42,6 @@ State = Literal["applied", "pending", "edited", "missing"]
 _log = Logger()
 
 _TABLE = "x121_migrations"
-_LOCK = 0x78313231  # "x121"; advisory locks of other databases are apart from ours
-_POLL_SECS = 0.1
 _RETRY_SECS = 0.25
 _EMPTY_QUERY = "can't execute an empty query"
 _COPY = re.compile(r"\bCOPY\b[^;]*?\b(?:FROM\s+STDIN|TO\s+STDOUT)\b", re.IGNORECASE)
@@ -80,27 +80,39 @@ async def status(
 
 
 async def migrate(
-    config: DbConfig, migrations: Sequence[Migration], *, reactor: Any
+    config: DbConfig,
+    migrations: Sequence[Migration],
+    *,
+    reactor: Any,
+    on_progress: Callable[[str], object] = lambda line: None,
 ) -> list[Status]:
     """Apply every pending file, in order; return those that this call applied.
 
-    Processes that start together take turns; this waits for as long as another one lives.
-    Raises :class:`MigrationError` when an applied file was edited or is missing, before
-    anything is applied, and when a file fails: what came before it stays applied.
+    Processes that start together take turns; this waits ``migration_wait_secs`` for another one.
+    ``on_progress`` is called with a line about what is done now.  Raises :class:`MigrationError`
+    when an applied file was edited or is missing, before anything is applied, and when a file
+    fails: what came before it stays applied.
     """
     began = reactor.seconds()
-    async with _connected(config, reactor) as connection:
-        await _take_turn(connection, reactor)
+    on_progress("Connecting to the database")
+    async with (
+        _connected(config, reactor) as holder,
+        migration_lock(
+            holder, clock=reactor, timeout_secs=config.migration_wait_secs, on_wait=on_progress
+        ),
+        _connected(config, reactor) as connection,
+    ):
         table = _table(await _find_table(connection) or await _create_table(connection))
         states = _compare(migrations, await _read_records(connection, table))
         if problems := [_advice(state) for state in states if state.state in _ADVICE]:
             raise MigrationError("\n".join(problems))
         pending = {state.version for state in states if state.state == "pending"}
-        applied = [
-            await _apply(connection, table, migration, reactor)
-            for migration in sorted(migrations, key=lambda migration: migration.version)
-            if migration.version in pending
-        ]
+        applied = []
+        for migration in sorted(migrations, key=lambda migration: migration.version):
+            if migration.version in pending:
+                on_progress(f"Applying {migration.file_name}")
+                _check_lock(holder, migration)
+                applied.append(await _apply(connection, table, migration, reactor))
     _log.info(
         "Migrations: {applied} applied now, {before} before, in {secs:.2f} s",
         applied=len(applied),
@@ -121,9 +133,14 @@ async def _connected(config: DbConfig, reactor: Any) -> AsyncIterator[Connection
         try:
             yield connection
         finally:
-            connection.close()  # and with it goes the advisory lock
+            connection.close()
+    except LockTimeoutError as error:
+        raise MigrationError(str(error)) from None
     except psycopg2.Error as error:
-        raise MigrationError(f"migrations: {str(error).strip()}") from error
+        advice = pooler_advice(error)
+        raise MigrationError(
+            "; ".join(filter(None, (f"migrations: {str(error).strip()}", advice)))
+        ) from error
 
 
 async def _connect(config: DbConfig, reactor: Any) -> Connection:
@@ -139,7 +156,8 @@ async def _connect(config: DbConfig, reactor: Any) -> Connection:
                 timeout_secs=max(_RETRY_SECS, deadline - reactor.seconds()),
             )
         except psycopg2.OperationalError as error:
-            if reactor.seconds() + _RETRY_SECS > deadline:
+            # What a pooler's settings refuse it refuses again.
+            if reactor.seconds() + _RETRY_SECS > deadline or pooler_advice(error):
                 raise
             if not told:
                 told = True
@@ -151,20 +169,16 @@ async def _connect(config: DbConfig, reactor: Any) -> Connection:
         await deferLater(reactor, _RETRY_SECS)
 
 
-async def _take_turn(connection: Connection, reactor: Any) -> None:
-    """Get the lock that only one migrating process has.
+def _check_lock(holder: Connection, migration: Migration) -> None:
+    """See to it that nobody else applies migrations, before a file is begun.
 
-    It is asked for again and again: a SELECT that waits in pg_advisory_lock() would hold a
-    snapshot, and the CREATE INDEX CONCURRENTLY of the process that has the lock would wait for
-    that snapshot to go: a deadlock.
-    https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+    Two that apply the same one would not both record it: one of them fails, and undoes it.
     """
-    told = False
-    while not (await connection.execute(f"SELECT pg_try_advisory_lock({_LOCK})")).rows[0][0]:
-        if not told:
-            told = True
-            _log.info("Another process applies migrations; waiting for it")
-        await deferLater(reactor, _POLL_SECS)
+    if holder.closed:
+        raise MigrationError(
+            f"{migration.file_name} was not applied: the connection with the migration lock ended;"
+            " start again"
+        )
 
 
 async def _find_table(connection: Connection) -> str | None:
@@ -258,7 +272,7 @@ async def _apply(
     began = reactor.seconds()
     try:
         if migration.transactional:
-            await connection.execute("BEGIN")
+            await connection.execute(f"BEGIN; {LIFT_LIMITS}")
             await _run_in_transaction(connection, migration)
         else:
             await _run_alone(connection, migration)

@@ -23,6 +23,7 @@ MAY_KNOW = {
     "x121.types": "",
     "x121.ids": "",
     "x121.jsons": "",
+    "x121.json_decoding": "x121.errors",
     "x121.coroutines": "",
     "x121.sqlstates": "",
     "x121.errors": "x121.sqlstates",
@@ -34,7 +35,7 @@ MAY_KNOW = {
     "x121._parsers": "x121.types",
     "x121.systemd": "",
     "x121.config": "x121._parsers x121.logs x121.types",
-    "x121.http": "x121.http x121.errors x121.jsons x121.logs x121.types",
+    "x121.http": "x121.http x121.errors x121.json_decoding x121.jsons x121.logs x121.types",
     "x121.middleware": (
         "x121.middleware x121.http x121.errors x121.failures x121.ids x121.logs x121.config"
         " x121.jsons"
@@ -42,6 +43,7 @@ MAY_KNOW = {
     "x121.db": "x121.db x121.errors x121.jsons x121.logs x121.sqlstates x121.types x121.config",
     "x121.ws": (
         "x121.ws x121.errors x121.failures x121.ids x121.logs x121.types x121.config x121.jsons"
+        " x121.json_decoding"
         " x121.coroutines x121.http x121.signatures x121.validation x121.models.base"
     ),
     "x121.models": "x121.models x121.types",
@@ -51,7 +53,7 @@ MAY_KNOW = {
     "x121.api.etags": "x121.api.operation x121.errors x121.http.request",
     "x121.api.typed": (
         "x121.api.operation x121.api.etags x121.errors x121.http.headers x121.http.request"
-        " x121.signatures x121.validation"
+        " x121.json_decoding x121.signatures x121.validation"
     ),
     "x121.api.endpoints": "x121.api.operation",
     "x121.api.router": "x121.api.endpoints x121.api.operation x121.api.typed",
@@ -82,7 +84,8 @@ MAY_KNOW = {
     "x121.fast": "x121.fast x121.http x121.errors",
     "x121.server": (
         "x121.api.dispatch x121.api.router x121.api.routes x121.app_state x121.config x121.db"
-        " x121.errors x121.http x121.middleware x121.process x121.shutdown x121.systemd x121.ws"
+        " x121.errors x121.http x121.json_decoding x121.middleware x121.process x121.shutdown"
+        " x121.systemd x121.ws"
     ),
     "x121.tap": (
         "x121.logs x121.log_writer x121.config x121.server x121.process x121.systemd x121.fast"

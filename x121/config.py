@@ -134,6 +134,12 @@ class ServerConfig:
     max_body_bytes: int = _variable(
         "MAX_BODY_BYTES", "2097152", to.integer(0, 1 << 40), "size of a request body"
     )
+    max_json_bytes: int = _variable(
+        "MAX_JSON_BYTES", "1048576", to.integer(0, 1 << 31), "size of a JSON body that is decoded"
+    )
+    max_json_values: int = _variable(
+        "MAX_JSON_VALUES", "10000", to.integer(1, 1 << 31), "values in a JSON body or message"
+    )
     header_timeout_secs: float = _variable(
         "HEADER_TIMEOUT_SECS", "10", to.seconds, "how long a request's head may take to arrive"
     )

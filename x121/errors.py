@@ -166,7 +166,7 @@ class PreconditionFailed(AppError):
 
 
 class PayloadTooLarge(AppError):
-    """The body is over ``MAX_BODY_BYTES``."""
+    """The body is larger than the server reads, or as JSON larger than it decodes."""
 
     status = 413
     code = "PAYLOAD_TOO_LARGE"

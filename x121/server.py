@@ -28,6 +28,7 @@ from x121.db.poolers import warn_of_missing_limits
 from x121.errors import ServiceUnavailable
 from x121.http.channel import Channel
 from x121.http.site import Site
+from x121.json_decoding import JsonLimits
 from x121.middleware import wrap
 from x121.process import Exit, settle
 from x121.shutdown import Report, Running, Shutdown
@@ -74,6 +75,7 @@ def make_site(
         resource,
         clock=clock,
         max_body_bytes=server.max_body_bytes,
+        json_limits=JsonLimits(server.max_json_bytes, server.max_json_values),
         head_timeout_secs=server.header_timeout_secs,
         body_timeout_secs=server.request_timeout_secs,
         idle_timeout_secs=server.keepalive_timeout_secs,

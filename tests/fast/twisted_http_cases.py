@@ -29,6 +29,7 @@ from x121.http.channel import Channel, Phase
 from x121.http.chunked import ChunkedDecoder
 from x121.http.request import Request
 from x121.http.site import Site
+from x121.json_decoding import JsonLimits
 from x121.middleware.errors import Errors
 
 CHANNELS = {"stock": Channel, "fast": FastChannel}
@@ -66,6 +67,7 @@ class PlainSite(Site):
             resource or Resource(),
             clock=reactor or Clock(),
             max_body_bytes=1 << 20,
+            json_limits=JsonLimits(max_bytes=1 << 20, max_values=10_000),
             head_timeout_secs=1000,
             body_timeout_secs=1000,
             idle_timeout_secs=1000,

@@ -12,9 +12,16 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from twisted.internet.defer import Deferred
 from typing_extensions import TypedDict
 
+from x121 import json_decoding
 from x121.api.etags import answer_if_known, exclude_versions, versions_argument
 from x121.api.operation import MISSING, Answer, Operation, Parameter
-from x121.errors import BadRequest, FieldError, InternalError, UnsupportedMediaType
+from x121.errors import (
+    BadRequest,
+    FieldError,
+    InternalError,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
 from x121.http.headers import canonical
 from x121.http.request import Request
 from x121.signatures import name_of
@@ -29,8 +36,9 @@ _NO_HEADERS: Mapping[str, str] = {}
 def make_endpoint(handler: Callable[..., Any], operation: Operation) -> Callable[..., Any]:
     """Return a Klein handler that reads what ``handler`` takes, and answers what it returns.
 
-    It raises :class:`BadRequest`, whose ``details`` are all the fields that are wrong, and
-    :class:`UnsupportedMediaType`; for a result that isn't of its type :class:`InternalError`.
+    It raises :class:`BadRequest`, whose ``details`` are all the fields that are wrong,
+    :class:`PayloadTooLarge` and :class:`UnsupportedMediaType`; for a result that isn't of its type
+    :class:`InternalError`.
     """
     arguments, results = _Arguments(operation), _Results(handler, operation)
 
@@ -81,9 +89,11 @@ class _Arguments:
         if self._body is not None:
             _check_type(request)
             try:
-                arguments[self._body] = self._check_body(request.content.read(), strict=True)
+                arguments[self._body] = self._check_body(_read_json(request), strict=True)
             except ValidationError as error:
                 wrong += field_errors(error)
+            except BadRequest as error:
+                wrong.append(FieldError(path="", message=error.message))
         if wrong:
             raise BadRequest("The request is not valid", details=wrong)
         if self._request is not None:
@@ -160,6 +170,18 @@ def _check_type(request: Request) -> None:
         raise UnsupportedMediaType("The body has to be JSON, with Content-Type: application/json")
     if request.requestHeaders.get(b"Content-Encoding") not in (None, b"identity"):
         raise UnsupportedMediaType("The body may not have a Content-Encoding")
+
+
+def _read_json(request: Request) -> bytes:
+    """Return the body, which is JSON, and no more of it than is decoded in one turn."""
+    limits = request.site.json_limits
+    body: bytes = request.content.read(limits.max_bytes + 1)
+    if len(body) > limits.max_bytes:
+        raise PayloadTooLarge(
+            f"The body is larger than {limits.max_bytes} bytes of JSON (MAX_JSON_BYTES)"
+        )
+    json_decoding.decode(body, "The body", max_values=limits.max_values)
+    return body
 
 
 @lru_cache(maxsize=64)

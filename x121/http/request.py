@@ -33,6 +33,7 @@ from x121 import jsons
 from x121.errors import AppError, Panic, ServiceUnavailable, reason_phrase
 from x121.http.headers import Headers
 from x121.http.proxies import forwarded_for
+from x121.json_decoding import JsonLimits
 
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
@@ -51,6 +52,7 @@ class Site(Protocol):
 
     resource: IResource
     max_body_bytes: int
+    json_limits: JsonLimits
     trusts: Callable[[str], bool]
 
     def date(self) -> bytes: ...

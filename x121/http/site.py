@@ -15,6 +15,7 @@ from x121.errors import ServiceUnavailable
 from x121.http.channel import Channel, Phase
 from x121.http.deadlines import Deadlines
 from x121.http.proxies import make_trust
+from x121.json_decoding import JsonLimits
 from x121.types import IpNetwork
 
 __all__ = ["Site"]
@@ -29,10 +30,11 @@ _MOST_STATUS_LINES = 100
 class Site(server.Site):
     """Serves ``resource`` to every connection, within limits.
 
-    ``max_body_bytes`` bounds a request's body, ``head_timeout_secs`` the time for its head
-    to arrive, ``body_timeout_secs`` that for its body, ``idle_timeout_secs`` the time
-    between two requests.  ``trusted_proxies`` are networks whose forwarding headers are
-    believed.  ``make_channel`` makes what speaks HTTP on a connection.
+    ``max_body_bytes`` bounds a request's body, ``json_limits`` one that is decoded as JSON,
+    ``head_timeout_secs`` the time for its head to arrive, ``body_timeout_secs`` that for its
+    body, ``idle_timeout_secs`` the time between two requests.  ``trusted_proxies`` are networks
+    whose forwarding headers are believed.  ``make_channel`` makes what speaks HTTP on a
+    connection.
     """
 
     noisy = False
@@ -43,6 +45,7 @@ class Site(server.Site):
         *,
         clock: IReactorTime,
         max_body_bytes: int,
+        json_limits: JsonLimits,
         head_timeout_secs: float,
         body_timeout_secs: float,
         idle_timeout_secs: float,
@@ -53,6 +56,7 @@ class Site(server.Site):
         self.make_channel = make_channel
         self.clock = clock
         self.max_body_bytes = max_body_bytes
+        self.json_limits = json_limits
         self.trusts: Callable[[str], bool] = lru_cache(maxsize=1024)(make_trust(trusted_proxies))
         self.draining = False
         self.requests_drained = 0

@@ -28,15 +28,21 @@ class Dispatch:
     """The endpoint that speaks the messages of :mod:`x121.ws.wire`.
 
     A handler has ``seconds`` for its reply; then the message is answered with an error, and the
-    handler is cancelled.
+    handler is cancelled.  A message has at most ``max_values`` values.
     """
 
     takes_events = True
 
     def __init__(
-        self, handlers: Mapping[str, Handler], *, seconds: float, clock: IReactorTime
+        self,
+        handlers: Mapping[str, Handler],
+        *,
+        seconds: float,
+        max_values: int,
+        clock: IReactorTime,
     ) -> None:
         self._handlers = handlers
+        self._max_values = max_values
         self._seconds = seconds
         self._deadlines: Deadlines[_Handling] = Deadlines(seconds, self._expired, clock=clock)
 
@@ -51,7 +57,7 @@ class Dispatch:
         fields: dict[str, Any] = {}
         answer: bytes | None
         try:
-            fields = _read(payload, is_binary)
+            fields = self._read(payload, is_binary)
             message_type = fields.get("type")
             handler = self._handlers.get(message_type) if type(message_type) is str else None
             if handler is None:
@@ -64,6 +70,12 @@ class Dispatch:
             answer = _answer_failure(Failure(), fields, connection)
         _send(answer, connection)
         return None
+
+    def _read(self, payload: bytes, is_binary: bool) -> dict[str, Any]:
+        """Return the fields of a message."""
+        if is_binary:
+            raise BadRequest("Messages are JSON, sent as text")
+        return decode(payload, max_values=self._max_values)
 
     async def _answer_later(
         self,
@@ -118,13 +130,6 @@ class _Handling:
 
 
 # --- the two ends of it -------------------------------------------------------------------
-
-
-def _read(payload: bytes, is_binary: bool) -> dict[str, Any]:
-    """Return the fields of a message."""
-    if is_binary:
-        raise BadRequest("Messages are JSON, sent as text")
-    return decode(payload)
 
 
 def _unknown(fields: dict[str, Any]) -> BadRequest | NotFound:

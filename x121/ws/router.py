@@ -56,8 +56,13 @@ class WsRouter:
         self.events: dict[str, Event[Any]] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self.routes = Klein()
-        seconds = config.server.request_timeout_secs
-        self._serve("/", Dispatch(self.handlers, seconds=seconds, clock=manager.clock))
+        messages = Dispatch(
+            self.handlers,
+            seconds=config.server.request_timeout_secs,
+            max_values=config.server.max_json_values,
+            clock=manager.clock,
+        )
+        self._serve("/", messages)
         self.nest(BuiltIn(manager, self._topics, may_subscribe).messages)
 
     def nest(self, handlers: Handlers) -> WsRouter:

@@ -31,6 +31,7 @@ MAY_KNOW = {
     "x121.signatures": "",
     "x121.validation": "x121.errors x121.types",
     "x121.log_writer": "",
+    "x121.lookups": "",
     "x121.logs": "x121.jsons x121.log_writer",
     "x121._parsers": "x121.types",
     "x121.systemd": "",
@@ -40,7 +41,10 @@ MAY_KNOW = {
         "x121.middleware x121.http x121.errors x121.failures x121.ids x121.logs x121.config"
         " x121.jsons"
     ),
-    "x121.db": "x121.db x121.errors x121.jsons x121.logs x121.sqlstates x121.types x121.config",
+    "x121.db": (
+        "x121.db x121.errors x121.jsons x121.logs x121.lookups x121.sqlstates x121.types"
+        " x121.config"
+    ),
     "x121.ws": (
         "x121.ws x121.errors x121.failures x121.ids x121.logs x121.types x121.config x121.jsons"
         " x121.json_decoding"
@@ -88,8 +92,8 @@ MAY_KNOW = {
         " x121.systemd x121.ws"
     ),
     "x121.tap": (
-        "x121.logs x121.log_writer x121.config x121.server x121.process x121.systemd x121.fast"
-        " x121.api.routes x121.http.channel"
+        "x121.logs x121.log_writer x121.lookups x121.config x121.server x121.process x121.systemd"
+        " x121.fast x121.api.routes x121.http.channel"
     ),
     "x121.scaffold": "",
     "x121.cli": (

@@ -22,6 +22,7 @@ from x121 import logs
 from x121.config import ConfigError, Loaded, ServerConfig, load
 from x121.http.channel import Channel
 from x121.log_writer import open_log
+from x121.lookups import install_resolver
 from x121.process import Exit, Signals
 from x121.systemd import Notifier
 
@@ -87,6 +88,7 @@ def makeService(options: Options, make_routes: MakeRoutes | None = None) -> Mult
     from x121.server import Server
 
     reactor: Any = _reactor
+    install_resolver(reactor)
 
     loaded: Loaded = options["loaded"]
     config = loaded.config

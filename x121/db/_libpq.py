@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from x121.config import DbConfig
+from x121.lookups import lookup_threads
 
 __all__ = ["keywords", "resolve", "session_limits"]
 
@@ -40,7 +41,7 @@ def resolve(config: DbConfig, reactor: Any) -> Deferred[list[str]]:
     # libpq would look the name up by itself, and keep the reactor waiting.
     found = deferToThreadPool(
         reactor,
-        reactor.getThreadPool(),
+        lookup_threads(reactor),
         socket.getaddrinfo,
         config.host,
         config.port,

@@ -119,7 +119,7 @@ def test_routes(tmp_path: Path) -> None:
     """``routes`` prints the wrappers in their order, and each route with its types."""
     ended = x121("routes", environ={}, folder=tmp_path)
     assert (ended.code, ended.errors) == (0, [])
-    order = "RequestId > AccessLog > Cors > Errors > BodyLimit > Timeout"
+    order = "RequestId > AccessLog > Cors > Errors > CrossSite > BodyLimit > Timeout"
     assert ended.output[0] == f"Every request passes {order}, and comes to its handler."
     rows = [line.split() for line in ended.output[2:]]
     assert rows[0] == ["METHOD", "PATH", "HANDLER", "TYPES"]

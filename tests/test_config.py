@@ -17,6 +17,7 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from x121.config import AppConfig, ConfigError, Loaded, load, variables
+from x121.types import ServerName
 
 # What no variable of ours takes: control characters, other scripts' digits, Python's numbers.
 HOSTILE_NUMBERS = (
@@ -290,6 +291,32 @@ class OtherValuesTests(SynchronousTestCase):
         self.assertIn("10.0.0.1/8 has host bits set", problem(TRUSTED_PROXIES="10.0.0.1/8"))
         for value in ("10.0.0.0/33", "10.0.0.0/8/8", "all", "10.0.0", "fe80::1%eth0", "*", "\0"):
             self.assertIn("addresses or CIDR ranges", problem(TRUSTED_PROXIES=value))
+
+    def test_server_names(self) -> None:
+        """A server has names, addresses and ranges, each once, in lower case, on a port or any."""
+        names = "API.example.com, api.example.com:8443,api.example.com"
+        addresses = "192.0.2.7:80,10.0.0.0/8,fd00::/8,[::1]:3000,::1"
+        found = config(SERVER_NAMES=f"{names},{addresses}").server.server_names
+        expected: list[ServerName] = [
+            ServerName("api.example.com"),
+            ServerName("api.example.com", 8443),
+            ServerName(ipaddress.ip_network("192.0.2.7"), 80),
+            ServerName(ipaddress.ip_network("10.0.0.0/8")),
+            ServerName(ipaddress.ip_network("fd00::/8")),
+            ServerName(ipaddress.ip_network("::1"), 3000),
+            ServerName(ipaddress.ip_network("::1")),
+        ]
+        self.assertEqual(found, tuple(expected))
+        self.assertEqual(config().server.server_names, ())
+
+    def test_wrong_server_names(self) -> None:
+        """What can't be a name in Host is refused, with what is wrong."""
+        for value in ("http://a.test", "a.test/", "*", "*.a.test", "a.test:0", "a.test:65536",
+                      "a:b", "a b", "[a]", "10.0.0.1/8", "fe80::1%eth0", "[::1", "a.test:",
+                      ":80"):  # fmt: skip
+            message = problem(SERVER_NAMES=f"b.test,{value}")
+            self.assertIn("names, addresses or ranges such as api.example.com:8443", message)
+            self.assertIn(repr(value), message)
 
     def test_no_nul(self) -> None:
         """A NUL, which neither a path nor libpq can hold, is refused wherever it stands."""

@@ -39,7 +39,7 @@ MAY_KNOW = {
     "x121.http": "x121.http x121.errors x121.json_decoding x121.jsons x121.logs x121.types",
     "x121.middleware": (
         "x121.middleware x121.http x121.errors x121.failures x121.ids x121.logs x121.config"
-        " x121.jsons"
+        " x121.jsons x121.types"
     ),
     "x121.db": (
         "x121.db x121.errors x121.jsons x121.logs x121.lookups x121.sqlstates x121.types"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from x121.types import IpNetwork
+from x121.types import IpNetwork, ServerName
 
 __all__ = [
     "boolean",
@@ -26,6 +26,7 @@ __all__ = [
     "path",
     "printable",
     "seconds",
+    "server_names",
     "text",
     "token",
 ]
@@ -172,6 +173,31 @@ def networks(raw: str) -> tuple[IpNetwork, ...]:
             raise ValueError(f"{allowed}; {_quoted(item)} has a zone")
         networks.append(network)
     return tuple(networks)
+
+
+def server_names(raw: str) -> tuple[ServerName, ...]:
+    """Return names and addresses that a request's Host may have."""
+    return tuple(dict.fromkeys(_server_name(item) for item in _comma_separated(raw)))
+
+
+def _server_name(raw: str) -> ServerName:
+    match = re.fullmatch(r"(\[[^]]*\]|[^:]*)(?::([0-9]{1,5}))?", raw)
+    name, port = (raw, None) if match is None else match.groups()
+    try:
+        if "%" in name or (port is not None and not 0 < int(port) <= 65535):
+            raise ValueError
+        try:
+            served: str | IpNetwork = ipaddress.ip_network(_unbracketed(name))
+        except ValueError:
+            served = host(name).lower()
+        return ServerName(served, None if port is None else int(port))
+    except ValueError:
+        allowed = "names, addresses or ranges such as api.example.com:8443, separated by commas"
+        raise ValueError(f"{allowed}; {_quoted(raw)} is none") from None
+
+
+def _unbracketed(name: str) -> str:
+    return name[1:-1] if name.startswith("[") and name.endswith("]") else name
 
 
 def printable(text: str) -> str:

@@ -20,7 +20,7 @@ from dotenv.parser import parse_stream
 
 from x121 import _parsers as to
 from x121.logs import LogLevels
-from x121.types import IpNetwork
+from x121.types import IpNetwork, ServerName
 
 __all__ = [
     "AppConfig",
@@ -124,6 +124,9 @@ class ServerConfig:
     port: int = _variable("SERVER_PORT", "3000", to.integer(0, 65535), "TCP port; 0: any free one")
     cors_origins: tuple[str, ...] = _variable(
         "CORS_ORIGINS", "http://localhost:5173", to.origins, "pages that may call from a browser"
+    )
+    server_names: tuple[ServerName, ...] = _variable(
+        "SERVER_NAMES", "", to.server_names, "names that Host may have; empty: any"
     )
     request_timeout_secs: float = _variable(
         "REQUEST_TIMEOUT_SECS", "30", to.seconds, "how long a request may take"

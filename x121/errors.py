@@ -29,6 +29,7 @@ __all__ = [
     "HeadersTooLarge",
     "InternalError",
     "MethodNotAllowed",
+    "MisdirectedRequest",
     "NotFound",
     "Panic",
     "PayloadTooLarge",
@@ -184,6 +185,13 @@ class UnsupportedMediaType(AppError):
 
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class MisdirectedRequest(AppError):
+    """The host that the request names is not one of ``SERVER_NAMES`` (RFC 9110 section 15.5.20)."""
+
+    status = 421
+    code = "MISDIRECTED_REQUEST"
 
 
 class UpgradeRequired(AppError):
@@ -351,6 +359,7 @@ _KINDS: dict[int, Callable[[str], AppError]] = {
     413: PayloadTooLarge,
     414: UriTooLong,
     415: UnsupportedMediaType,
+    421: MisdirectedRequest,
     426: UpgradeRequired,
     431: HeadersTooLarge,
     500: InternalError,

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import NewType, TypeAlias
+from typing import NamedTuple, NewType, TypeAlias
 
-__all__ = ["NO_NUL", "DbId", "IpNetwork"]
+__all__ = ["NO_NUL", "DbId", "IpNetwork", "ServerName"]
 
 DbId = NewType("DbId", int)
 """The primary key of a row: a PostgreSQL ``BIGINT`` identity."""
 
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 """A range of addresses, such as 10.0.0.0/8."""
+
+
+class ServerName(NamedTuple):
+    """A name of the server: a host in lower case, or a range of addresses; ``port`` None is any."""
+
+    host: str | IpNetwork
+    port: int | None = None
+
 
 NO_NUL = r"^[^\x00]*$"
 """The pattern of what PostgreSQL's ``text`` can hold: any Unicode but NUL

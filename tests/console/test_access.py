@@ -85,7 +85,7 @@ class WithoutTokenTests(AccessTestCase):
         app = self.console()
         for peer in (LOCAL, "127.8.9.1", "::1", "::ffff:127.0.0.1"):
             self.assertAllowed(app, peer)
-        for host in ("localhost", "LocalHost:80", "127.0.0.1:3000", "127.1.2.3", "[::1]:3000"):
+        for host in ("localhost", "LocalHost:81", "127.0.0.1:3000", "127.1.2.3", "[::1]:3000"):
             origin = f"http://{host.lower()}"
             self.assertAllowed(app, Host=host, Origin=origin)
 

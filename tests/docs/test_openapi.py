@@ -32,10 +32,12 @@ ANYWHERE = {
     "408": "RequestTimeout",
     "413": "PayloadTooLarge",
     "414": "UriTooLong",
+    "421": "MisdirectedRequest",
     "431": "HeadersTooLarge",
     "500": "InternalErrorOrPanic",
     "503": "ServiceUnavailable",
 }
+OF_WRITES = {**ANYWHERE, "403": "Forbidden"}
 TEXT = {"type": "string", "pattern": "^[^\\x00]*$", "examples": ["Some text"]}
 REQUEST_ID = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
 
@@ -395,15 +397,15 @@ class ResponseTests(DocumentCase):
         self.assertEqual(self.names("get", ""), ANYWHERE)
 
     def test_errors_by_inputs(self) -> None:
-        """One with parameters in its path may be 404, one with a body 415."""
-        expected = {**ANYWHERE, "404": "NotFound", "415": "UnsupportedMediaType"}
+        """A write may be 403, one with parameters in its path 404, one with a body 415."""
+        expected = {**OF_WRITES, "404": "NotFound", "415": "UnsupportedMediaType"}
         self.assertEqual(self.names("put", "/{toy_id}/parts"), expected)
 
     def test_declared_errors(self) -> None:
         """What a handler declares stands at it, and kinds of one status together."""
         self.assertEqual(
             self.names("post", ""),
-            {**ANYWHERE, "409": "ConflictOrOutOfStock", "415": "UnsupportedMediaType"},
+            {**OF_WRITES, "409": "ConflictOrOutOfStock", "415": "UnsupportedMediaType"},
         )
 
     def test_in_order(self) -> None:

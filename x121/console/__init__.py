@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from x121.api.router import Router
 from x121.app_state import AppState
-from x121.console.access import Access, own_origin
+from x121.console.access import Access
 from x121.console.feed import Feed
 from x121.console.pages import Pages
 from x121.console.recorder import Recorder
@@ -25,4 +25,4 @@ def mount_console(state: AppState, router: Router, websockets: WsRouter) -> None
     recorder.setServiceParent(state.services)
     feed = Feed(recorder, state)
     router.nest("/console", Pages(access).router)
-    websockets.mount("/console", feed, authenticate=access.check, origins=own_origin)
+    websockets.mount("/console", feed, authenticate=access.check, origins=())

@@ -16,13 +16,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Collection
 
 from x121.errors import Forbidden, Unauthorized
 from x121.http.proxies import hops, is_loopback, node_address
 from x121.http.request import Request
 
-__all__ = ["COOKIE", "Access", "own_origin"]
+__all__ = ["COOKIE", "Access"]
 
 COOKIE = b"x121_console"
 
@@ -66,12 +65,6 @@ class Access:
 
     def _has_cookie(self, request: Request) -> bool:
         return hmac.compare_digest(request.getCookie(COOKIE) or b"", self._cookie)
-
-
-def own_origin(request: Request) -> Collection[bytes]:
-    """Return the origin of our own pages, as the client of ``request`` has it."""
-    scheme = b"https" if request.isSecure() else b"http"
-    return [scheme + b"://" + (request.getHeader(b"Host") or b"").lower()]
 
 
 def _presented_token(request: Request) -> bytes:

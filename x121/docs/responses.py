@@ -15,8 +15,10 @@ from x121.docs.schemas import Schema, Schemas, Use
 from x121.errors import (
     AppError,
     BadRequest,
+    Forbidden,
     HeadersTooLarge,
     InternalError,
+    MisdirectedRequest,
     NotFound,
     Panic,
     PayloadTooLarge,
@@ -39,11 +41,14 @@ _ANYWHERE: Kinds = (
     RequestTimeout,
     PayloadTooLarge,
     UriTooLong,
+    MisdirectedRequest,
     HeadersTooLarge,
     InternalError,
     Panic,
     ServiceUnavailable,
 )
+# Writes are refused to pages of other sites.
+_SAFE_METHODS = ("get", "head", "options")
 _REQUEST_ID = "X-Request-Id"
 _HEADERS = {
     _REQUEST_ID: {
@@ -92,6 +97,8 @@ class Error(BaseModel):
 def error_kinds(operation: Operation, method: str, has_path_parameters: bool) -> list[Kinds]:
     """Return every kind that an endpoint may be answered with, those of one status together."""
     kinds = list(_ANYWHERE)
+    if method not in _SAFE_METHODS:
+        kinds.append(Forbidden)
     if operation.etag and method == "get":
         kinds.append(PreconditionFailed)
     if has_path_parameters:

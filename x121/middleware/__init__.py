@@ -6,8 +6,10 @@ From the outside in:
 2. ``access_log``: sees every answer, those of the wrappers below too.
 3. ``cors``: outside of errors and time-outs, so that their answers carry its headers.
 4. ``errors``: whatever goes wrong further in is answered in one form.
-5. ``body_limit``: a body that is too large is an error like any other.
-6. ``timeout``: closest to the handler, whose time it measures.
+5. ``server_names``, where they are configured: a request for another host is nobody's.
+6. ``cross_site``: a page of another site may not write.
+7. ``body_limit``: a body that is too large is an error like any other.
+8. ``timeout``: closest to the handler, whose time it measures.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from x121.middleware._wrapper import Wrapper
 from x121.middleware.access_log import AccessLog
 from x121.middleware.body_limit import BodyLimit
 from x121.middleware.cors import Cors
+from x121.middleware.cross_site import CrossSite
 from x121.middleware.errors import Errors
 from x121.middleware.request_id import RequestId
+from x121.middleware.server_names import ServerNames
 from x121.middleware.timeout import Timeout
 
 __all__ = ["order", "wrap"]
@@ -31,6 +35,9 @@ def wrap(resource: IResource, config: ServerConfig, *, clock: IReactorTime) -> I
     """Return ``resource`` inside all wrappers; this reads from the inside out."""
     resource = Timeout(resource, seconds=config.request_timeout_secs, clock=clock)
     resource = BodyLimit(resource, max_bytes=config.max_body_bytes)
+    resource = CrossSite(resource, origins=config.cors_origins)
+    if config.server_names:
+        resource = ServerNames(resource, names=config.server_names)
     resource = Errors(resource)
     resource = Cors(resource, origins=config.cors_origins)
     resource = AccessLog(resource, clock=clock)

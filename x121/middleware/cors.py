@@ -12,6 +12,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 
 from x121.errors import Forbidden
+from x121.http.origins import quoted
 from x121.http.request import Request
 from x121.middleware._wrapper import Rendered, Wrapper
 
@@ -81,13 +82,13 @@ class Cors(Wrapper):
         """Return what a preflight asks for and doesn't get, or None."""
         origin = request.getHeader(b"Origin") or b""
         if origin not in self._origins:
-            return f"Origin {_quoted(origin)} is not allowed"
+            return f"Origin {quoted(origin)} is not allowed"
         method = request.getHeader(b"Access-Control-Request-Method") or b""
         if method not in _KNOWN_METHODS:
-            return f"Method {_quoted(method)} is not allowed from another origin"
+            return f"Method {quoted(method)} is not allowed from another origin"
         for name in _asked_headers(request):
             if name.lower() not in _KNOWN_HEADERS:
-                return f"Header {_quoted(name)} is not allowed from another origin"
+                return f"Header {quoted(name)} is not allowed from another origin"
         return None
 
 
@@ -123,9 +124,3 @@ def _add_vary(request: Request, names: bytes) -> None:
     headers = request.responseHeaders
     present = headers.getRawHeaders(b"Vary", [])
     headers.put(b"Vary", b", ".join([*present, names]) if present else names)
-
-
-def _quoted(value: bytes) -> str:
-    """Return what the client sent, short enough for a message; JSON escapes the rest."""
-    text = value.decode("latin-1")
-    return repr(text if len(text) <= 100 else text[:100] + "...")

@@ -21,6 +21,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from x121.errors import BadRequest, Forbidden, ServiceUnavailable, UpgradeRequired
 from x121.http.head import options_in
+from x121.http.origins import own_origin, quoted
 from x121.http.request import Request
 from x121.types import DbId
 from x121.ws.protocol import Accepted, Endpoint, WsFactory, WsProtocol
@@ -40,7 +41,9 @@ def anonymous(request: Request) -> DbId | None:
 
 
 def check_handshake(request: Request, origins: Collection[bytes]) -> None:
-    """Check a handshake (RFC 6455 section 4.2.1); ``origins`` are the pages allowed.
+    """Check a handshake (RFC 6455 section 4.2.1).
+
+    Pages of ``origins`` and of the server's own origin are allowed.
 
     Raises :class:`UpgradeRequired` where it is none, or one of an older version,
     :class:`BadRequest` where it is malformed, and :class:`Forbidden` for a page elsewhere.  A
@@ -58,9 +61,8 @@ def check_handshake(request: Request, origins: Collection[bytes]) -> None:
     ):
         raise BadRequest("A WebSocket handshake has no body")
     given = _values(request, b"Origin")
-    if given and not (len(given) == 1 and given[0] in origins):
-        shown = b", ".join(given)[:100].decode("latin-1")
-        raise Forbidden(f"Origin {shown!r} may not open WebSockets here")
+    if given and not (len(given) == 1 and (given[0] in origins or given[0] == own_origin(request))):
+        raise Forbidden(f"Origin {quoted(b', '.join(given))} may not open WebSockets here")
 
 
 def _asks_for_websocket(request: Request) -> bool:

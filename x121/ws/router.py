@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Collection
 from typing import Any
 
 from klein import Klein
@@ -20,10 +20,7 @@ from x121.ws.messages import Handlers
 from x121.ws.protocol import Endpoint, WsFactory
 from x121.ws.topics import Topics
 
-__all__ = ["Origins", "WsRouter"]
-
-Origins = Callable[[Request], Collection[bytes]]
-"""Returns the origins whose pages may send a handshake."""
+__all__ = ["WsRouter"]
 
 _MEMBERS = ("takes_events", "opened", "received")
 
@@ -47,8 +44,7 @@ class WsRouter:
         authenticate: Authenticate = anonymous,
         may_subscribe: MaySubscribe = anybody,
     ) -> None:
-        origins = frozenset(origin.encode() for origin in config.ws.allowed_origins)
-        self._origins: Origins = lambda request: origins
+        self._origins = frozenset(origin.encode() for origin in config.ws.allowed_origins)
         self._authenticate = authenticate
         self._factory = WsFactory(config.ws, manager)
         self._topics = Topics()
@@ -89,12 +85,13 @@ class WsRouter:
         endpoint: Endpoint,
         *,
         authenticate: Authenticate | None = None,
-        origins: Origins | None = None,
+        origins: Collection[bytes] | None = None,
     ) -> WsRouter:
         """Serve ``endpoint`` at ``path``, and return ``self``.
 
-        ``authenticate`` says whose its handshakes are, and ``origins`` which pages may send them,
-        where that isn't as with the others.  Raises :class:`TypeError` for what is no endpoint.
+        ``authenticate`` says whose its handshakes are, and ``origins`` which pages may send them
+        besides the server's own, where that isn't as with the others.  Raises :class:`TypeError`
+        for what is no endpoint.
         """
         missing = [name for name in _MEMBERS if not hasattr(endpoint, name)]
         if missing:
@@ -107,10 +104,12 @@ class WsRouter:
         path: str,
         endpoint: Endpoint,
         authenticate: Authenticate | None = None,
-        origins: Origins | None = None,
+        origins: Collection[bytes] | None = None,
     ) -> WsRouter:
+        allowed = self._origins if origins is None else origins
+
         def upgrade(request: Request) -> Any:
-            check_handshake(request, (origins or self._origins)(request))
+            check_handshake(request, allowed)
             return self._upgrade(endpoint, (authenticate or self._authenticate)(request))
 
         self.routes.route(path, methods=["GET"], endpoint=f"websocket {path}")(upgrade)

@@ -1,0 +1,56 @@
+"""Refuses writes that a page of another site sends with its visitor's cookies.
+
+A browser asks before it sends most requests of another origin (CORS), but not before a form's POST.
+It says where a request comes from, though: in ``Sec-Fetch-Site``
+(https://www.w3.org/TR/fetch-metadata/), and in ``Origin``.  A client that sends neither is no
+browser, and has no cookies of somebody else's.
+
+Stands inside of ``cors``, whose headers the 403 carries, and inside of ``errors``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.web.resource import IResource
+
+from x121.errors import Forbidden
+from x121.http.origins import own_origin, quoted
+from x121.http.request import Request
+from x121.middleware._wrapper import Rendered, Wrapper
+
+__all__ = ["CrossSite"]
+
+# RFC 9110 section 9.2.1: these change nothing.
+_SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+
+# A page of this origin, or the user, by an address typed in.  Another origin of the same site
+# ("same-site") is a stranger: it may be somebody else's subdomain.
+_OWN_SITES = frozenset((b"same-origin", b"none"))
+
+
+class CrossSite(Wrapper):
+    """Lets writes through that come from pages of this server or of the allowed ``origins``."""
+
+    def __init__(self, inner: IResource, *, origins: Sequence[str]) -> None:
+        super().__init__(inner)
+        self._origins = frozenset(origin.encode() for origin in origins)
+
+    def render(self, request: Request) -> Rendered:
+        """Handle the request, or raise :class:`Forbidden`."""
+        if request.method not in _SAFE_METHODS:
+            self._check(request)
+        return self.inner.render(request)
+
+    def _check(self, request: Request) -> None:
+        origins = request.requestHeaders.get_all(b"Origin")
+        site = request.requestHeaders.get(b"Sec-Fetch-Site")
+        if site in _OWN_SITES or (site is None and not origins):
+            return
+        if len(origins) != 1 or not self._is_allowed(origins[0], request):
+            page = f"origin {quoted(b', '.join(origins))}" if origins else "another site"
+            method = quoted(request.method)
+            raise Forbidden(f"A page of {page} may not send {method}: it is not in CORS_ORIGINS")
+
+    def _is_allowed(self, origin: bytes, request: Request) -> bool:
+        return origin in self._origins or origin == own_origin(request)

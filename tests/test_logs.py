@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import logging
 import math
 import os
 import re
-import subprocess
-import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121 import log_writer, logs
+from tests.python import run
+from tests.test_log_writer import FakeReactor, describe_loss
+from x121 import logs
+from x121.log_output import LogOutput
 from x121.log_writer import LineWriter
 from x121.logs import (
     FIELDS,
@@ -45,6 +43,9 @@ HOSTILE = (
 
 COLOUR = re.compile(rb"\x1b\[(?:0|1;31|2|32|33|36)m")
 """Every command that we send to a terminal."""
+
+COMMANDS = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""The characters that a terminal acts on instead of showing them (C0, DEL, C1; line ends; bidi)."""
 
 any_text = st.text(st.characters(codec=None))
 
@@ -185,7 +186,7 @@ class ObserverTests(SynchronousTestCase):
         """Return the messages that are logged of ``events``."""
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
-        line_writer = LineWriter(writer, FakeReactor())
+        line_writer = LineWriter(LogOutput(writer), FakeReactor(), describe_loss)
         observe = LogObserver(LogLevels.parse(levels), format_json, line_writer)
         for one in events:
             observe(one)
@@ -299,6 +300,19 @@ class JsonTests(SynchronousTestCase):
         self.assertEqual(line.get("message", ""), message)
         self.assertEqual(line["field"], field)
 
+    @settings(deadline=None)
+    @given(any_text, any_text)
+    @example(HOSTILE, HOSTILE)
+    def test_injection(self, text: str, other: str) -> None:
+        """No text commands a terminal that shows the line, wherever it comes from."""
+        for one in (
+            event(text, log_namespace=other, request_id=other, **{f"x{other}": text}),
+            event("Failed", log_failure=failure(ValueError(text))),
+            request(method=other, path=text, remote=other, request_id=text),
+        ):
+            shown = format_json(one)[:-1].decode().replace("\x7f", "")  # which terminals ignore
+            self.assertIsNone(COMMANDS.search(shown))
+
 
 class ConsoleTests(SynchronousTestCase):
     """``format_console``."""
@@ -334,9 +348,7 @@ class ConsoleTests(SynchronousTestCase):
         ):
             line = format_console(one)
             self.assertEqual(line.count(b"\n"), 1)
-            for char in line[:-1].decode():
-                self.assertFalse(char < " " or "\x7f" <= char < "\xa0", ascii(char))
-                self.assertNotIn(char, "\u2028\u2029\u202a\u202b\u202d\u202e\u2066\u2067\u2068")
+            self.assertIsNone(COMMANDS.search(line[:-1].decode()))
 
     def test_request(self) -> None:
         """A line of the access log is read from left to right."""
@@ -457,16 +469,6 @@ class ChoiceTests(SynchronousTestCase):
             ):
                 self.assertIs(logs.choose_format(name, descriptor, colour=colour), expected)
 
-    def test_open_log(self) -> None:
-        """A log file is appended to, and made private to its owner and group."""
-        path = temporary_path(self)
-        for text in (b"a\n", b"b\n"):
-            descriptor = log_writer.open_log(str(path))
-            os.write(descriptor, text)
-            os.close(descriptor)
-        self.assertEqual(path.read_bytes(), b"a\nb\n")
-        self.assertEqual(path.stat().st_mode & 0o027, 0)
-
     def test_last_line(self) -> None:
         """A process that ends before it has a log says so in the form asked for."""
         self.assertEqual(logs.last_line("a\n  b", "console"), "a\n  b")
@@ -474,188 +476,6 @@ class ChoiceTests(SynchronousTestCase):
         self.assertNotIn("\n", line)
         found = json.loads(line)
         self.assertEqual((found["level"], found["message"]), ("error", "a\n  b {x}"))
-
-
-class FakeReactor(Clock):
-    """A reactor that runs when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.running = False
-        self.from_threads: list[Callable[[], Any]] = []
-
-    def callFromThread(self, call: Callable[[], Any], *args: Any) -> None:
-        """Note that another thread woke the reactor."""
-        self.from_threads.append(call)
-
-
-class LineWriterTests(SynchronousTestCase):
-    """``LineWriter``."""
-
-    def setUp(self) -> None:
-        """Make a pipe, whose reading end is non-blocking."""
-        self.reactor = FakeReactor()
-        self.reader, self.descriptor = os.pipe()
-        os.set_blocking(self.reader, False)
-        self.addCleanup(os.close, self.reader)
-        self.addCleanup(self.close)
-        self.writer = LineWriter(self.descriptor, self.reactor)
-
-    def close(self) -> None:
-        """Close the writing end, if it is open."""
-        with contextlib.suppress(OSError):
-            os.close(self.descriptor)
-
-    def read(self) -> bytes:
-        """Return what was written since the last time."""
-        with contextlib.suppress(BlockingIOError):
-            return os.read(self.reader, 1 << 20)
-        return b""
-
-    def test_before_the_reactor_runs(self) -> None:
-        """A line is written at once while no reactor runs."""
-        self.writer.write(b"a\n")
-        self.assertEqual(self.read(), b"a\n")
-
-    def test_one_write_a_turn(self) -> None:
-        """The lines of one turn are written in one call at its end, in order."""
-        self.reactor.running = True
-        self.patch(log_writer, "isInIOThread", lambda: True)
-        written: list[bytes] = []
-        write = os.write
-
-        def spy(descriptor: int, data: bytes) -> int:
-            written.append(bytes(data))
-            return write(descriptor, data)
-
-        self.patch(os, "write", spy)
-        for turn in (b"1", b"2"):
-            self.writer.write(b"a" + turn + b"\n")
-            self.writer.write(b"b" + turn + b"\n")
-            self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
-            self.assertEqual(self.read(), b"")
-            self.reactor.advance(0)
-            self.assertEqual(self.read(), b"a" + turn + b"\nb" + turn + b"\n")
-        self.assertEqual(written, [b"a1\nb1\n", b"a2\nb2\n"])
-
-    def test_from_another_thread(self) -> None:
-        """A line of another thread wakes the reactor."""
-        self.reactor.running = True
-        self.patch(log_writer, "isInIOThread", lambda: False)
-        self.writer.write(b"a\n")
-        self.writer.write(b"b\n")
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
-        (flush,) = self.reactor.from_threads
-        flush()
-        self.assertEqual(self.read(), b"a\nb\n")
-
-    def test_many_threads(self) -> None:
-        """Whoever writes at the same time, each line is written once and whole."""
-        usual = sys.getswitchinterval()
-        sys.setswitchinterval(1e-6)
-        self.addCleanup(sys.setswitchinterval, usual)
-        path = temporary_path(self)
-        descriptor = log_writer.open_log(str(path))
-        self.addCleanup(os.close, descriptor)
-        writer = LineWriter(descriptor, self.reactor)
-
-        def work(number: int) -> None:
-            for count in range(500):
-                writer.write(b"%d.%d\n" % (number, count))
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        lines = path.read_text().split()
-        expected = [f"{number}.{count}" for number in range(4) for count in range(500)]
-        self.assertEqual(sorted(lines), sorted(expected))
-
-    def test_after_the_reactor_stopped(self) -> None:
-        """What waits when the reactor stops is written with the next line, or at the end."""
-        self.reactor.running = True
-        self.writer.write(b"a\n")
-        self.reactor.running = False
-        self.writer.write(b"b\n")
-        self.assertEqual(self.read(), b"a\nb\n")
-        self.reactor.running = True
-        self.writer.write(b"c\n")
-        self.writer.flush()
-        self.assertEqual(self.read(), b"c\n")
-
-    def test_nothing_to_write(self) -> None:
-        """A flush without lines writes nothing."""
-        self.writer.flush()
-        self.assertEqual(self.read(), b"")
-
-    def test_slow_reader(self) -> None:
-        """A full, non-blocking pipe is waited for, and nothing of a line is lost."""
-        os.set_blocking(self.descriptor, False)
-        size = fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, 4096)
-        line = b"x" * (3 * size) + b"\n"
-        received = io.BytesIO()
-
-        def drain() -> None:
-            os.set_blocking(self.reader, True)
-            while received.tell() < len(line):
-                received.write(os.read(self.reader, 1000))
-
-        thread = threading.Thread(target=drain)
-        thread.start()
-        self.writer.write(line)
-        thread.join(10)
-        self.assertEqual(received.getvalue(), line)
-
-    def test_stuck_reader(self) -> None:
-        """A reader that takes nothing costs lines, and the next line begins on its own.
-
-        The process goes on, whether the pipe blocks or not.
-        """
-        for blocking in (False, True):
-            os.set_blocking(self.descriptor, blocking)
-            self._stuck_reader()
-
-    def _stuck_reader(self) -> None:
-        size = fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, 65536)
-        self.patch(log_writer, "STUCK_READER_SECS", 0.01)
-        self.writer.write(b"x" * (2 * size) + b"\n")
-        self.assertEqual(self.read(), b"x" * size)
-        self.writer.write(b"a\n")
-        self.writer.write(b"b\n")
-        self.assertEqual(self.read(), b"\na\nb\n")
-
-    def test_closed_descriptor(self) -> None:
-        """A descriptor that is closed, or that nobody reads, is nobody's error."""
-        reader, descriptor = os.pipe()
-        os.close(reader)
-        broken = LineWriter(descriptor, self.reactor)
-        broken.write(b"a\n")
-        os.close(descriptor)
-        broken.write(b"b\n")
-
-    def test_at_exit(self) -> None:
-        """What waits when the process ends is written."""
-        script = (
-            "import sys; from x121.log_writer import LineWriter\n"
-            "class R:\n running = True\n callLater = callFromThread = lambda *args: None\n"
-            "LineWriter(1, R()).write(b'last\\n')"
-        )
-        self.assertEqual(run(script), "last\n")
-
-
-def run(script: str) -> str:
-    """Return what a Python that runs ``script`` writes; it must write no errors."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-W", "default", "-c", script],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return done.stdout
 
 
 @contextlib.contextmanager
@@ -733,10 +553,11 @@ class BridgeTests(SynchronousTestCase):
 import logging, sys, warnings
 from twisted.internet import reactor
 from twisted.logger import Logger, globalLogBeginner
-from x121 import log_writer, logs
+from x121 import logs
+from x121.log_output import LogOutput
 levels = logs.LogLevels.parse("info,log_legacy=info,stdout=info,stderr=info")
-writer = logs.LineWriter(log_writer.open_log("-"), reactor)
-globalLogBeginner.beginLoggingTo([logs.LogObserver(levels, logs.format_json, writer)])
+observer = logs.make_observer(levels, "json", LogOutput.open("-"), reactor, colour=False)
+globalLogBeginner.beginLoggingTo([observer])
 logs.bridge_standard_logging()
 Logger(namespace="x121").info("ours")
 logging.getLogger("library").warning("a\\nb")

@@ -30,9 +30,10 @@ MAY_KNOW = {
     "x121.failures": "x121.errors",
     "x121.signatures": "",
     "x121.validation": "x121.errors x121.types",
-    "x121.log_writer": "",
+    "x121.log_output": "",
+    "x121.log_writer": "x121.log_output",
     "x121.lookups": "",
-    "x121.logs": "x121.jsons x121.log_writer",
+    "x121.logs": "x121.jsons x121.log_output x121.log_writer",
     "x121._parsers": "x121.types",
     "x121.systemd": "",
     "x121.config": "x121._parsers x121.logs x121.types",
@@ -92,13 +93,13 @@ MAY_KNOW = {
         " x121.systemd x121.ws"
     ),
     "x121.tap": (
-        "x121.logs x121.log_writer x121.lookups x121.config x121.server x121.process x121.systemd"
+        "x121.logs x121.log_output x121.lookups x121.config x121.server x121.process x121.systemd"
         " x121.fast x121.api.routes x121.http.channel"
     ),
     "x121.scaffold": "",
     "x121.cli": (
-        "x121.logs x121.config x121.db x121.app_state x121.api x121.middleware x121.server"
-        " x121.scaffold"
+        "x121.logs x121.log_output x121.config x121.db x121.app_state x121.api x121.middleware"
+        " x121.server x121.scaffold"
     ),
     "x121.dev": "",
     "x121.testing": "x121",

@@ -20,6 +20,7 @@ from x121 import logs
 from x121.config import AppConfig, ConfigError, DbConfig, Loaded, load
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations, status
+from x121.log_output import LogOutput
 from x121.scaffold import Names, ScaffoldError, new_feature
 
 if TYPE_CHECKING:
@@ -230,9 +231,8 @@ def _log_to_standard_error(loaded: Loaded) -> None:
     reactor: Any = _reactor
 
     levels, format_name = loaded.config.server.log_level, loaded.config.server.log_format
-    observer = logs.make_observer(
-        levels, format_name, sys.stderr.fileno(), reactor, colour=loaded.colour
-    )
+    output = LogOutput(sys.stderr.fileno())
+    observer = logs.make_observer(levels, format_name, output, reactor, colour=loaded.colour)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     logs.bridge_standard_logging()
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import atexit
-import os
-import select
-import stat
-import sys
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.python.threadable import isInIOThread
 
-__all__ = ["LineWriter", "open_log"]
+from x121.log_output import LogOutput
+
+__all__ = ["DescribeLoss", "LineWriter"]
 
 # How long a process that has no reactor, or none any more, waits for a reader that lags behind.
 STUCK_READER_SECS = 1.0
@@ -19,12 +19,11 @@ STUCK_READER_SECS = 1.0
 RETRY_SECS = 0.05
 MAX_BACKLOG_BYTES = 4 << 20
 
+_SLOW_READER = "the log's reader is too slow"
+_NOTHING = memoryview(b"")
 
-def open_log(path: str) -> int:
-    """Return a file descriptor to append to ``path``; ``-`` is standard output."""
-    if path == "-":
-        return sys.stdout.fileno()
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+DescribeLoss = Callable[[int, str], bytes]
+"""The number of lines that were lost and the reason, to a line that says so."""
 
 
 class _Reactor(Protocol):
@@ -35,24 +34,26 @@ class _Reactor(Protocol):
 
 
 class LineWriter:
-    """Writes lines to a file descriptor, once a turn of ``reactor`` while that runs.
+    """Writes lines to ``output``, once a turn of ``reactor`` while that runs.
 
     Lines come from any thread.  Before the reactor runs and after it stopped they are
     written at once; what is left when the process ends is written by ``atexit``.
+
+    While the reactor runs it never waits for a reader that lags behind: ``MAX_BACKLOG_BYTES`` are
+    kept for that, and lines beyond are lost.  So are lines that the output refuses.  A line made by
+    ``describe_loss`` stands where they are missing, as soon as the output takes lines again.
     """
 
-    def __init__(self, descriptor: int, reactor: _Reactor) -> None:
-        self._descriptor = descriptor
+    def __init__(self, output: LogOutput, reactor: _Reactor, describe_loss: DescribeLoss) -> None:
+        self._output = output
         self._reactor = reactor
+        self._describe_loss = describe_loss
         self._lines: list[bytes] = []
         self._scheduled = False
-        self._mid_line = False
-        self._backlog = memoryview(b"")
-        # A pipe takes that much without blocking once it is writable (pipe(7)); a file and a
-        # terminal take everything.
-        mode = os.fstat(descriptor).st_mode
-        self._is_pipe = not stat.S_ISREG(mode) and not os.isatty(descriptor)
-        self._at_once = select.PIPE_BUF if self._is_pipe else sys.maxsize
+        self._backlog = _NOTHING
+        self._mid_line = output.is_mid_line
+        self._lost = 0
+        self._reason = ""
         atexit.register(self.flush)
 
     def write(self, line: bytes) -> None:
@@ -68,37 +69,76 @@ class LineWriter:
                 self._reactor.callFromThread(self.flush)
 
     def flush(self) -> None:
-        """Write every line that waits, as far as the reader takes them.
-
-        While the reactor runs it is never kept waiting: what the reader doesn't take is tried
-        again soon, and given up past ``MAX_BACKLOG_BYTES``.
-        """
+        """Write every line that waits, as far as the output takes them."""
         self._scheduled = False
         lines, self._lines = self._lines, []
-        left = self._write_some(memoryview(b"".join([self._backlog, *lines])))
-        if len(left) > MAX_BACKLOG_BYTES or not self._reactor.running:
-            # The next line must not be taken for the rest of one that was given up.
-            left = memoryview(b"\n" if self._mid_line else b"")
-        self._backlog = left
-        if left and self._reactor.running:
+        if self._lost and not self._report_loss():
+            self._lose(lines, self._reason)
+        elif len(self._backlog) > MAX_BACKLOG_BYTES:
+            self._lose(lines, _SLOW_READER)
+            self._write_backlog([])
+        else:
+            self._write_backlog(lines)
+        if self._backlog:
             self._scheduled = True
             self._reactor.callLater(RETRY_SECS, self.flush)
 
-    def _write_some(self, data: memoryview) -> memoryview:
-        """Return what could not be written."""
-        patience_secs = 0.0 if self._reactor.running else STUCK_READER_SECS
-        while data:
-            try:
-                if self._is_pipe and not self._is_writable(patience_secs):
-                    break
-                written = os.write(self._descriptor, data[: self._at_once])
-            except BlockingIOError:
-                break
-            except OSError:
-                return memoryview(b"")  # nobody will ever read it
-            self._mid_line = data[written - 1] != ord("\n")
-            data = data[written:]
-        return data
+    def reopen(self) -> None:
+        """Write what waits, and what comes from now on to the file that has the path now.
 
-    def _is_writable(self, patience_secs: float) -> bool:
-        return bool(select.select([], [self._descriptor], [], patience_secs)[1])
+        Raises :class:`OSError` if that can't be opened; then the output stays what it was.
+        """
+        self.flush()
+        self._output.reopen()
+        self._mid_line = self._output.is_mid_line
+
+    # --- writing --------------------------------------------------------------------------
+
+    def _write_backlog(self, more: list[bytes]) -> None:
+        """Write the backlog and ``more``, and keep what the reader may still take."""
+        data = memoryview(b"".join([self._line_end, self._backlog, *more]))
+        self._backlog, error = self._write_some(data)
+        if self._backlog and (error or not self._reactor.running):
+            self._lose([self._backlog.tobytes()], error or _SLOW_READER)
+            self._backlog = _NOTHING
+
+    def _report_loss(self) -> bool:
+        """Return whether the backlog, and a report of what was lost behind it, are written."""
+        self._write_backlog([])
+        if self._backlog:
+            return False
+        report = self._line_end + self._describe_loss(self._lost, self._reason)
+        left, _ = self._write_some(memoryview(report))
+        if not left:  # else it is written again as a whole
+            self._lost = 0
+        return not left
+
+    @property
+    def _line_end(self) -> bytes:
+        """The end of a line whose rest was lost."""
+        return b"\n" if self._mid_line and not self._backlog else b""
+
+    def _lose(self, lines: list[bytes], reason: str) -> None:
+        if lines:  # a line of which only the line feed is missing is not lost
+            self._lost += sum(map(bool, b"".join(lines).split(b"\n")))
+            self._reason = reason
+
+    def _write_some(self, data: memoryview) -> tuple[memoryview, str]:
+        """Return what could not be written, and the error if there was one."""
+        deadline = time.monotonic() + self._patience_secs
+        try:
+            while data:
+                written = self._output.write(data)
+                if written:
+                    self._mid_line = data[written - 1] != ord("\n")
+                    data = data[written:]
+                elif not self._output.wait(deadline - time.monotonic()):
+                    break
+        except OSError as error:
+            return data, error.strerror or str(error)
+        return data, ""
+
+    @property
+    def _patience_secs(self) -> float:
+        """How long to wait for a reader, which is in vain for one that didn't read before."""
+        return 0.0 if self._reactor.running or self._lost else STUCK_READER_SECS

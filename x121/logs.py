@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from twisted.logger import (
@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from x121 import jsons
+from x121.log_output import LogOutput
 from x121.log_writer import LineWriter
 
 __all__ = [
@@ -204,25 +205,34 @@ def event_ids(event: LogEvent) -> dict[str, str]:
 
 def format_json(event: LogEvent) -> bytes:
     """Return ``event`` as one JSON object on one line."""
-    line: dict[str, Any] = {
+    line = {
         "timestamp": _timestamp(event),
         "level": event["log_level"].name,
         "logger": event.get("log_namespace", "-"),
+        **event.get(FIELDS, {}),
     }
     if FIELDS in event:
-        line.update(event[FIELDS])
-        return jsons.encode(line) + b"\n"
+        return _json_line(line)
     if message := event_message(event):
         line["message"] = message
     line.update(_fields(event))
     line.update(event_ids(event))
     if traceback := _traceback(event):
         line["traceback"] = traceback
-    return jsons.encode(line) + b"\n"
+    return _json_line(line)
 
 
 # Those that end a line or command a terminal, and those that change the reading direction.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def _json_line(value: dict[str, Any]) -> bytes:
+    """Return ``value`` as a line of JSON that is safe to show on a terminal."""
+    encoded = jsons.encode(value)
+    if not encoded.isascii():  # JSON itself escapes those below, but DEL, which terminals ignore
+        text = encoded.decode("utf-8")
+        encoded = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8")
+    return encoded + b"\n"
 
 
 def _one_line(text: str) -> str:
@@ -328,14 +338,18 @@ def last_line(message: str, name: str) -> str:
     """Return ``message`` as what a process says when it ends before it has a log."""
     if name != "json":
         return message
-    event: LogEvent = {
+    return format_json(_event(LogLevel.error, "x121", message)).decode().rstrip()
+
+
+def _event(level: Any, namespace: str, text: str) -> LogEvent:
+    """Return an event of the log's own, which no logger has made."""
+    return {
         "log_time": time.time(),
-        "log_level": LogLevel.error,
-        "log_namespace": "x121",
+        "log_level": level,
+        "log_namespace": namespace,
         "log_format": "{log_text}",
-        "log_text": message,
+        "log_text": text,
     }
-    return format_json(event).decode().rstrip()
 
 
 # --- observing -----------------------------------------------------------------------------
@@ -364,13 +378,24 @@ class LogObserver:
         """Write every line that waits."""
         self._writer.flush()
 
+    def reopen(self) -> None:
+        """Open the log file again, which may have been renamed.  Raises :class:`OSError`."""
+        self._writer.reopen()
+
 
 def make_observer(
-    levels: LogLevels, format_name: str, descriptor: int, reactor: Any, *, colour: bool
+    levels: LogLevels, format_name: str, output: LogOutput, reactor: Any, *, colour: bool
 ) -> LogObserver:
-    """Return an observer that writes to ``descriptor`` as :func:`choose_format` says."""
-    to_line = choose_format(format_name, descriptor, colour=colour)
-    return LogObserver(levels, to_line, LineWriter(descriptor, reactor))
+    """Return an observer that writes to ``output`` as :func:`choose_format` says."""
+    to_line = choose_format(format_name, output.descriptor, colour=colour)
+    writer = LineWriter(output, reactor, partial(_describe_loss, to_line))
+    return LogObserver(levels, to_line, writer)
+
+
+def _describe_loss(to_line: Format, count: int, reason: str) -> bytes:
+    lines = "1 log line was" if count == 1 else f"{count} log lines were"
+    text = f"{lines} lost: {reason}"
+    return to_line(_event(LogLevel.warn, "x121.log", text) | {"lost": count, "reason": reason})
 
 
 # --- Python's own logging -----------------------------------------------------------------

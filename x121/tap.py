@@ -21,7 +21,7 @@ from twisted.python import usage
 from x121 import logs
 from x121.config import ConfigError, Loaded, ServerConfig, load
 from x121.http.channel import Channel
-from x121.log_writer import open_log
+from x121.log_output import LogOutput
 from x121.lookups import install_resolver
 from x121.process import Exit, Signals
 from x121.systemd import Notifier
@@ -93,11 +93,11 @@ def makeService(options: Options, make_routes: MakeRoutes | None = None) -> Mult
     loaded: Loaded = options["loaded"]
     config = loaded.config
     try:
-        log_file = open_log(options.log_file)
+        output = LogOutput.open(options.log_file)
     except OSError as error:
         raise SystemExit(f"x121: cannot log to {options.log_file}: {error.strerror}") from None
     levels, format_name = config.server.log_level, config.server.log_format
-    observer = logs.make_observer(levels, format_name, log_file, reactor, colour=loaded.colour)
+    observer = logs.make_observer(levels, format_name, output, reactor, colour=loaded.colour)
     service = _LoggedService(observer)
 
     make_channel = _choose_channel(config.server)

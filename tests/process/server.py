@@ -98,8 +98,9 @@ class ServerProcess:
 
     Its environment is ``environ`` and no more than a program needs.  ``trials`` are the
     routes of :mod:`tests.process.trials`, which only tests serve.  ``program`` is what Python
-    runs instead of twistd.  Leaving the context ends it, in any case, and whatever it left
-    behind there or in ``DB_DATA_DIR``.
+    runs instead of twistd.  ``output`` is where it writes its log, instead of to this object:
+    ``SERVER_PORT`` must then say where it listens.  Leaving the context ends it, in any case, and
+    whatever it left behind there or in ``DB_DATA_DIR``.
     """
 
     def __init__(
@@ -111,8 +112,10 @@ class ServerProcess:
         program: Sequence[str] = TWISTD,
         twistd: Sequence[str] = ("-n", "--pidfile="),
         arguments: Sequence[str] = (),
+        output: int = subprocess.PIPE,
     ) -> None:
         self.folder = folder
+        self._known_port = int(environ.get("SERVER_PORT", 0))
         self._places = (folder, Path(environ.get("DB_DATA_DIR", folder)))
         self.raw: list[bytes] = []
         self.errors: list[bytes] = []
@@ -122,7 +125,7 @@ class ServerProcess:
             cwd=folder,
             env=_environment(environ),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.PIPE,
         )
         self._readers = [
@@ -131,6 +134,7 @@ class ServerProcess:
                 (self._process.stdout, self.raw),
                 (self._process.stderr, self.errors),
             )
+            if pipe is not None
         ]
         for reader in self._readers:
             reader.start()
@@ -154,8 +158,8 @@ class ServerProcess:
         for reader in self._readers:
             reader.join(DEADLINE_SECS)
         for pipe in (self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            pipe.close()
+            if pipe is not None:
+                pipe.close()
         if kind is not None:
             sys.stderr.write(b"".join([*self.raw, *self.errors]).decode(errors="replace"))
 
@@ -232,6 +236,9 @@ class ServerProcess:
     @property
     def port(self) -> int:
         """Where the server listens, once it does."""
+        if self._process.stdout is None:
+            wait_until(lambda: _is_open(self._known_port) or self.has_ended, "an open port")
+            return self._known_port
         port: int = self.wait_for("Server listening")["port"]
         return port
 
@@ -276,6 +283,14 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     base |= {"SERVER_HOST": HOST, "SERVER_PORT": "0"}
     assert not ours & set(needed)
     return base | dict(environ)
+
+
+def _is_open(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=DEADLINE_SECS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _read(pipe: IO[bytes], lines: list[bytes]) -> None:

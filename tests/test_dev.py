@@ -186,7 +186,7 @@ def test_development(tree: Path) -> None:
 def _begin_on_terminal() -> None:
     """Have the terminal's signals, also where whoever runs the tests ignores them (nohup, &)."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 
@@ -254,8 +254,14 @@ class Terminal:
         return self.output
 
 
-def test_terminal(tree: Path) -> None:
-    """On a terminal the log is in colour, and Ctrl-C stops everything in order, once."""
+@pytest.mark.parametrize(
+    ("key", "code"),
+    # As a shell expects of make, which exits with 1 on SIGQUIT: it wants no core dump.
+    [(b"\x03", -signal.SIGINT), (b"\x1c", 1)],
+    ids=["Ctrl-C", "Ctrl-backslash"],
+)
+def test_terminal(tree: Path, key: bytes, code: int) -> None:
+    """On a terminal the log is in colour, and a key for it stops everything in order, once."""
     with Terminal(tree) as terminal:
         terminal.wait_for(b"Server listening")
         assert b"\x1b[2mx121.server:\x1b[0m Server listening" in terminal.output
@@ -263,8 +269,8 @@ def test_terminal(tree: Path) -> None:
         terminal.wait_for(b"==> Starting the server anew: .env changed")
         terminal.output = b""
         terminal.wait_for(b"Server listening")
-        terminal.press(b"\x03")
-        assert terminal.wait() == -signal.SIGINT  # as a shell expects of make
+        terminal.press(key)
+        assert terminal.wait() == code
         assert b"Stopped in" in terminal.output.splitlines()[-1]
         assert b"again" not in terminal.output
     assert processes_in(tree) == []

@@ -29,7 +29,7 @@ SOURCE = ("x121", "twisted", "migrations")
 PATIENCE_SECS = 2.0
 IMPATIENCE_SECS = 1.0
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 # What Python and Twisted keep beside the source, and what editors do: hidden files, backups,
 # Emacs' #drafts#, and the 4913 with which vim tries whether it may write.

@@ -6,8 +6,9 @@ import atexit
 import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
@@ -17,6 +18,8 @@ from twisted.logger import Logger
 __all__ = ["Exit", "Signals", "settle"]
 
 _log = Logger(namespace="x121.process")
+
+_Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 
 def settle() -> None:
@@ -56,28 +59,47 @@ class _Reactor(Protocol):
 
 
 class Signals:
-    """SIGTERM and SIGINT: the first one stops ``reactor``, a second one ends the process.
+    """Signal handlers: each signal stops ``reactor`` in order, reopens the log, or is ignored.
 
-    So does SIGHUP, which comes when a terminal is closed, unless whoever started us (nohup) has
-    it ignored: an embedded PostgreSQL would be left behind.
+    No signal ends the process by itself, except SIGKILL and those of a crash: an embedded
+    PostgreSQL would be left behind.  A second signal to stop ends the process at once.
+    ``reopen_log`` is called for SIGUSR1.
     """
 
-    _NUMBERS = (signal.SIGTERM, signal.SIGINT)
-
-    def __init__(self, reactor: _Reactor, leave: Exit) -> None:
+    def __init__(
+        self, reactor: _Reactor, leave: Exit, *, reopen_log: Callable[[str], object]
+    ) -> None:
         self._reactor = reactor
         self._leave = leave
+        self._reopen_log = reopen_log
         self._first: str | None = None
 
     def install(self) -> None:
-        """Take the signals over from the reactor, whose handlers don't count them."""
-        for number in self._NUMBERS:
-            signal.signal(number, self._received)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, self._received)
+        """Take the signals over from the reactor and the system.
 
-    def _received(self, number: int, _: FrameType | None) -> None:
-        name = signal.Signals(number).name
+        A signal that somebody has given a meaning keeps it: nohup ignores SIGHUP, a profiler
+        handles SIGPROF.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):  # the reactor's own handlers don't count
+            signal.signal(number, self._on_stop)
+        for taken, handler in self._handlers():
+            if signal.getsignal(taken) is signal.SIG_DFL:
+                signal.signal(taken, handler)
+
+    def _handlers(self) -> Iterator[tuple[int, _Handler]]:
+        for number in _ends_process():
+            yield number, self._on_stop
+        # A terminal that is closed sends it.  Without one it comes from somebody who is used to
+        # daemons, where it means this.
+        yield signal.SIGHUP, self._on_stop if _has_terminal() else self._on_reopen
+        yield signal.SIGUSR1, self._on_reopen
+        yield signal.SIGUSR2, self._on_nothing
+        # Sent to a process in the background that writes to a terminal with `tostop`; the default
+        # is to stand still.
+        yield signal.SIGTTOU, signal.SIG_IGN
+
+    def _on_stop(self, number: int, _: FrameType | None) -> None:
+        name = _name(number)
         if self._first is not None:
             _log.warn("Received {signal} again: exiting at once", signal=name)
             self._leave.at_once(1)
@@ -85,7 +107,41 @@ class Signals:
         # A signal handler may run between any two instructions: the rest is for the reactor.
         self._reactor.callFromThread(self._stop, name)
 
+    def _on_reopen(self, number: int, _: FrameType | None) -> None:
+        self._reactor.callFromThread(self._reopen_log, _name(number))
+
+    def _on_nothing(self, number: int, _: FrameType | None) -> None:
+        text = "Received {signal}, which has no meaning yet: ignored"
+        self._reactor.callFromThread(partial(_log.warn, text, signal=_name(number)))
+
     def _stop(self, name: str) -> None:
         _log.info("Received {signal}, shutting down", signal=name)
         with suppress(ReactorNotRunning):  # it stops by itself when the start failed
             self._reactor.stop()
+
+
+def _ends_process() -> Iterator[int]:
+    """Yield the signals, with no meaning of their own here, whose default is to end the process."""
+    # Not all systems have all of them.
+    for name in ("QUIT", "ALRM", "VTALRM", "PROF", "XCPU", "IO", "PWR", "STKFLT"):
+        number = getattr(signal, f"SIG{name}", None)
+        if number is not None:
+            yield number
+    if hasattr(signal, "SIGRTMIN"):
+        yield from range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
+
+
+def _has_terminal() -> bool:
+    """Return whether the process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals between the first and the last
+        return f"signal {number}"

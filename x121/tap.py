@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,9 @@ def makeService(options: Options, make_routes: MakeRoutes | None = None) -> Mult
         server.interrupt()
         observer.flush()
 
-    reactor.callWhenRunning(Signals(reactor, Exit(last_words=last_words)).install)
+    reopen_log = partial(_reopen_log, observer, output.path)
+    signals = Signals(reactor, Exit(last_words=last_words), reopen_log=reopen_log)
+    reactor.callWhenRunning(signals.install)
     _log.info(
         "Running on {reactor} and {channel}",
         reactor=type(reactor).__name__,
@@ -124,6 +127,20 @@ def makeService(options: Options, make_routes: MakeRoutes | None = None) -> Mult
     for warning in loaded.warnings:
         _log.warn("{warning}", warning=warning)
     return service
+
+
+def _reopen_log(observer: logs.LogObserver, path: str | None, signal: str) -> None:
+    """Have ``observer`` go on in the file that is at ``path`` now, and say so there."""
+    if path is None:
+        _log.info("Received {signal}: the log isn't a file to reopen", signal=signal)
+        return
+    try:
+        observer.reopen()
+    except OSError as error:
+        text = "Received {signal}, and the log stays where it was: cannot open {path}: {error}"
+        _log.error(text, signal=signal, path=path, error=error.strerror)
+    else:
+        _log.info("Received {signal}, reopened the log {path}", signal=signal, path=path)
 
 
 class _LoggedService(MultiService):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
 
@@ -47,7 +48,7 @@ def received(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_drain(serve: Serve, embedded: dict[str, str], number: signal.Signals) -> None:
     """The first signal ends what is idle, waits for what is in flight, and exits with 0."""
     server = serve(embedded, trials=True)
@@ -156,6 +157,45 @@ def test_second_signal(serve: Serve, embedded: dict[str, str]) -> None:
     assert server.wait() == 1
     assert server.lines[-1]["message"] == "Received SIGINT again: exiting at once"
     wait_until(lambda: not server.left_behind, "the end of PostgreSQL")
+    assert server.errors == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGXCPU, signal.SIGRTMIN + 1])
+def test_other_signals(serve: Serve, embedded: dict[str, str], number: int) -> None:
+    """A signal whose default is to end the process stops it in order."""
+    server = serve(embedded)
+    assert server.port
+    os.kill(server.pid, number)
+    assert server.wait() == 0
+    assert server.find("shutting down")
+    assert server.lines[-1].keys() > REPORT
+    assert server.left_behind == []
+
+
+def test_ignored_signal(serve: Serve, database: DbConfig) -> None:
+    """SIGUSR2 has no meaning yet: the server says so and goes on."""
+    server = serve(database_environ(database))
+    assert server.port
+    server.send_signal(signal.SIGUSR2)
+    server.wait_for("Received SIGUSR2", level="warn")
+    assert server.get("/health").status == 200
+    assert server.stop() == 0
+
+
+TAKE_TERMINAL = "import fcntl, os, termios; os.setsid(); fcntl.ioctl(1, termios.TIOCSCTTY, 0)"
+ON_A_TERMINAL = ("-c", f"{TAKE_TERMINAL}\nfrom twisted.scripts.twistd import run\nrun()")
+
+
+def test_closed_terminal(serve: Serve, embedded: dict[str, str], free_port: int) -> None:
+    """A terminal that is closed stops the server in order, with its PostgreSQL."""
+    ours, terminal = os.openpty()
+    environ = embedded | {"SERVER_PORT": str(free_port)}
+    server = serve(environ, program=ON_A_TERMINAL, output=terminal)
+    os.close(terminal)
+    assert server.get("/health/ready").status == 200
+    os.close(ours)
+    assert server.wait() == 0
+    assert server.left_behind == []
     assert server.errors == []
 
 

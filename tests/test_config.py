@@ -163,6 +163,41 @@ class NumbersTests(SynchronousTestCase):
             self.assertIn("expected true or false", problem(DIAGNOSTICS=value))
 
 
+class DatabaseTests(SynchronousTestCase):
+    """How the database is reached."""
+
+    def test_tls(self) -> None:
+        """TLS goes up to verify-full, which needs certificates to trust."""
+        with tempfile.NamedTemporaryFile() as file:
+            db = config(DB_SSLMODE="VERIFY-FULL", DB_SSL_ROOT_CERT=file.name).db
+            self.assertEqual((db.ssl_mode, db.ssl_root_cert), ("verify-full", file.name))
+            self.assertEqual(
+                problem(DB_SSLMODE="require", DB_SSL_ROOT_CERT=file.name),
+                "DB_SSLMODE=require: expected verify-ca or verify-full with DB_SSL_ROOT_CERT",
+            )
+        self.assertEqual(
+            problem(DB_SSLMODE="verify-ca"),
+            "DB_SSLMODE=verify-ca: expected DB_SSL_ROOT_CERT to name the certificates to trust",
+        )
+        self.assertIn("expected one of disable, prefer, ", problem(DB_SSLMODE="on"))
+        self.assertIn("expected a file with certificates", problem(DB_SSL_ROOT_CERT="/nowhere"))
+
+    def test_tls_contradiction(self) -> None:
+        """DB_SSL demands TLS: DB_SSLMODE may demand more, and not less."""
+        self.assertIs(config(DB_SSL="true", DB_SSLMODE="require").db.ssl, True)
+        self.assertEqual(
+            problem(DB_SSL="true", DB_SSLMODE="disable"),
+            "DB_SSLMODE=disable: expected require or stricter, because DB_SSL is true",
+        )
+
+    def test_authentication(self) -> None:
+        """Ways of authentication are named as libpq has them, each once."""
+        self.assertEqual(config().db.require_auth, "scram-sha-256,none")
+        self.assertEqual(config(DB_REQUIRE_AUTH="MD5, none,md5").db.require_auth, "md5,none")
+        for value in ("gss", "md5;none", ",", "!none"):
+            self.assertIn("expected one or more of scram-", problem(DB_REQUIRE_AUTH=value))
+
+
 class OriginsTests(SynchronousTestCase):
     """``CORS_ORIGINS`` and ``WS_ALLOWED_ORIGINS``."""
 

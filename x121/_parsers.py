@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 from x121.types import IpNetwork, ServerName
 
 __all__ = [
+    "auth_methods",
     "boolean",
+    "certificate_file",
     "db_host",
     "fast_or_stock",
     "host",
@@ -120,6 +122,28 @@ def db_host(raw: str) -> str:
     if not raw or raw.startswith("/"):
         return text(raw)  # the embedded server, or as libpq has it a folder with a UNIX socket
     return host(raw)
+
+
+_AUTH_METHODS = frozenset(("scram-sha-256", "md5", "password", "none"))
+
+
+def auth_methods(raw: str) -> str:
+    """Return the ways of authentication that libpq's ``require_auth`` is to allow."""
+    methods = _comma_separated(raw.lower())
+    if not methods or not _AUTH_METHODS.issuperset(methods):
+        raise ValueError("one or more of scram-sha-256, md5, password, none, separated by commas")
+    return ",".join(dict.fromkeys(methods))  # libpq refuses one that is named twice
+
+
+def certificate_file(raw: str) -> str:
+    """Return the absolute path of a file, or nothing."""
+    if not text(raw):
+        return ""
+    if not Path(raw).is_file():
+        raise ValueError(
+            "a file with certificates in PEM form, such as /etc/ssl/certs/ca-certificates.crt"
+        )
+    return str(Path(raw).absolute())
 
 
 def _comma_separated(raw: str) -> list[str]:

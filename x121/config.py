@@ -100,6 +100,27 @@ class DbConfig:
     user: str = _variable("DB_USER", "x121", to.text, "role")
     password: str = _variable("DB_PASSWORD", "", to.text, "its password", secret=True)
     ssl: bool = _variable("DB_SSL", "false", to.boolean, "true: sslmode=require")
+    ssl_mode: str = _variable(
+        "DB_SSLMODE",
+        "prefer",
+        to.one_of("disable", "prefer", "require", "verify-ca", "verify-full"),
+        "how much TLS is required, as libpq means it",
+    )
+    ssl_root_cert: str = _variable(
+        "DB_SSL_ROOT_CERT", "", to.certificate_file, "certificates that verify-* trusts, in PEM"
+    )
+    require_auth: str = _variable(
+        "DB_REQUIRE_AUTH",
+        "scram-sha-256,none",
+        to.auth_methods,
+        "how the server may ask for the password",
+    )
+    target_session_attrs: str = _variable(
+        "DB_TARGET_SESSION_ATTRS",
+        "read-write",
+        to.one_of("read-write", "any"),
+        "any: also a server that is read-only",
+    )
     data_dir: Path = _variable(
         "DB_DATA_DIR", "var/postgres", to.path, "folder of the embedded PostgreSQL"
     )
@@ -305,6 +326,18 @@ def _contradictions(sections: Mapping[str, Any]) -> Iterable[str]:
     db = sections.get("db")
     if db is not None and db.pool_min > db.pool_max:
         yield f"DB_POOL_MIN={db.pool_min}: expected at most DB_POOL_MAX, which is {db.pool_max}"
+    if db is not None:
+        yield from _tls_contradictions(db)
+
+
+def _tls_contradictions(db: DbConfig) -> Iterable[str]:
+    mode, verified = db.ssl_mode, db.ssl_mode.startswith("verify-")
+    if db.ssl and mode == "disable":
+        yield "DB_SSLMODE=disable: expected require or stricter, because DB_SSL is true"
+    if verified and not db.ssl_root_cert:
+        yield f"DB_SSLMODE={mode}: expected DB_SSL_ROOT_CERT to name the certificates to trust"
+    if db.ssl_root_cert and not verified:
+        yield f"DB_SSLMODE={mode}: expected verify-ca or verify-full with DB_SSL_ROOT_CERT"
 
 
 def _read_env_file(env_file: str | None) -> tuple[dict[str, str], list[str]]:

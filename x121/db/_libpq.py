@@ -13,9 +13,14 @@ from twisted.internet.threads import deferToThreadPool
 from x121.config import DbConfig
 from x121.lookups import lookup_threads
 
-__all__ = ["keywords", "resolve", "session_limits"]
+__all__ = ["hint", "keywords", "resolve", "session_limits"]
 
 _MIN_IDLE_IN_TRANSACTION_SECS = 60.0
+# The setting behind a refusal of libpq's own.
+_HINTS = {
+    "authentication method requirement": "DB_REQUIRE_AUTH",
+    "session is read-only": "DB_TARGET_SESSION_ATTRS",
+}
 # A server that vanished without a word (power, cable, firewall) is noticed after 30 s: while a
 # query waits by the kernel's unanswered packets, else by keepalives.
 _KEEPALIVES = {
@@ -60,6 +65,9 @@ def keywords(
         "application_name": "x121",
         "client_encoding": "UTF8",
         "gssencmode": "disable",  # Kerberos would ask its servers, and block
+        "require_auth": config.require_auth,  # else whoever answers may ask for the password
+        "sslmode": _sslmode(config),
+        "target_session_attrs": config.target_session_attrs,
         "options": _options(statement_timeout_secs),
         **_KEEPALIVES,
     }
@@ -68,9 +76,13 @@ def keywords(
         "dbname": config.name,
         "user": config.user,
         "password": config.password,
-        "sslmode": "require" if config.ssl else "",
+        "sslrootcert": config.ssl_root_cert,
     }
     return settings | {name: value for name, value in optional.items() if value}
+
+
+def _sslmode(config: DbConfig) -> str:
+    return "require" if config.ssl and config.ssl_mode == "prefer" else config.ssl_mode
 
 
 def _options(statement_timeout_secs: float | None) -> str:
@@ -89,3 +101,8 @@ def session_limits(statement_timeout_secs: float | None) -> dict[str, str]:
         "statement_timeout": str(max(1, round(statement_timeout_secs * 1000))),
         "idle_in_transaction_session_timeout": str(round(idle * 1000)),
     }
+
+
+def hint(text: str) -> str:
+    """Return the setting that ``text``, an error of libpq, depends on, in parentheses; or ""."""
+    return next((f" (see {name})" for part, name in _HINTS.items() if part in text), "")

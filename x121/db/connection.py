@@ -29,7 +29,7 @@ from txpostgres import txpostgres
 
 from x121.config import DbConfig
 from x121.db._adapters import register_adapters
-from x121.db._libpq import keywords, resolve
+from x121.db._libpq import hint, keywords, resolve
 from x121.db._placeholders import Params, explain
 from x121.sqlstates import ends_session
 
@@ -378,4 +378,5 @@ def _reason(error: BaseException, seconds: float) -> str:
     """Return ``error`` on one line; libpq's texts have several, and advice after a tab."""
     if isinstance(error, defer.TimeoutError):
         return f"no answer within {seconds:.2g} s"
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text + hint(text)

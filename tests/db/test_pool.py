@@ -83,12 +83,12 @@ class FakeConnection:
         if self.running is not None:
             self.end(psycopg2.OperationalError("the connection was closed"))
 
-    def lose(self) -> None:
+    def lose(self, error: BaseException | None = None) -> None:
         """End as if the server had hung up."""
         told, self.on_lost = self.on_lost, None
         self.close()
         if told is not None:
-            told(psycopg2.OperationalError("server closed the connection"))
+            told(error or psycopg2.OperationalError("server closed the connection"))
 
 
 class FakeDatabase:

@@ -24,7 +24,9 @@ class Status(Model):
 class NotReady(ServiceUnavailable):
     """The server can't serve now; ``state`` says why, in a word."""
 
-    documented_members: ClassVar = {"status": Literal["starting", "draining", "unreachable"]}
+    documented_members: ClassVar = {
+        "status": Literal["starting", "draining", "unreachable", "read-only"]
+    }
 
     def __init__(self, message: str, state: str) -> None:
         super().__init__(message)
@@ -55,12 +57,18 @@ class Health:
 
     @router.route("/ready", result=Status, errors=[NotReady])
     async def ready(self, request: IRequest) -> bytes:
-        """The database answers, its migrations are applied, and nobody asked us to stop."""
+        """The database takes writes, its migrations are applied, and nobody asked us to stop.
+
+        With `DB_TARGET_SESSION_ATTRS=any` it may be read-only.
+        """
         stage = self._state.lifecycle.stage
         if stage is not Stage.SERVING:
             raise NotReady(f"The server is {stage.value}", stage.value)
         known = self._state.pool.stats()
         if known.last_error and not known.size:
             raise NotReady("The database can't be reached", "unreachable")
-        await self._state.pool.fetch_one("SELECT 1")
+        if self._state.config.db.target_session_attrs == "any":
+            await self._state.pool.fetch_one("SELECT 1")
+        elif not await self._state.pool.is_writable():
+            raise NotReady("The database is read-only", "read-only")
         return json_response(request, {"status": "ok"})

@@ -68,7 +68,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     ``busy`` is true while a query runs, also after its caller has cancelled it.  ``on_lost`` is
     called once with the reason when the connection ends without :meth:`close`, or is ended
-    because its server can't serve it any more (after a failover it may be read-only).
+    because its server can't serve it any more, such as one that became read-only.
     """
 
     cursorFactory = _Cursor
@@ -211,7 +211,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._running = None
         # An error while idle is nobody's: were the socket kept, it would call again and again.
         if error is not None and (idle or self.closed or _ends_session(error)):
-            self._lose(error)
+            self.lose(error)
         elif self._connection.notifies:
             self.checkForNotifies()
         # Last, because who waits may well begin the next query.
@@ -285,7 +285,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
             waiting.errback(Failure(psycopg2.OperationalError("the connection was closed")))
         self._tell_ended()
 
-    def _lose(self, error: Exception) -> None:
+    def lose(self, error: BaseException) -> None:
+        """End the connection, of which no query runs, and tell ``on_lost`` why."""
         self._shut()
         if self._established and self.on_lost is not None:
             told, self.on_lost = self.on_lost, None

@@ -20,6 +20,7 @@ from functools import partial
 from random import Random, SystemRandom
 from typing import Any
 
+import psycopg2
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -243,6 +244,22 @@ class Pool:
         """Return how many rows were touched; as :meth:`Session.execute`."""
         async with self.acquire() as session:
             return await session.execute(query, params)
+
+    async def is_writable(self) -> bool:
+        """Whether the database takes writes, which a standby doesn't.
+
+        A connection to one that doesn't is replaced, because a new one may lead to the primary.
+        Raises as :meth:`fetch_one` does.
+        """
+        member = await self.take()
+        try:
+            found = await member.connection.execute("SHOW transaction_read_only")
+            writable = found.rows[0] == ("off",)
+            if not writable:
+                member.connection.lose(psycopg2.OperationalError("the server is read-only"))
+        finally:
+            self.give_back(member)
+        return writable
 
     # --- lending ----------------------------------------------------------------------------
 

@@ -47,7 +47,6 @@ _SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "shared_buffers": "32MB",
     "max_connections": "100",
@@ -118,7 +117,7 @@ class Postgres:
     def start(self) -> None:
         """Start the server, on the same port as before, and wait until it answers."""
         arguments = ["-D", str(self._folder), "-p", str(self.port)]
-        for name, value in _SETTINGS.items():
+        for name, value in (_SETTINGS | {"listen_addresses": self.host}).items():
             arguments += ["-c", f"{name}={value}"]
         with (self._folder.parent / "log").open("ab") as log, warnings.catch_warnings():
             # Python 3.12 on warns of a preexec_fn where there are threads; ours takes no lock.

@@ -29,7 +29,7 @@ MAY_KNOW = {
     "x121.errors": "x121.sqlstates",
     "x121.failures": "x121.errors",
     "x121.signatures": "",
-    "x121.validation": "x121.errors x121.types",
+    "x121.validation": "x121.coroutines x121.errors x121.types",
     "x121.log_output": "",
     "x121.log_writer": "x121.log_output",
     "x121.lookups": "",
@@ -56,15 +56,16 @@ MAY_KNOW = {
     "x121.app_state": "x121.config x121.db.pool x121.ws",
     "x121.api.operation": "x121.errors x121.http.request x121.signatures",
     "x121.api.etags": "x121.api.operation x121.errors x121.http.request",
+    "x121.api.text_values": "",
     "x121.api.typed": (
-        "x121.api.operation x121.api.etags x121.errors x121.http.headers x121.http.request"
-        " x121.json_decoding x121.signatures x121.validation"
+        "x121.api.operation x121.api.text_values x121.api.etags x121.coroutines x121.errors"
+        " x121.http.headers x121.http.request x121.json_decoding x121.signatures x121.validation"
     ),
     "x121.api.endpoints": "x121.api.operation",
     "x121.api.router": "x121.api.endpoints x121.api.operation x121.api.typed",
     "x121.api.rule_tree": "",
     "x121.api.route_table": "x121.api.rule_tree x121.http.head",
-    "x121.api.answers": "x121.errors x121.http",
+    "x121.api.answers": "x121.coroutines x121.errors x121.http",
     "x121.api.dispatch": (
         "x121.api.answers x121.api.endpoints x121.api.route_table x121.coroutines x121.http.request"
     ),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, NotACoroutineError
 
-__all__ = ["drive"]
+__all__ = ["drive", "unawaited"]
 
 T = TypeVar("T")
+
+_UNAWAITED: tuple[tuple[Any, str], ...] = (
+    (Coroutine, "a coroutine: write await before the call that returned it"),
+    (Deferred, "a Deferred: write await before the call that returned it"),
+    (AsyncGenerator, "an async generator: return [item async for item in ...]"),
+    (Generator, "a generator: return list(...), or decorate the function with inlineCallbacks"),
+)
 
 
 def drive(coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Deferred[T]:
@@ -33,6 +40,19 @@ def drive(coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Deferred[T]:
         value: T = end.value
         return value
     return Deferred.fromCoroutine(_Started(coroutine, awaited, context))
+
+
+def unawaited(value: object) -> str:
+    """Return the mistake behind a value that has yet to run, and its remedy; "" for any other.
+
+    A coroutine is closed, so that Python doesn't warn of it, too.
+    """
+    for kind, mistake in _UNAWAITED:
+        if isinstance(value, kind):
+            if isinstance(value, Coroutine):
+                value.close()
+            return mistake
+    return ""
 
 
 class _Started(Coroutine[Any, Any, Any]):

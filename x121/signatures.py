@@ -39,8 +39,10 @@ def told_in(doc: str | None) -> Told:
 def hints_of(handler: Callable[..., Any]) -> dict[str, Any]:
     """Return the types of what ``handler`` takes and, as ``return``, gives, as far as it tells.
 
-    Raises :class:`TypeError` for one that can't be found.
+    Raises :class:`TypeError` for one that can't be found, and for an async generator.
     """
+    if inspect.isasyncgenfunction(handler):
+        raise unclear(handler, "it is an async generator: return a list of what it yields")
     if not hasattr(handler, "__annotations__"):
         return {}
     try:

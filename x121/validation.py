@@ -8,6 +8,7 @@ from typing import Generic, Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError
 
+from x121.coroutines import unawaited
 from x121.errors import FieldError, InternalError
 from x121.types import NO_NUL
 
@@ -50,6 +51,10 @@ def _message(error: ErrorDetails) -> str:
     return _PATTERNS.get(pattern) or _MESSAGES.get(error["type"], error["msg"])
 
 
+def _line(error: FieldError) -> str:
+    return f"{error['path']}: {error['message']}" if error["path"] else error["message"]
+
+
 def _path(steps: tuple[int | str, ...]) -> str:
     path = ""
     for step in steps:
@@ -80,8 +85,8 @@ class Writer(Generic[T]):
         try:
             return self._encode(self._check(value))
         except ValidationError as error:
-            wrong = "; ".join(f"{one['path']}: {one['message']}" for one in field_errors(error))
-            raise InternalError(f"{self._what} is not valid: {wrong}") from None
+            reason = "is not valid: " + "; ".join(map(_line, field_errors(error)))
         except PydanticSerializationError:  # its text may show a value
-            reason = "a part of it is not of its type, or no Unicode"
-            raise InternalError(f"{self._what} can't be sent: {reason}") from None
+            reason = "can't be sent: a part of it is not of its type, or no Unicode"
+        mistake = unawaited(value)
+        raise InternalError(f"{self._what} {f'is {mistake}' if mistake else reason}")

@@ -9,7 +9,16 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
-from x121.api.operation import MISSING, Answer, Body, Header, Query, describe, read_operation
+from x121.api.operation import (
+    MISSING,
+    Answer,
+    Body,
+    Header,
+    Query,
+    RequestBody,
+    describe,
+    read_operation,
+)
 from x121.errors import Conflict
 from x121.http.request import Request
 from x121.models.base import Model
@@ -20,6 +29,10 @@ if TYPE_CHECKING:
 
 class Thing(Model):
     name: str
+
+
+class Other(Model):
+    number: int
 
 
 def read(handler: Callable[..., Any], *in_path: str, **declared: Any) -> Any:
@@ -51,7 +64,7 @@ def test_places() -> None:
         ("match", "If-Match", "header", None, False),
         ("agent", "User-Agent", "header", None, False),
     ]
-    assert (operation.body, operation.request) == (("thing", Thing), "request")
+    assert (operation.body, operation.request) == (RequestBody("thing", Thing), "request")
     assert operation.parameters[2].type is str, "None can't be sent, only left out"
     assert (operation.result, operation.status) == (Thing, 200)
 
@@ -113,7 +126,21 @@ def test_body_without_a_model() -> None:
     def one(numbers: Annotated[list[int], Body()]) -> None: ...
     def other(numbers: Annotated[list[int], Body]) -> None: ...
 
-    assert [read(handler).body[0] for handler in (one, other)] == ["numbers", "numbers"]
+    assert [read(handler).body.argument for handler in (one, other)] == ["numbers", "numbers"]
+
+
+def test_optional_body() -> None:
+    """A body with a default may be left out; one that may be null has to be there."""
+
+    def required(thing: Thing) -> None: ...
+    def null(thing: Thing | None) -> None: ...
+    def model(thing: Thing | None = None) -> None: ...
+    def default(thing: Thing = Thing(name="a")) -> None: ...  # noqa: B008
+    def marked(thing: Annotated[list[int], Body()] | None = None) -> None: ...
+
+    bodies = [read(handler).body for handler in (required, null, model, default, marked)]
+    assert [body.is_required for body in bodies] == [True, True, False, False, False]
+    assert [body.type for body in bodies[:3]] == [Thing, Thing | None, Thing | None]
 
 
 def test_too_little() -> None:
@@ -144,10 +171,9 @@ def test_too_little() -> None:
 def test_no_body() -> None:
     """What would be a body, but isn't one, is refused instead of looked for in the query."""
 
-    def perhaps(things: Thing | None = None) -> None: ...
     def several(things: list[Thing]) -> None: ...
-    def marked(things: Annotated[list[int], Body()] | None = None) -> None: ...
+    def one_of(things: Thing | Other) -> None: ...
 
-    for handler in (perhaps, several, marked):
+    for handler in (several, one_of):
         with pytest.raises(TypeError, match="things can't be read from the query: a body is"):
             read(handler)

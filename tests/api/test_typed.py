@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import json
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,11 @@ class Aliased(Model):
     since: str = Field(alias="from")
 
 
+class Size(enum.IntEnum):
+    SMALL = 1
+    LARGE = 2
+
+
 class Orders:
     """Typed handlers of every kind, and a plain one."""
 
@@ -69,6 +76,18 @@ class Orders:
             "new": is_new, "language": language,
         }  # fmt: skip
 
+    @router.get("/values/<colour>")
+    def values(
+        self,
+        colour: Literal[1, 2],
+        size: Size = Size.SMALL,
+        level: Literal[1, 2] = 1,
+        factor: float = 1,
+        tags: Annotated[list[str], Header("X-Tag")] = [],  # noqa: B006
+        numbers: Annotated[tuple[int, ...], Header("X-Number")] = (),
+    ) -> list[Any]:
+        return [colour, size, level, factor, tags, numbers]
+
     @router.get("/required")
     def required(self, q: str) -> str:
         return q
@@ -82,6 +101,14 @@ class Orders:
     @router.put("/list")
     def replace(self, numbers: Annotated[list[int], Body()]) -> list[int]:
         return numbers
+
+    @router.post("/optional")
+    def optional(self, item: Item = Item(name="none")) -> Item:  # noqa: B008
+        return item
+
+    @router.post("/nullable")
+    def nullable(self, item: Item | None = None) -> Item | None:
+        return item
 
     @router.put("/any")
     def keep(self, value: Annotated[Any, Body()]) -> Any:
@@ -125,6 +152,22 @@ class Orders:
         }
         return wrong[kind]  # type: ignore[no-any-return]
 
+    @router.get("/unawaited/<kind>")
+    async def unawaited(self, kind: str) -> Item:
+        return _unawaited(kind)  # type: ignore[no-any-return]
+
+    @router.get("/unawaited-anything/<kind>")
+    async def unawaited_anything(self, kind: str) -> Any:
+        return _unawaited(kind)
+
+    @router.get("/unawaited-nothing/<kind>")
+    async def unawaited_nothing(self, kind: str) -> None:
+        return _unawaited(kind)  # type: ignore[no-any-return]
+
+    @router.route("/unawaited-plain/<kind>")
+    async def unawaited_plain(self, request: IRequest, kind: str) -> Any:
+        return _unawaited(kind)
+
     @router.get("/unsendable")
     def unsendable(self) -> Any:
         return {"secret text": object()}
@@ -140,6 +183,22 @@ class Orders:
     @router.route("/plain/<int:number>")
     def plain(self, request: IRequest, number: int) -> bytes:
         return b"plain %d" % number
+
+
+def _unawaited(kind: str) -> Any:
+    """Return what a handler returns by mistake: something that has yet to run."""
+
+    async def coroutine() -> None: ...
+
+    async def async_generator() -> AsyncIterator[int]:
+        yield 1
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    return {"coroutine": coroutine, "async_generator": async_generator, "generator": generator}[
+        kind
+    ]()
 
 
 class TypedTestCase(AppTestCase):
@@ -217,6 +276,30 @@ class ParameterTests(TypedTestCase):
         """A parameter that isn't UTF-8 is refused once, though it is missing then."""
         self.assertRefused(self.ask("GET", "/required?q=%ff"), "q")
 
+    def test_choices(self) -> None:
+        """A choice of numbers is made by their digits, in the path as in the query."""
+        answer = self.ask("GET", "/values/2?size=2&level=2&factor=2.5")
+        self.assertEqual(answer.json, [2, 2, 2, 2.5, [], []])
+        self.assertRefused(
+            self.ask("GET", "/values/3?size=3&level=SMALL&factor=nan"),
+            "colour", "size", "level", "factor",
+        )  # fmt: skip
+
+    def test_integers(self) -> None:
+        """An integer is digits, and nothing that only looks like a number."""
+        for text in ("1_0", "1.0", "%2B5", "1%0a", "%205", "%EF%BC%95", "1e1", ""):
+            self.assertRefused(self.ask("GET", f"/search/abc/7?limit={text}"), "limit")
+
+    def test_list_in_a_header(self) -> None:
+        """A header that is a list may come in one line or in several (RFC 9110 section 5.3)."""
+        answer = self.ask("GET", "/values/1", X_Tag='a, "b, c",, d', X_Number="1,2 , 3")
+        self.assertEqual(answer.json[4:], [["a", '"b, c"', "d"], [1, 2, 3]])
+        connection = self.served.connect()
+        lines = b"X-Tag: a\r\nX-Tag: b, c\r\nX-Number: 7\r\n"
+        connection.send(b"GET /test/values/1 HTTP/1.1\r\nHost: a\r\n%b\r\n" % lines)
+        self.assertEqual(connection.response().json[4:], [["a", "b", "c"], [7]])
+        self.assertRefused(self.ask("GET", "/values/1", X_Number="1, x"), "X-Number[1]")
+
     def test_id_past_bigint(self) -> None:
         """An id that no row can have is at no path."""
         self.assertEqual(self.ask("GET", f"/search/abc/{2**63 - 1}").status, 200)
@@ -258,6 +341,22 @@ class BodyTests(TypedTestCase):
             b'{"items": ' + b"[" * 9_000,
         ):  # fmt: skip
             self.assertRefused(self.ask("POST", "/7", body), "")
+
+    def test_left_out(self) -> None:
+        """A body with a default may be left out, and then needs no type; it is checked if there."""
+        for headers in ({}, {"Content-Type": "text/plain"}):
+            for path, expected in (
+                ("/optional", {"name": "none", "count": 1}), ("/nullable", None),
+            ):  # fmt: skip
+                answer = self.served.request("POST", f"/test{path}", headers)
+                self.assertEqual((answer.status, answer.json), (200, expected))
+        for path in ("/optional", "/nullable"):
+            self.assertEqual(self.ask("POST", path, b'{"name": "a"}').json["name"], "a")
+            self.assertRefused(self.ask("POST", path, b'{"name": ""}'), "name")
+            answer = self.ask("POST", path, b"{}", Content_Type="text/plain")
+            self.assertEqual(answer.status, 415)
+        self.assertEqual(self.ask("POST", "/nullable", b"null").body, b"null")
+        self.assertRefused(self.ask("POST", "/optional", b"null"), "")
 
     def test_list(self) -> None:
         """A body that is no object is marked as the body."""
@@ -374,7 +473,7 @@ class ResultTests(TypedTestCase):
     def test_wrong(self) -> None:
         """A result that breaks its model is our fault: told to the log alone, without the data."""
         for kind, field in (
-            ("other", ": "), ("fields", "name: "), ("unchecked", "name: "), ("nothing", ": "),
+            ("other", "Input"), ("fields", "name: "), ("unchecked", "name: "), ("nothing", "Input"),
         ):  # fmt: skip
             self.served.log.clear()
             answer = self.ask("GET", f"/wrong/{kind}")
@@ -387,6 +486,33 @@ class ResultTests(TypedTestCase):
         answer = self.ask("GET", "/wrong-nothing")
         self.assertEqual((answer.status, answer.json["code"]), (500, "INTERNAL_ERROR"))
         self.flushLoggedErrors()
+
+    def test_unawaited(self) -> None:
+        """A handler that forgot to await is told so in the log, by its name."""
+        for kind, mistake in (
+            ("coroutine", "a coroutine: write await"),
+            ("async_generator", "an async generator: return [item async for"),
+            ("generator", "a generator: return list"),
+        ):
+            for path in ("unawaited", "unawaited-anything", "unawaited-nothing", "unawaited-plain"):
+                if (kind, path) == ("generator", "unawaited-anything"):
+                    continue  # pydantic writes a generator as a list
+                self.served.log.clear()
+                self.assertEqual(self.ask("GET", f"/{path}/{kind}").status, 500)
+                (line,) = self.served.lines("x121.errors")
+                self.assertIn(
+                    f"returned {'' if 'plain' in path else 'is '}{mistake}", line["message"]
+                )
+                self.flushLoggedErrors()
+
+    def test_async_generator(self) -> None:
+        """A handler that is an async generator is refused when it is declared."""
+
+        async def stream() -> AsyncIterator[Item]:
+            yield Item(name="a")
+
+        error = self.assertRaises(TypeError, Router().get("/"), stream)
+        self.assertIn("stream: it is an async generator: return a list", str(error))
 
     def test_unsendable(self) -> None:
         """What has no form in JSON is our fault, too."""

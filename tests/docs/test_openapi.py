@@ -357,6 +357,41 @@ class OperationTests(DocumentCase):
         self.assertEqual(parts["content"]["application/json"]["schema"]["type"], "array")
         self.assertNotIn("requestBody", self.operation("delete", "/{toy_id}"))
 
+    def test_optional_body(self) -> None:
+        """A body with a default may be left out."""
+        router = Router()
+
+        @router.post("/")
+        def create(numbers: Annotated[list[int] | None, Body()] = None) -> None: ...
+
+        operation = make_openapi(router, title="", version="")["paths"]["/"]["post"]
+        self.assertIs(operation["requestBody"]["required"], False)
+
+    def test_list_in_a_header(self) -> None:
+        """A header that is a list is an array, in the style that headers have by default."""
+        router = Router()
+
+        @router.get("/")
+        def index(tags: Annotated[list[str], Header("X-Tag")]) -> None: ...
+
+        (parameter,) = make_openapi(router, title="", version="")["paths"]["/"]["get"]["parameters"]
+        schema = {"type": "array", "items": {"type": "string"}}
+        self.assertEqual(
+            parameter, {"name": "X-Tag", "in": "header", "required": True, "schema": schema}
+        )
+
+    def test_prefix(self) -> None:
+        """A parameter of a prefix is one of the path, and of its handler's type."""
+        inner = Router()
+
+        @inner.get("/")
+        def index(team_id: Id) -> None: ...
+
+        router = Router().nest("/teams/<int:team_id>", inner)
+        document = make_openapi(router, title="", version="")
+        (parameter,) = document["paths"]["/teams/{team_id}"]["get"]["parameters"]
+        self.assertEqual((parameter["in"], parameter["schema"]["minimum"]), ("path", 1))
+
 
 class ResponseTests(DocumentCase):
     def names(self, method: str, path: str) -> dict[str, str]:

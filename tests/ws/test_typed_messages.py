@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from datetime import date
 from typing import Annotated, Any, NoReturn, assert_type
 
@@ -52,6 +52,14 @@ class Feature:
     @messages.on("broken")
     async def broken(self, message: Message[Any]) -> Heard:
         return Heard.model_construct(length="hunter2")
+
+    @messages.on("unawaited")
+    async def unawaited(self, message: Message[bool]) -> Any:
+        return self.nothing(message)  # type: ignore[arg-type]
+
+    @messages.on("unawaited-typed")
+    async def unawaited_typed(self, message: Message[Any]) -> Heard:
+        return self.nothing(message)  # type: ignore[return-value]
 
     @messages.on("nothing")
     async def nothing(self, message: Message[None]) -> None: ...
@@ -125,6 +133,20 @@ class TypedTests(WebSocketTestCase):
         self.assertEqual(client.messages()[0]["code"], "INTERNAL_ERROR")
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
+    def test_unawaited(self) -> None:
+        """A handler that forgot to await is told so in the log, by its name."""
+        client = self.client()
+        for message_type, name in (
+            ("unawaited", "unawaited"),
+            ("unawaited-typed", "unawaited_typed"),
+        ):
+            self.server.log.clear()
+            client.say(message_type, 1, True)
+            self.assertEqual(client.messages()[0]["code"], "INTERNAL_ERROR")
+            (line,) = self.server.lines("x121.errors")
+            self.assertIn(f"Feature.{name} returned is a coroutine: write await", line["message"])
+            self.flushLoggedErrors()
+
     def test_broken_reply(self) -> None:
         """A reply that isn't what its handler says is our fault: logged, and not sent."""
         client = self.client()
@@ -137,6 +159,10 @@ class TypedTests(WebSocketTestCase):
         self.flushLoggedErrors()
         client.say("now", 2, [1])
         self.assertEqual(client.messages()[0]["data"], 1)
+
+
+async def stream(message: Message) -> AsyncIterator[int]:
+    yield 1
 
 
 def untyped(message): ...  # type: ignore[no-untyped-def]
@@ -190,6 +216,11 @@ class SignatureTests(SynchronousTestCase):
         handler = make_handler("x", annotated)
         assert handler.takes is not None
         self.assertEqual([handler.takes.takes(number) for number in (5, 6)], [False, True])
+
+    def test_async_generator(self) -> None:
+        """An async generator can't answer: it is refused at once."""
+        error = self.assertRaises(TypeError, make_handler, "x", stream)
+        self.assertIn("stream: it is an async generator: return a list", str(error))
 
     def test_unclear(self) -> None:
         """What can't be understood is an error that names the handler, and what would be right."""

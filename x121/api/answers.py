@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 from werkzeug.routing import RequestRedirect
 
+from x121.coroutines import unawaited
 from x121.errors import AppError, MethodNotAllowed, NotFound, error_for_status
 from x121.http.request import Request
 
@@ -96,6 +97,9 @@ def _render(result: Any, request: Request) -> bytes | int:
     if IResource.providedBy(result):
         request.render(getChildForRequest(result, request))
     elif result is not NOT_DONE_YET:
+        mistake = unawaited(result)
+        if mistake:
+            raise TypeError(f"a handler returned {mistake}")
         raise TypeError(
             f"a handler returned {result.__class__.__name__}: return bytes or text, such as"
             " json_response(request, value) or no_content(request)"

@@ -46,7 +46,7 @@ def _handler(endpoint: Any) -> str:
 def _types(operation: Operation) -> str:
     taken = [(one.name, one.type) for one in operation.parameters]
     if operation.body is not None:
-        taken.append(operation.body)
+        taken.append((operation.body.argument, operation.body.type))
     text = ", ".join(f"{name}: {_type(kind)}" for name, kind in taken)
     if operation.result is MISSING:
         return text

@@ -40,6 +40,7 @@ __all__ = [
     "Operation",
     "Parameter",
     "Query",
+    "RequestBody",
     "check_prefix",
     "describe",
     "read_operation",
@@ -107,7 +108,7 @@ class Declaration(TypedDict, total=False):
 class Parameter:
     """One value that a handler is given: the argument ``argument``, called ``name`` outside.
 
-    ``is_list`` tells whether the query may have it several times.
+    ``is_list`` tells whether a request may have it several times.
     """
 
     argument: str
@@ -118,22 +119,36 @@ class Parameter:
 
     @property
     def is_list(self) -> bool:
-        """Whether the value is a list, each of whose items the query gives under the name."""
+        """Whether the value is a list, whose items the request gives one by one."""
         return get_origin(_bare(self.type)) in (list, set, frozenset, tuple)
+
+
+@dataclass(frozen=True)
+class RequestBody:
+    """The JSON body, which is the argument ``argument``; with a default it may be left out."""
+
+    argument: str
+    type: Any
+    default: Any = MISSING
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a request has to have a body."""
+        return self.default is MISSING
 
 
 @dataclass(frozen=True)
 class Operation:
     """One endpoint: its inputs, its result and how it may fail.
 
-    ``body`` is the argument that is the body, and its type.  ``request`` is the argument that is
-    the request.  ``result`` is None for none, and ``MISSING`` where the handler answers by itself.
+    ``request`` is the argument that is the request.  ``result`` is None for none, and ``MISSING``
+    where the handler answers by itself.
     """
 
     summary: str
     description: str
     parameters: tuple[Parameter, ...]
-    body: tuple[str, Any] | None
+    body: RequestBody | None
     request: str | None
     result: Any
     status: int
@@ -161,7 +176,9 @@ def check_prefix(
     arguments = {one.name: one.kind for one in inspect.signature(handler).parameters.values()}
     if inspect.Parameter.VAR_KEYWORD in arguments.values():
         return
-    elsewhere = set() if operation is None else {operation.request, *(operation.body or ())[:1]}
+    elsewhere = set() if operation is None else {operation.request}
+    if operation is not None and operation.body is not None:
+        elsewhere.add(operation.body.argument)
     lost = sorted(set(names) - (arguments.keys() - elsewhere))
     if lost:
         why = f"{', '.join(lost)} of its prefix {prefix} is no argument from the path"
@@ -187,17 +204,18 @@ def read_operation(
     if "return" not in hints:
         raise unclear(handler, "say what it returns: -> a model, or -> None")
     parameters: list[Parameter] = []
-    body = request = None
+    body: RequestBody | None = None
+    request = None
     for one in _arguments(handler):
         if one.name not in hints:
             raise unclear(handler, f"{one.name} has no type")
         hint = hints[one.name]
         if _is_request(hint):
             request = one.name
-        elif _is_body(hint) and one.name not in in_path:
+        elif _is_body(_without_none(hint)) and one.name not in in_path:
             if body is not None:
-                raise unclear(handler, f"{body[0]} and {one.name} can't both be the body")
-            body = (one.name, hint)
+                raise unclear(handler, f"{body.argument} and {one.name} can't both be the body")
+            body = RequestBody(one.name, hint, one.default)
         else:
             parameters.append(_parameter(handler, one, _without_none(hint), in_path))
     lost = set(in_path) - {one.argument for one in parameters if one.place == "path"}
@@ -211,7 +229,7 @@ def read_operation(
 def _operation(
     handler: Callable[..., Any],
     parameters: tuple[Parameter, ...],
-    body: tuple[str, Any] | None,
+    body: RequestBody | None,
     request: str | None,
     result: Any,
     declared: Declaration,
@@ -251,7 +269,7 @@ def _parameter(
             name = marker.name
             place = "header" if isinstance(marker, Header) else "query"
     if _is_body(kind) or _has_model(kind):
-        advice = "a body is a model, or has Body() in its annotation, and has to be there"
+        advice = "a body is a model, or has Body() in its annotation"
         raise unclear(handler, f"{one.name} can't be read from the {place}: {advice}")
     return Parameter(one.name, name, place, kind, one.default)
 

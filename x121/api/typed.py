@@ -14,7 +14,9 @@ from typing_extensions import TypedDict
 
 from x121 import json_decoding
 from x121.api.etags import answer_if_known, exclude_versions, versions_argument
-from x121.api.operation import MISSING, Answer, Operation, Parameter
+from x121.api.operation import MISSING, Answer, Operation, Parameter, RequestBody
+from x121.api.text_values import list_elements, text_validator
+from x121.coroutines import unawaited
 from x121.errors import (
     BadRequest,
     FieldError,
@@ -24,6 +26,7 @@ from x121.errors import (
 )
 from x121.http.headers import canonical
 from x121.http.request import Request
+from x121.json_decoding import JsonLimits
 from x121.signatures import name_of
 from x121.validation import Writer, field_errors
 
@@ -67,16 +70,14 @@ class _Arguments:
     def __init__(self, operation: Operation) -> None:
         parameters = operation.parameters
         self._query = [(one.name.encode(), one) for one in parameters if one.place == "query"]
-        self._headers = [
-            (canonical(one.name), one.argument) for one in parameters if one.place == "header"
-        ]
+        self._headers = [(canonical(one.name), one) for one in parameters if one.place == "header"]
         self._names = {one.argument: one.name for one in parameters}
         self._check = _checker(parameters)
         self._versions = versions_argument(operation)
         self._request = operation.request
-        self._body = None if operation.body is None else operation.body[0]
+        self._body = operation.body
         if operation.body is not None:
-            self._check_body = TypeAdapter(operation.body[1]).validator.validate_json
+            self._check_body = TypeAdapter(operation.body.type).validator.validate_json
 
     def read(self, request: Request, path: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments; ``path`` has those that stand in the path."""
@@ -87,13 +88,7 @@ class _Arguments:
         if self._versions is not None and not wrong:
             exclude_versions(request, self._versions, arguments, wrong)
         if self._body is not None:
-            _check_type(request)
-            try:
-                arguments[self._body] = self._check_body(_read_json(request), strict=True)
-            except ValidationError as error:
-                wrong += field_errors(error)
-            except BadRequest as error:
-                wrong.append(FieldError(path="", message=error.message))
+            self._read_body(self._body, request, arguments, wrong)
         if wrong:
             raise BadRequest("The request is not valid", details=wrong)
         if self._request is not None:
@@ -108,16 +103,37 @@ class _Arguments:
             values = request.args.get(name)
             if values is not None and one.argument not in given:
                 _take(given, one, values, wrong)
-        for name, argument in self._headers:
+        for name, one in self._headers:
             lines = request.requestHeaders.get_all(name)
-            if lines and argument not in given:
-                given[argument] = b", ".join(lines).decode("latin-1")
+            if lines and one.argument not in given:
+                text = b", ".join(lines).decode("latin-1")
+                given[one.argument] = list_elements(text) if one.is_list else text
         try:
             return self._check(given)
         except ValidationError as error:
             known = {one["path"] for one in wrong}
             wrong += [one for one in self._named(error) if one["path"] not in known]
             return given
+
+    def _read_body(
+        self,
+        body: RequestBody,
+        request: Request,
+        arguments: dict[str, Any],
+        wrong: list[FieldError],
+    ) -> None:
+        limits = request.site.json_limits
+        payload: bytes = request.content.read(limits.max_bytes + 1)
+        if not payload and not body.is_required:
+            return
+        _check_type(request)
+        try:
+            _check_json(payload, limits)
+            arguments[body.argument] = self._check_body(payload, strict=True)
+        except ValidationError as error:
+            wrong += field_errors(error)
+        except BadRequest as error:
+            wrong.append(FieldError(path="", message=error.message))
 
     def _named(self, error: ValidationError) -> list[FieldError]:
         """Return the errors under the names that the client knows the arguments by."""
@@ -138,8 +154,7 @@ def _checker(parameters: tuple[Parameter, ...]) -> Callable[[dict[str, Any]], di
     typed_dict: Any = TypedDict  # mypy knows those only that stand in the source
     kind = typed_dict("Parameters", members)
     kind.__pydantic_config__ = ConfigDict(hide_input_in_errors=True)
-    check: Callable[[dict[str, Any]], dict[str, Any]] = TypeAdapter(kind).validator.validate_python
-    return check
+    return text_validator(TypeAdapter(kind))
 
 
 def _take(
@@ -172,16 +187,13 @@ def _check_type(request: Request) -> None:
         raise UnsupportedMediaType("The body may not have a Content-Encoding")
 
 
-def _read_json(request: Request) -> bytes:
-    """Return the body, which is JSON, and no more of it than is decoded in one turn."""
-    limits = request.site.json_limits
-    body: bytes = request.content.read(limits.max_bytes + 1)
-    if len(body) > limits.max_bytes:
+def _check_json(payload: bytes, limits: JsonLimits) -> None:
+    """Refuse a body that isn't JSON, or is more of it than is decoded in one turn."""
+    if len(payload) > limits.max_bytes:
         raise PayloadTooLarge(
             f"The body is larger than {limits.max_bytes} bytes of JSON (MAX_JSON_BYTES)"
         )
-    json_decoding.decode(body, "The body", max_values=limits.max_values)
-    return body
+    json_decoding.decode(payload, "The body", max_values=limits.max_values)
 
 
 @lru_cache(maxsize=64)
@@ -227,5 +239,6 @@ class _Results:
 
     def _check_none(self, result: Any) -> bytes:
         if result is not None:
-            raise InternalError(f"{self._what} is not None, but {type(result).__name__}")
+            found = unawaited(result) or f"not None, but {type(result).__name__}"
+            raise InternalError(f"{self._what} is {found}")
         return b""

@@ -101,7 +101,7 @@ def _uses(one: Documented) -> Iterator[Use]:
     for parameter in operation.parameters:
         yield Use(f"{where}: {parameter.argument}", parameter.type, "validation")
     if operation.body is not None:
-        yield Use(f"{where}: {operation.body[0]}", operation.body[1], "validation")
+        yield Use(f"{where}: {operation.body.argument}", operation.body.type, "validation")
     if operation.result is not None and operation.result is not MISSING:
         yield Use(f"{where}: its result", operation.result, "serialization")
     for kinds in error_kinds(operation, one.method, bool(one.converters)):
@@ -156,8 +156,8 @@ def _operation(
     }
     made = {name: value for name, value in made.items() if value}
     if operation.body is not None:
-        content = json_content(schemas.of(operation.body[1], "validation"))
-        made["requestBody"] = {"required": True, "content": content}
+        content = json_content(schemas.of(operation.body.type, "validation"))
+        made["requestBody"] = {"required": operation.body.is_required, "content": content}
     kinds = error_kinds(operation, one.method, bool(one.converters))
     made["responses"] = responses.of(operation, is_get=one.method == "get", kinds=kinds)
     return made

@@ -17,6 +17,8 @@ from typing import Any, Generic, Never, NoReturn, get_args, get_origin
 
 from typing_extensions import TypeVar
 
+from x121.coroutines import unawaited
+from x121.errors import InternalError
 from x121.signatures import AWAITABLES, arguments_of, hints_of, name_of, unclear, unwrap
 from x121.ws.connection import WsConnection
 from x121.ws.data_types import DataType
@@ -72,9 +74,10 @@ def make_handler(message_type: str, function: Callable[..., Any]) -> Handler:
     """
     hints = hints_of(function)
     name = name_of(function)
+    what = f"What {name} returned"
     takes = _checked(_data(function, hints), f"The data of a message to {name}")
-    gives = _checked(_result(hints), f"What {name} returned")
-    reply = encode_reply if gives is None else partial(_reply, gives)
+    gives = _checked(_result(hints), what)
+    reply = partial(_reply_anything, what) if gives is None else partial(_reply, gives)
     return Handler(message_type, function, takes, gives, reply, inspect.getdoc(function) or "")
 
 
@@ -84,6 +87,16 @@ def _checked(kind: Any, what: str) -> DataType[Any] | None:
 
 def _reply(gives: DataType[Any], message_id: Any, data: Any) -> bytes:
     return wrap_reply(message_id, gives.write(data))
+
+
+def _reply_anything(what: str, message_id: Any, data: Any) -> bytes:
+    try:
+        return encode_reply(message_id, data)
+    except TypeError:
+        mistake = unawaited(data)
+        if not mistake:
+            raise
+    raise InternalError(f"{what} is {mistake}")
 
 
 def _data(function: Callable[..., Any], hints: dict[str, Any]) -> Any:

@@ -61,6 +61,22 @@ def test_time_to_stop() -> None:
     assert float(setting("TimeoutStartSec")) > load({}).config.db.connect_timeout_secs
 
 
+def test_start_limit() -> None:
+    """A start that waits for a database is repeated for ever; one that fails at once is not."""
+    interval, burst = float(setting("StartLimitIntervalSec")), int(setting("StartLimitBurst"))
+    pause = float(setting("RestartSec"))
+    waits, fails = load({}).config.db.connect_timeout_secs, 4.0  # on a slow machine
+    assert burst * (waits + pause) > interval > burst * (fails + pause)
+
+
+def test_bounds() -> None:
+    """The service can't take the machine's memory or processes, and leaves no core dump."""
+    assert setting("LimitCORE") == "0"
+    assert setting("MemoryMax") != "infinity"
+    assert int(setting("TasksMax")) > 100 + load({}).config.db.pool_max
+    assert setting("ExecReload").endswith("kill -USR1 $MAINPID")
+
+
 def test_start() -> None:
     """The unit starts what the server notifies from, and lets PostgreSQL be stopped by it."""
     assert setting("ExecStart").endswith("/twistd -n --pidfile= x121")

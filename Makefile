@@ -17,11 +17,11 @@ comma := ,
 
 run: $(VENV)/.run
 	@echo "==> Starting the server; Ctrl-C stops it"
-	$(BIN)/twistd -n --pidfile= x121
+	$(BIN)/twistd -n x121
 
 dev: $(VENV)/.dev
 	@echo "==> Starting the server, and anew after every change; Ctrl-C stops it"
-	@$(BIN)/python -m x121.dev $(BIN)/twistd -n --pidfile= x121
+	@$(BIN)/python -m x121.dev $(BIN)/twistd -n x121
 
 hooks: $(VENV)/.test
 	@echo "==> Having git check every commit first"

@@ -85,6 +85,7 @@ MAY_KNOW = {
         "x121.docs x121.ws x121.api.etags x121.api.operation x121.api.router x121.errors x121.http"
         " x121.jsons x121.models.base x121.signatures x121.types"
     ),
+    "x121.pid_file": "",
     "x121.process": "",
     "x121.shutdown": "x121.app_state x121.db x121.http x121.ws",
     "x121.fast": "x121.fast x121.http x121.errors",
@@ -94,8 +95,8 @@ MAY_KNOW = {
         " x121.systemd x121.ws"
     ),
     "x121.tap": (
-        "x121.logs x121.log_output x121.lookups x121.config x121.server x121.process x121.systemd"
-        " x121.fast x121.api.routes x121.http.channel"
+        "x121.logs x121.log_output x121.lookups x121.config x121.server x121.pid_file x121.process"
+        " x121.systemd x121.fast x121.api.routes x121.http.channel"
     ),
     "x121.scaffold": "",
     "x121.cli": (

@@ -24,6 +24,7 @@ from x121.config import ConfigError, Loaded, ServerConfig, load
 from x121.http.channel import Channel
 from x121.log_output import LogOutput
 from x121.lookups import install_resolver
+from x121.pid_file import PidFileError, prepare_pid_file
 from x121.process import Exit, Signals
 from x121.systemd import Notifier
 
@@ -47,16 +48,31 @@ class Options(usage.Options):
         try:
             self["loaded"] = loaded = load(os.environ, self["env-file"])
         except ConfigError as error:
-            # Not UsageError, which would print every option of twistd before it.
-            raise SystemExit(logs.last_line(f"x121: {error}", error.log_format)) from None
+            raise _start_error(error, error.log_format) from None
+        try:
+            if self.parent is not None:
+                prepare_pid_file(self.parent, in_background=self._in_background)
+        except PidFileError as error:
+            raise _start_error(error, loaded.config.server.log_format) from None
         _choose_reactor(loaded.config.server)
 
     @property
     def log_file(self) -> str:
         """Where twistd was told to log; ``-`` is standard output."""
-        twistd: dict[str, Any] = self.parent or {}
-        in_background = not (twistd.get("nodaemon") or twistd.get("debug"))
-        return twistd.get("logfile") or ("twistd.log" if in_background else "-")
+        return self._twistd.get("logfile") or ("twistd.log" if self._in_background else "-")
+
+    @property
+    def _in_background(self) -> bool:
+        return not (self._twistd.get("nodaemon") or self._twistd.get("debug"))
+
+    @property
+    def _twistd(self) -> dict[str, Any]:
+        return self.parent or {}
+
+
+def _start_error(error: Exception, log_format: str) -> SystemExit:
+    # Not UsageError, which would print every option of twistd before it.
+    return SystemExit(logs.last_line(f"x121: {error}", log_format))
 
 
 def _choose_reactor(config: ServerConfig) -> None:

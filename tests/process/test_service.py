@@ -7,11 +7,13 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import psycopg2
+import pytest
 
 from tests.process.conftest import Serve
 from tests.process.server import (
@@ -47,6 +49,58 @@ def test_background(serve: Serve, folder: Path, embedded: dict[str, str], free_p
     assert '"requests_drained":0' in log.read_text().splitlines()[-1]
     assert not (folder / "twistd.pid").exists()
     assert parent.left_behind == []
+
+
+def test_no_pid_file(serve: Serve, folder: Path, database: DbConfig) -> None:
+    """In the foreground there is no PID file, which a container would find at its next start."""
+    server = serve(database_environ(database), twistd=("-n",))
+    assert server.get("/health").status == 200
+    assert not (folder / "twistd.pid").exists()
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    assert serve(database_environ(database), twistd=("-n",)).get("/health").status == 200
+
+
+def test_pid_file(serve: Serve, folder: Path, database: DbConfig) -> None:
+    """One that the command line names is written, also where it has the usual name."""
+    server = serve(database_environ(database), twistd=("-n", "--pidfile=twistd.pid"))
+    assert server.port
+    assert (folder / "twistd.pid").read_text() == str(server.pid)
+    other = serve(database_environ(database), twistd=("-n", "--pidfile=twistd.pid"))
+    assert other.wait() == 1
+    assert b"Another twistd server is running" in b"".join(other.errors)
+    assert server.stop() == 0
+    assert not (folder / "twistd.pid").exists()
+
+
+LEAVE_FILE = "import os, pathlib; pathlib.Path('twistd.pid').write_text(str(os.getpid()))"
+LEFT_BY_NAMESAKE = ("-c", f"{LEAVE_FILE}\nfrom twisted.scripts.twistd import run\nrun()")
+
+
+def test_stale_pid_file(serve: Serve, folder: Path, database: DbConfig) -> None:
+    """A PID file from before stops no start, whether the server has its number now, or a stranger.
+
+    The first is usual in a container, whose server is process 1 every time.
+    """
+    environ, twistd = database_environ(database), ("-n", "--pidfile=twistd.pid")
+    server = serve(environ, program=LEFT_BY_NAMESAKE, twistd=twistd)
+    assert server.get("/health").status == 200
+    assert server.stop() == 0
+    with subprocess.Popen(["sleep", "600"]) as stranger:
+        (folder / "twistd.pid").write_text(str(stranger.pid))
+        assert serve(environ, twistd=twistd).get("/health").status == 200
+        stranger.kill()
+
+
+@pytest.mark.parametrize("twistd", [("-n", "--pidfile=no/pid"), ("--pidfile=no/pid",)])
+def test_pid_file_that_cannot_be_written(serve: Serve, folder: Path, twistd: tuple[str]) -> None:
+    """A PID file in a folder that isn't there, or is read-only, ends the start with one line."""
+    server = serve({}, twistd=twistd)
+    assert server.wait() == 1
+    (line,) = server.errors
+    message = json.loads(line)["message"]
+    assert message.startswith(f"x121: cannot write the PID file {folder}/no/pid: ")
+    assert server.raw == []
 
 
 def test_systemd(serve: Serve, folder: Path, database: DbConfig) -> None:

@@ -134,8 +134,8 @@ class Shutdown:
         if self._running.site is None:
             return
         await self._within_budget(self._running.site.drain())
-        self._requests_drained = self._running.site.requests_drained
         self._requests_dropped = self._running.site.drop()
+        self._requests_drained = self._running.site.requests_drained
 
     async def _close_websockets(self) -> None:
         manager = self._running.ws_manager
@@ -153,11 +153,12 @@ class Shutdown:
             self._websockets_dropped = manager.dropped
 
     async def _see_off(self) -> None:
-        """Let connections that were dropped end, which they do in the reactor's next turn.
+        """Let connections that are left end, which they do in the reactor's next turn.
 
         Each has its line in the log, and the report is the last one.
         """
-        if self._requests_dropped or self._websockets_dropped:
+        site = self._running.site
+        if self._websockets_dropped or (site is not None and site.connections):
             await deferLater(self._clock, 0)
 
     async def _stop_services(self) -> None:

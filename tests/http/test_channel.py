@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import tempfile
+import time
 import weakref
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import deferLater
+from twisted.web.http_headers import _nameEncoder
 
 from tests.memory import AppTestCase
 from x121.api.router import Router
 from x121.app_state import AppState
+from x121.http.intake import SHARE
 from x121.http.request import Request
 from x121.testing.app import App
 from x121.testing.connection import Connection
@@ -53,7 +56,7 @@ class RefusalTests(AppTestCase):
         for line in (
             b"GARBAGE", b"GET", b"GET /health", b"GET  /health HTTP/1.1", b"GET /health HTTP/2.0",
             b"GET /health HTTP/1.1 x", b"G\x00T /health HTTP/1.1", b"GET /he\x01alth HTTP/1.1",
-            b"GET /health HTTP/11", b"GET /health http/1.1", b"\x16\x03\x01\x02\x00\x01",
+            b"GET /health HTTP/11", b"GET /health http/1.1", b"A" * 70, b"\x16\x03\x01\x02\x00\x01",
             b"PRI * HTTP/2.0", b"GET /\xff HTTP/1.1", b"GET /health\tHTTP/1.1",
         ):  # fmt: skip
             self.refused(line + b"\r\nHost: a\r\n\r\n")
@@ -196,6 +199,27 @@ class RefusalTests(AppTestCase):
         self.refused(start + b"A: aaaaaaaaaaaaaaa\r\n" * 5000 + b"\r\n", **large)  # type: ignore[arg-type]
         self.refused(start + b"A:\r\n" * 200 + b"\r\n", **large)  # type: ignore[arg-type]
 
+    def test_method_too_long(self) -> None:
+        """A method of more than 64 bytes is 400, also one that never ends."""
+        self.refused(b"A" * 65 + b" /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.refused(b"A" * 9000 + b" /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.refused(b"A" * 9000)
+        self.refused(b"A" * 65)
+        connection = self.app().connect()
+        connection.send(b"A" * 64 + b" /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(connection.response().status, 405)
+
+    def test_field_name_too_long(self) -> None:
+        """A field's name of more than 256 bytes is 431, and is remembered nowhere."""
+        start = b"GET /health HTTP/1.1\r\nHost: a\r\n"
+        for size in (257, 20_000):
+            name = b"N" * size
+            self.refused(start + name + b": a\r\n\r\n", status=431, code="HEADERS_TOO_LARGE")
+            self.assertNotIn(name, _nameEncoder._canonicalHeaderCache)
+        connection = self.app().connect()
+        connection.send(start + b"N" * 256 + b": a\r\n\r\n")
+        self.assertEqual(connection.response().status, 200)
+
     def test_body_longer_than_its_length(self) -> None:
         """What follows a body is a request of its own, and refused as what it is."""
         app = self.app(Echo().router)
@@ -334,26 +358,29 @@ class FlowTests(AppTestCase):
     """Clients that don't take their answers, and those that close their side."""
 
     def test_no_answers_pile_up(self) -> None:
-        """While a client doesn't take its answers, only one further request is begun."""
+        """While a client doesn't take its answers, no further request is begun."""
         app = self.app()
         connection = app.connect()
         connection.send(GET)
         connection.channel.pauseProducing()  # as TCP does when its buffer is full
         connection.send(GET * 10)
-        self.assertEqual(len(app.log), 2)
+        self.assertEqual(len(app.log), 1)
         connection.channel.resumeProducing()
+        app.clock.advance(0)
         self.assertEqual(len(app.log), 11)
         self.assertFalse(connection.closed)
 
     def test_no_requests_pile_up(self) -> None:
         """What a client sends that doesn't take its answers is not read without end."""
-        connection = self.app().connect()
+        app = self.app()
+        connection = app.connect()
         connection.send(GET)
         connection.channel.pauseProducing()
         for _ in range(20):
             connection.send(GET * 100)
         self.assertEqual(connection.transport.producerState, "paused")
         connection.channel.resumeProducing()
+        app.clock.advance(0)
         self.assertEqual(connection.transport.producerState, "producing")
 
     def test_order(self) -> None:
@@ -371,6 +398,7 @@ class FlowTests(AppTestCase):
         app.clock.advance(5)
         connection.send(later)
         connection.channel.resumeProducing()
+        app.clock.advance(0)
         bodies = [connection.response().body for _ in range(2)]
         self.assertEqual(bodies, [b"later", GET])
         app.clock.advance(5)
@@ -415,6 +443,7 @@ class FlowTests(AppTestCase):
         connection.channel.readConnectionLost()
         self.assertFalse(connection.closed)
         connection.channel.resumeProducing()
+        app.clock.advance(0)
         self.assertEqual(len(app.log), 5)
         self.assertTrue(connection.closed)
 
@@ -440,13 +469,117 @@ class FlowTests(AppTestCase):
         self.assertFalse(connection.transport.aborted)
 
     def test_closed_side_cancels(self) -> None:
-        """One that closes its side before its answer is ready counts as gone: 499."""
+        """One that might send more, and closes its side, counts as gone: 499."""
         app = self.app(lambda state: Keeper(state, []).router)
         connection = app.connect()
         connection.send(b"GET /test/later HTTP/1.1\r\nHost: a\r\n\r\n")
         connection.channel.readConnectionLost()
         app.clock.advance(0)
         self.assertEqual([line["status"] for line in app.log], [499])
+        self.assertEqual(app.clock.getDelayedCalls(), [])
+
+    def test_closed_side_behind_the_last_request(self) -> None:
+        """One that said that it sends no more is answered."""
+        for line in (b"1.1\r\nHost: a\r\nConnection: close\r\n", b"1.0\r\n"):
+            app = self.app(lambda state: Keeper(state, []).router)
+            connection = app.connect()
+            connection.send(b"GET /test/later HTTP/%s\r\n" % line)
+            connection.channel.readConnectionLost()
+            app.clock.advance(5)
+            self.assertEqual(connection.response().body, b"later")
+            self.assertTrue(connection.transport.disconnecting)
+            self.assertEqual([line["status"] for line in app.log], [200])
+
+    def test_finished_answers_are_sent_to_a_closed_side(self) -> None:
+        """What is answered stays answered, when what is behind it is cancelled."""
+        app = self.app(lambda state: Keeper(state, []).router)
+        connection = app.connect()
+        connection.send(GET + b"GET /test/later HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.channel.readConnectionLost()
+        app.clock.advance(0)
+        self.assertEqual(connection.response().status, 200)
+        self.assertEqual([line["status"] for line in app.log], [200, 499])
+        self.assertFalse(connection.transport.aborted)
+
+    def test_half_a_request(self) -> None:
+        """Half a request gets no answer; it is logged as 499 if its head was whole."""
+        head = b"POST /test/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        for half, statuses in (
+            (head, [200]),
+            (head + b"Content-Length: 9\r\n\r\nab", [200, 499]),
+            (head + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab", [200, 499]),
+        ):
+            app = self.app(lambda state: Keeper(state, []).router)
+            connection = app.connect()
+            connection.send(GET + half)
+            connection.channel.readConnectionLost()
+            app.clock.advance(0)
+            self.assertEqual(connection.response().status, 200)
+            self.assertEqual(connection.received, b"")
+            self.assertEqual([line["status"] for line in app.log], statuses)
+            self.assertFalse(connection.transport.aborted)
+            self.assertEqual(app.site.connections, 0)
+
+    def test_last_answer(self) -> None:
+        """The last answer ends our side; we read on until the client closes, too.
+
+        To close with unread input would reset the connection, and cut the answer.
+        """
+        for line in (b"1.1\r\nHost: a\r\nConnection: close\r\n", b"1.0\r\n"):
+            app = self.app()
+            connection = app.connect()
+            connection.send(b"GET /health HTTP/%s\r\n" % line + GET)
+            self.assertEqual(connection.response().status, 200)
+            self.assertEqual(connection.transport.producerState, "producing")
+            self.assertTrue(connection.transport.half_closed)
+            self.assertFalse(connection.transport.disconnecting)
+            connection.send(GET)
+            connection.channel.readConnectionLost()
+            self.assertTrue(connection.transport.disconnecting)
+            self.assertFalse(connection.transport.aborted)
+            self.assertEqual((connection.received, len(app.log)), (b"", 1))
+
+
+class FairnessTests(AppTestCase):
+    """One connection does a bounded part of its work in one turn of the reactor."""
+
+    def test_pipelined(self) -> None:
+        """Four requests of one connection begin in a turn, in order, others in between."""
+        app = self.app(lambda state: Keeper(state, []).router)
+        greedy, bystander = app.connect(), app.connect()
+        requests = b"".join(_numbered("now", number) for number in range(10))
+        greedy.channel.dataReceived(requests)
+        self.assertEqual(len(app.log), 4)
+        bystander.channel.dataReceived(GET)
+        self.assertEqual(len(app.log), 5)
+        app.clock.advance(0)
+        bodies = [greedy.response().body for _ in range(10)]
+        self.assertEqual(bodies, [b"%d" % number for number in range(10)])
+
+    def test_chunks(self) -> None:
+        """No more than 16 KiB of a body in chunks is taken apart in a turn."""
+        app = self.app(lambda state: Keeper(state, []).router)
+        connection = app.connect()
+        head = b"POST /test/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.channel.dataReceived(head + b"1\r\nx\r\n" * 40_000 + b"0\r\n\r\n")
+        (request,) = connection.channel.requests
+        self.assertLessEqual(request.content.tell(), SHARE // len(b"1\r\nx\r\n") + 1)
+        self.assertEqual(connection.transport.producerState, "paused")
+        app.clock.advance(0)
+        self.assertEqual(connection.response().body, b"x" * 40_000)
+
+    def test_input_in_bytes(self) -> None:
+        """A byte of a long head costs no more than one of a short one."""
+
+        def cost(size: int) -> float:
+            connection = self.app().connect()
+            connection.send(GET[:-2] + b"A: " + b"a" * size)
+            begun = time.process_time()
+            for _ in range(1000):
+                connection.channel.dataReceived(b"a")
+            return time.process_time() - begun
+
+        self.assertLess(min(cost(30_000) for _ in range(3)), 10 * min(cost(1) for _ in range(3)))
 
 
 def _numbered(kind: str, number: int) -> bytes:

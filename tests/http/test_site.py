@@ -9,6 +9,7 @@ from tests.memory import AppTestCase
 from x121.api.router import Router
 from x121.app_state import AppState
 from x121.http.request import Request
+from x121.http.site import DRAIN_CLOSING_SECS
 
 
 class Slow:
@@ -34,6 +35,10 @@ class Slow:
         return "waited"
 
 
+# A client has so long to close its side of a connection that the server has closed.
+CLOSING = [0, DRAIN_CLOSING_SECS, 0]
+
+
 class DrainTests(AppTestCase):
     def setUp(self) -> None:
         self.slow: Slow
@@ -53,10 +58,10 @@ class DrainTests(AppTestCase):
         used, fresh = self.server.connect(), self.server.connect()
         used.request("GET", "/health")
         drained = self.server.site.drain()
-        self.server.clock.advance(0)
-        self.successResultOf(drained)
         self.assertTrue(used.closed)
         self.assertTrue(fresh.closed)
+        self.server.clock.pump(CLOSING)
+        self.successResultOf(drained)
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
 
     def test_in_flight(self) -> None:
@@ -66,10 +71,11 @@ class DrainTests(AppTestCase):
         drained = self.server.site.drain()
         self.assertNoResult(drained)
         self.server.clock.advance(1)
-        self.successResultOf(drained)
         response = connection.response()
         self.assertEqual((response.body, response.headers["connection"]), (b"waited", "close"))
         self.assertTrue(connection.closed)
+        connection.leave()
+        self.successResultOf(drained)
         self.assertEqual((self.server.site.requests_drained, self.server.site.drop()), (1, 0))
 
     def test_begun(self) -> None:
@@ -78,9 +84,10 @@ class DrainTests(AppTestCase):
         connection.send(b"GET /test/stream HTTP/1.1\r\nHost: a\r\n\r\n")
         drained = self.server.site.drain()
         self.server.clock.advance(1)
-        self.server.clock.advance(0)
-        self.successResultOf(drained)
         self.assertEqual(connection.response().body, b"first, last")
+        self.assertTrue(connection.closed)
+        self.server.clock.pump(CLOSING)
+        self.successResultOf(drained)
         self.assertEqual(self.server.site.requests_drained, 1)
 
     def test_slow_reader(self) -> None:
@@ -96,15 +103,16 @@ class DrainTests(AppTestCase):
         self.assertEqual(self.server.site.drop(), 1)
 
     def test_drop_half_received(self) -> None:
-        """A request that is dropped in the middle of its body is logged, and leaves nothing."""
+        """Half a request is answered with 503 at the end, and doesn't count as dropped."""
         connection = self.server.connect()
         connection.send(b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab")
         drained = self.server.site.drain()
         drained.cancel()
         self.failureResultOf(drained, CancelledError)
-        self.assertEqual(self.server.site.drop(), 1)
+        self.assertEqual(self.server.site.drop(), 0)
         self.server.clock.advance(0)
-        self.assertEqual([line["status"] for line in self.server.log], [499])
+        self.assertEqual(connection.response().status, 503)
+        self.assertEqual([line["status"] for line in self.server.log], [503])
         self.assertEqual(self.server.site.connections, 0)
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
 
@@ -113,7 +121,7 @@ class DrainTests(AppTestCase):
         connection = self.server.connect()
         connection.send(b"GET /test/wait HTTP/1.1\r\nHost: a\r\n\r\n")
         first, second = self.server.site.drain(), self.server.site.drain()
-        self.server.clock.pump([1, 0])
+        self.server.clock.pump([1, *CLOSING])
         self.successResultOf(first)
         self.successResultOf(second)
 
@@ -125,14 +133,16 @@ class DrainTests(AppTestCase):
         self.assertFalse(connection.closed)
         connection.send(b" a\r\n\r\n")
         self.assertEqual(connection.response().headers["connection"], "close")
+        self.server.clock.pump(CLOSING)
         self.successResultOf(drained)
+        self.assertEqual((self.server.site.requests_drained, self.server.site.drop()), (1, 0))
 
     def test_pipelined_behind(self) -> None:
         """A request behind the one in flight is not begun."""
         connection = self.server.connect()
         connection.send(b"GET /test/wait HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
         drained = self.server.site.drain()
-        self.server.clock.advance(1)
+        self.server.clock.pump([1, *CLOSING])
         self.successResultOf(drained)
         self.assertEqual(connection.response().body, b"waited")
         self.assertEqual(connection.received, b"")

@@ -14,7 +14,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from x121.errors import AppError
 from x121.http.channel import LONGEST_LENGTH, MAX_HEAD_BYTES, MAX_HEAD_FIELDS, Channel
-from x121.http.head import check_head
+from x121.http.head import MAX_NAME_BYTES, check_head
 from x121.http.headers import Headers, canonical
 
 __all__ = ["FastChannel"]
@@ -36,6 +36,13 @@ class FastChannel(Channel):
         if not (self.may_begin and len(data) <= _MAX_BYTES and self._serve(data)):
             super().dataReceived(data)
 
+    def _take_turn(self) -> None:
+        """Have the same look at what was kept meanwhile."""
+        if len(self._intake) <= _MAX_BYTES:
+            self.dataReceived(self._intake.clear())
+        else:
+            super()._take_turn()
+
     def _serve(self, data: bytes) -> bool:
         """Serve ``data``; return False, and do nothing, if it is not for this channel."""
         reader = _reader
@@ -52,6 +59,10 @@ class FastChannel(Channel):
         request.content = io.BytesIO(body)
         self.serve(request, reader.method, target)
         return True
+
+
+class _SeveralRequestsError(Exception):
+    """Keeps llhttp from reading on in what is not for this channel."""
 
 
 class _Reader:
@@ -98,12 +109,17 @@ class _Reader:
     # --- what llhttp finds ---
 
     def on_url(self, target: bytes) -> None:
-        """Keep the target."""
+        """Keep the target.  A second one is that of another request: there are too many."""
+        if self._ends:
+            raise _SeveralRequestsError
         self.target = target
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field; llhttp leaves it the white space behind its value."""
         self._fields += 1
+        if len(name) > MAX_NAME_BYTES:
+            self._asks_for_more = True  # it is refused, and not remembered
+            return
         name, value = canonical(name), value.rstrip(b" \t")
         self.headers.take(name, value)
         if name in _SPECIAL and not _is_plain(name, value):

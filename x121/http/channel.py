@@ -1,9 +1,13 @@
-"""One connection: Twisted's HTTP/1.1 channel, made strict, bounded in time and drainable.
+"""One connection: Twisted's HTTP/1.1 channel, made strict, fair, bounded in time and drainable.
 
 A connection is always in one :class:`Phase`, and each phase has a deadline of its own, so
 that no client holds one open for longer by sending a byte now and then.  A head that isn't
 valid becomes a request with a ``refusal``: it goes through the same wrappers as any other,
 and so is logged and answered like any other.
+
+What arrives is read in shares, one per turn of the reactor: no connection holds up the others,
+however much it sends at once and however much work each byte is.  Each byte is looked at once, in
+whatever pieces it arrives.
 """
 
 from __future__ import annotations
@@ -11,14 +15,19 @@ from __future__ import annotations
 import enum
 import io
 import re
-import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.error import ConnectionAborted
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IReactorTime,
+    ITCPTransport,
+)
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http_headers import Headers
@@ -29,12 +38,23 @@ from x121.errors import (
     BadRequest,
     HeadersTooLarge,
     RequestTimeout,
+    ServiceUnavailable,
     UriTooLong,
 )
 from x121.http.chunked import ChunkedDecoder
 from x121.http.deadlines import Deadlines
-from x121.http.head import MAX_TARGET_BYTES, check_fields, check_head, options_in, serve_as_1_1
+from x121.http.head import (
+    MAX_METHOD_BYTES,
+    MAX_NAME_BYTES,
+    MAX_TARGET_BYTES,
+    check_fields,
+    check_head,
+    options_in,
+    serve_as_1_1,
+)
+from x121.http.intake import SHARE, Intake
 from x121.http.request import Request, no_room
+from x121.http.sockets import bytes_to_read, drop_when_stuck, has_hung_up
 
 __all__ = ["LONGEST_LENGTH", "MAX_HEAD_BYTES", "MAX_HEAD_FIELDS", "Channel", "Phase"]
 
@@ -44,16 +64,15 @@ MAX_HEAD_FIELDS = 100
 # read the answer before the connection is reset (RFC 9112 section 9.6).
 MAX_LINGER_BYTES = 8 << 20
 
+# So many requests of one connection begin in one turn of the reactor.
+_REQUESTS_PER_TURN = 4
+
 # Python's own int() chokes on a number of thousands of digits.
 LONGEST_LENGTH = 64
 _LONGER_LENGTH = re.compile(rb"(?i:content-length)[ \t]*:[ \t]*[^ \t]{%d}" % (LONGEST_LENGTH + 1))
 # A line that has not ended can't have a line feed in it, a carriage return before its end, nor
 # what no head may hold.
 _NEVER_A_LINE = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r.", re.DOTALL)
-
-# A client that takes none of its answer for this long is gone: the kernel drops it.  One that
-# is merely slow may take as long as it likes.
-STUCK_CLIENT_SECS = 60
 
 
 class Phase(enum.IntEnum):
@@ -83,6 +102,7 @@ class Phase(enum.IntEnum):
 class Site(Protocol):
     """What a connection asks of its site."""
 
+    clock: IReactorTime
     draining: bool
     trusts: Callable[[str], bool]
     max_body_bytes: int
@@ -90,6 +110,7 @@ class Site(Protocol):
 
     def opened(self, channel: Channel, /) -> None: ...
     def closed(self, channel: Channel, /) -> None: ...
+    def finishing(self, channel: Channel, /) -> None: ...
     def first_lines(self, version: bytes, code: int, reason: bytes, /) -> bytes: ...
 
 
@@ -111,7 +132,7 @@ class Channel(http.HTTPChannel):
     timeOut = None  # Twisted's own timer starts anew with every byte; see Phase
     phase = Phase.NEW
     _deadlines: Deadlines[Channel] | None = None
-    _successor: IProtocol | None = None
+    _intake: Intake
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,16 +140,15 @@ class Channel(http.HTTPChannel):
         self._head_lines = 0
         self._lingered_bytes = 0
         self._read_all = False
-        self._held_back = False
-        self._was_paused = False
 
     # --- the connection ---
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self._intake = Intake(self.transport, self.site.clock, self._take_turn)
         self.peer, self.local = super().getPeer(), super().getHost()
         self.is_trusted_proxy = self.site.trusts(getattr(self.peer, "host", ""))
-        _drop_when_stuck(self.transport)
+        drop_when_stuck(self.transport)
         self.site.opened(self)
         self._enter(Phase.NEW)
 
@@ -141,85 +161,48 @@ class Channel(http.HTTPChannel):
         return self.local
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._intake.stop()
         if self.phase is Phase.BODY:
-            # Its head was a request, which is logged although nobody is left to be answered.
-            self.requests[-1].client_left()
-            self.refuse(BadRequest("The client left before its request was complete"))
+            self._log_half_request()
         if self._deadlines is not None:
             self._deadlines.stop(self)
         self.site.closed(self)
+        self._end_requests(reason)
+
+    def _log_half_request(self) -> None:
+        """Have a request logged whose head was whole, although nobody is left to be answered."""
+        self.requests[-1].client_left()
+        self.refuse(BadRequest("The client left before its request was complete"))
+
+    def _end_requests(self, reason: Failure) -> None:
+        """Cancel what the client waits for, and end what is being written to it."""
         super().connectionLost(reason)
         super().stopProducing()
+        self._requestProducer = None
         self.requests.clear()
-
-    def readConnectionLost(self) -> None:
-        """The client will send no more.
-
-        That it still reads can't be told from that it has left, so what it waits for is
-        cancelled; but an answer that is written is sent.
-        """
-        self._read_all = True
-        if self.phase in (Phase.HEAD, Phase.BODY, Phase.ANSWER):
-            self.abort()
-        elif self.phase is Phase.CLOSING and self.transport is not None:
-            self.transport.loseConnection()
-        else:
-            self._close_if_read_all()
-
-    def writeConnectionLost(self) -> None:
-        """We closed our side: nothing to do."""
-
-    def _close_if_read_all(self) -> None:
-        """Close, if the client will send no more and all that it sent is answered."""
-        if not self._read_all:
-            return
-        more = self._held_back or self._busyReceiving or self._buffer or self._dataBuffer
-        if self.phase.between_requests and not more:
-            self.close()
-
-    def pauseProducing(self) -> None:
-        """Read no more than is on its way already, until the client takes what was written."""
-        self._was_paused = True
-        super().pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Go on, now that the client has taken what was written."""
-        super().resumeProducing()
-        if self._held_back:
-            self._held_back = False
-            self._begin_next()
-
-    def stopProducing(self) -> None:
-        """Do nothing yet: :meth:`connectionLost` comes next, and tells handlers first.
-
-        A producer that ended before its request would look like a failure of the handler's.
-        """
-
-    def dataReceived(self, data: bytes) -> None:
-        """Take ``data`` in; after an early answer only count it."""
-        if self.phase is Phase.CLOSING:
-            self._linger(len(data))
-            return
-        LineReceiver.dataReceived(self, data)
-        if not self._busyReceiving:
-            self._judge_the_rest()
-
-    def _judge_the_rest(self) -> None:
-        """See whether a part of a head is left, which must be a line that hasn't ended."""
-        if self.phase.between_requests and (self._buffer or self._head_lines):
-            # Most heads arrive whole, and need no deadline of their own.
-            self._enter(Phase.HEAD)
-        if self.phase is Phase.HEAD and _NEVER_A_LINE.search(self._buffer):
-            self._refuse_line_end()
 
     def close(self) -> None:
         """Close once what is written is on the wire, and drop the client if it won't."""
         self._enter(Phase.CLOSING)
-        self.loseConnection()
+        self._close_gently()
 
     def abort(self) -> None:
         """Drop the connection at once."""
         self.transport.abortConnection()  # type: ignore[union-attr]  # TCP and UNIX have it
+
+    def drop(self) -> None:
+        """End whatever is left, because the server ends."""
+        error = ServiceUnavailable("The server is shutting down")
+        if self.phase is Phase.ANSWER:
+            for request in list(self.requests):
+                request.fail(error)
+                request.cancel()
+            self.abort()
+        elif self.phase is Phase.HEAD or self.phase is Phase.BODY:
+            self.refuse(error)
+            self.loseConnection()
+        else:
+            self.abort()
 
     def abandon(self, request: Request) -> None:
         """Drop the connection in the middle of ``request``, which ends here and now."""
@@ -239,8 +222,12 @@ class Channel(http.HTTPChannel):
             self._enter(self.phase)  # to a reader who is slow, not gone
         elif self.phase.between_requests:
             self.close()
-        else:
+        elif self.transport.disconnecting:  # type: ignore[union-attr]
             self.abort()
+        else:
+            # The client has had the time to close first.  The kernel goes on sending.
+            self._enter(Phase.CLOSING)
+            self.loseConnection()
 
     @property
     def is_sending(self) -> bool:
@@ -249,8 +236,18 @@ class Channel(http.HTTPChannel):
 
     @property
     def in_flight(self) -> bool:
-        """Whether there is a request that was begun and whose answer is not on its way."""
-        return self.is_sending or self.phase in (Phase.HEAD, Phase.BODY, Phase.ANSWER)
+        """Whether there is a whole request whose response is not on its way."""
+        return self.is_sending or self.phase is Phase.ANSWER
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no request, nor a response that the client has not taken."""
+        return self.phase.between_requests and not self.is_sending
+
+    @property
+    def has_input(self) -> bool:
+        """Whether something has arrived that is not read yet."""
+        return bool(self._intake.kept) or bytes_to_read(self.transport) > 0
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
@@ -260,32 +257,145 @@ class Channel(http.HTTPChannel):
         if self._deadlines is not None:
             self._deadlines.start(self)
 
+    # --- input and output, as fast as they may be ---
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read ``data`` in its turn; after the last response only count it."""
+        if self.phase is Phase.CLOSING:
+            self._linger(len(data))
+            return
+        self._intake.put(data)
+        self._read()
+
+    def _take_turn(self) -> None:
+        """Read what was kept for this turn."""
+        self._read()
+
+    def _read(self) -> None:
+        """Read what has arrived, as far as the share goes."""
+        self._intake.read(self._read_piece)
+        if self.phase is Phase.CLOSING:
+            self._linger(len(self._intake.clear()))
+        if self._read_all:
+            self._act_on_end_of_input()
+
+    @property
+    def _is_held_back(self) -> bool:
+        """Whether no request may begin, as responses that nobody takes would pile up."""
+        return self._waitingForTransport and self.phase.between_requests and not self._head_lines
+
+    def _read_piece(self) -> bool:
+        """Read a head, or a piece of a body; return False if there is nothing to do."""
+        if self.phase is Phase.BODY:
+            self._read_body()
+            return True
+        if self.phase > Phase.BODY or (self._waitingForTransport and self._is_held_back):
+            return False
+        take_line = self._intake.take_line
+        while (line := take_line()) is not None:
+            self.lineReceived(line)
+            if not self._head_lines or self.phase > Phase.HEAD:
+                return True
+        self._wait_for_head()
+        self._check_begun_line()
+        return False
+
+    def pauseProducing(self) -> None:
+        """Begin no more requests until the client takes what was written."""
+        self._waitingForTransport = True
+        if self._requestProducer is not None:
+            self._requestProducer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Go on, now that the client has taken what was written."""
+        self._waitingForTransport = False
+        if self._requestProducer is not None:
+            self._requestProducer.resumeProducing()
+        self._intake.read_later()
+
+    def stopProducing(self) -> None:
+        """Do nothing yet: :meth:`connectionLost` comes next, and tells handlers first.
+
+        A producer that ended before its request would look like a failure of the handler's.
+        """
+
+    # --- the end of input or output ---
+
+    def readConnectionLost(self) -> None:
+        """Note that the client will send no more, and act on it once all is read that it sent."""
+        self._read_all = True
+        self._act_on_end_of_input()
+
+    def writeConnectionLost(self) -> None:
+        """Wait for the client to close, now that it has been sent all."""
+        self._waitingForTransport = False
+        self._enter(Phase.CLOSING)
+
+    def _act_on_end_of_input(self) -> None:
+        """Close, once all that the client sent is read and answered.
+
+        Half a request is not answered.
+        """
+        if self.phase is Phase.CLOSING:
+            self.loseConnection()
+        elif self.phase is Phase.ANSWER:
+            if self._has_left():
+                self._leave()
+        elif self.phase is not Phase.UPGRADED and not (self._is_held_back or self._intake.is_busy):
+            self._leave()
+
+    def _has_left(self) -> bool:
+        """Whether the client that sends no more is taken to be gone.
+
+        A half-close and a full one look alike on TCP.  One that said that this is its last request
+        is waited for (RFC 9112 section 9.6): if it is gone, writing fails.
+        """
+        if isinstance(self.peer, UNIXAddress):
+            return has_hung_up(self.transport)
+        return bool(self.persistent)
+
+    def _leave(self) -> None:
+        """Cancel what the client has waited for, and close when what is written is sent."""
+        if self.phase is Phase.BODY:
+            self._log_half_request()
+        self._enter(Phase.CLOSING)
+        self._end_requests(connectionDone)
+        self.loseConnection()
+
     # --- the head ---
+
+    def _wait_for_head(self) -> None:
+        """Have the rest of a head arrive in time; most arrive whole, and need no deadline."""
+        if self.phase.between_requests:
+            self._enter(Phase.HEAD)
+
+    def _check_begun_line(self) -> None:
+        """Refuse a line of which only a part is there, if no line can begin like that."""
+        if self._intake.search(_NEVER_A_LINE):
+            self._refuse_line_end()
+        elif self._head_bytes + len(self._intake) > MAX_HEAD_BYTES:
+            self._head_lines += 1
+            self._refuse_large_head()
+        elif not self._head_lines:
+            self._check_method(self._intake.peek(MAX_METHOD_BYTES + 1))
 
     def lineReceived(self, line: bytes) -> None:
         """Check a line of the head for what is lost later, then let Twisted parse it."""
-        if self.phase is Phase.CLOSING:
-            return
         self._head_lines += 1
         self._head_bytes += len(line) + 2
-        if self._head_lines == 1:
-            if not line:
-                self._ignore_stray()
-                return
-            line = serve_as_1_1(line)
-        elif b"\n" in line or b"\r" in line:
-            self._refuse_line_end()
-            return
-        elif line[:1] in (b" ", b"\t"):
-            self.refuse(BadRequest("A header field is folded over several lines"))
-            return
-        elif len(line) > LONGEST_LENGTH and _LONGER_LENGTH.match(line):
-            self.refuse(BadRequest("Content-Length is not a number of bytes"))
-            return
         if self._head_bytes > MAX_HEAD_BYTES or self._head_lines > MAX_HEAD_FIELDS + 2:
             self._refuse_large_head()
-            return
-        super().lineReceived(line)
+        elif self._head_lines == 1:
+            if not line:
+                self._ignore_stray()
+            elif self._check_method(line):
+                super().lineReceived(serve_as_1_1(line))
+        elif b"\n" in line or b"\r" in line:
+            self._refuse_line_end()
+        elif line[:1] in (b" ", b"\t"):
+            self.refuse(BadRequest("A header field is folded over several lines"))
+        elif len(line) <= LONGEST_LENGTH or self._check_long_field(line):
+            super().lineReceived(line)
 
     def _ignore_stray(self) -> None:
         """RFC 9112 section 2.2: a CRLF before a request is ignored, one of them."""
@@ -293,11 +403,23 @@ class Channel(http.HTTPChannel):
         if self._head_bytes > len(b"\r\n"):
             self.refuse(BadRequest("There are empty lines where a request should be"))
 
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """Refuse a line that is longer than a whole head may be."""
-        if self.phase is not Phase.CLOSING:
-            self._head_lines += 1
-            self._refuse_large_head()
+    def _check_method(self, line: bytes) -> bool:
+        """Refuse a request line, or its beginning, whose method is too long; return if not."""
+        if len(line) <= MAX_METHOD_BYTES or b" " in line[: MAX_METHOD_BYTES + 1]:
+            return True
+        self.refuse(BadRequest(f"The request's method is longer than {MAX_METHOD_BYTES} bytes"))
+        return False
+
+    def _check_long_field(self, line: bytes) -> bool:
+        """Refuse a field that is longer than most, and too long; return if it is not."""
+        if _LONGER_LENGTH.match(line):
+            self.refuse(BadRequest("Content-Length is not a number of bytes"))
+        elif line.find(b":") > MAX_NAME_BYTES:
+            limit = f"{MAX_NAME_BYTES} bytes"
+            self.refuse(HeadersTooLarge(f"The name of a header field is longer than {limit}"))
+        else:
+            return True
+        return False
 
     def _refuse_line_end(self) -> None:
         self.refuse(BadRequest("The request's head has lines that do not end in CRLF"))
@@ -347,33 +469,32 @@ class Channel(http.HTTPChannel):
             request.requestHeaders, b"Connection"
         )
 
+    def _read_body(self) -> None:
+        """Read a piece of a body.  Only framing takes time, so only that uses the share up."""
+        decoder: Any = self._transferDecoder
+        if self.length is None:
+            piece = self._intake.take(SHARE)
+            self._intake.spend(len(piece))
+        else:
+            piece = self._intake.take(decoder.contentLength)
+        try:
+            decoder.dataReceived(piece)
+        except AppError as error:
+            self.refuse(error)
+
+    def _finishRequestBody(self, rest: bytes) -> None:
+        """Serve the request, whose body ends before ``rest``."""
+        self._intake.put_back(len(rest))
+        self.allContentReceived()
+
     def allContentReceived(self) -> None:
         """The request is whole: serve it, unless it was answered already."""
         if self.phase is Phase.CLOSING:
             return
         self._head_bytes = self._head_lines = 0
+        self._intake.spend(SHARE // _REQUESTS_PER_TURN)
         self._enter(Phase.ANSWER)
         super().allContentReceived()
-
-    def rawDataReceived(self, data: bytes) -> None:
-        """Take a part of a body, or keep what comes behind it for later."""
-        if self.phase is Phase.CLOSING:
-            self._linger(len(data))
-            return
-        if self._successor is not None:
-            self._successor.dataReceived(data)
-            return
-        try:
-            super().rawDataReceived(data)
-        except AppError as error:
-            self.refuse(error)
-            return
-        # Twisted relies on the transport's being paused while the client takes nothing, which it
-        # is not if a request was handled when that began.
-        if self._waitingForTransport and self._handlingRequest:
-            kept = sum(map(len, self._dataBuffer))
-            if kept > self._optimisticEagerReadSize:
-                self._networkProducer.pauseProducing()
 
     # --- a request that another parser has read ---
 
@@ -381,7 +502,7 @@ class Channel(http.HTTPChannel):
     def may_begin(self) -> bool:
         """Whether what comes now begins a request, which can be served at once."""
         is_between = self.phase is Phase.IDLE or self.phase is Phase.NEW
-        return is_between and not self._handlingRequest and not self._busyReceiving
+        return is_between and not self._waitingForTransport and not self._intake.kept
 
     def serve(self, request: Request, method: bytes, target: bytes) -> None:
         """Serve a whole request of HTTP/1.1, whose head is valid and asks for no more than that.
@@ -391,8 +512,6 @@ class Channel(http.HTTPChannel):
         self.requests.append(request)
         self._head_bytes = 0
         self.persistent = True
-        self._handlingRequest = True
-        self.setRawMode()
         self.phase = Phase.ANSWER
         request.requestReceived(method, target, b"HTTP/1.1")
         if self.phase is Phase.ANSWER:  # else it is answered, and the old deadline was replaced
@@ -404,6 +523,8 @@ class Channel(http.HTTPChannel):
         """Return the head of an answer, with what every answer has."""
         if not self.persistent or self.site.draining:
             self.persistent = False
+            if self.site.draining and self.phase is Phase.ANSWER:
+                self.site.finishing(self)
             headers.addRawHeader(b"Connection", b"close")
         lines = [self.site.first_lines(version, code, reason)]
         for name, values in headers.getAllRawHeaders():
@@ -452,7 +573,6 @@ class Channel(http.HTTPChannel):
         if request.content is None:
             request.content = io.BytesIO()
         self.persistent = False
-        self._handlingRequest = True
         request.process()
 
     # --- another protocol ---
@@ -467,10 +587,9 @@ class Channel(http.HTTPChannel):
 
     def hand_over(self, successor: IProtocol) -> None:
         """Give ``successor`` what has arrived behind the request that asked for it."""
-        early, self._dataBuffer = self._dataBuffer, []
-        for data in early:
-            successor.dataReceived(data)
-        self._successor = successor  # for what this turn of the reactor still has to bring
+        early = self._intake.stop()
+        if early:
+            successor.dataReceived(early)
 
     # --- the end of a request ---
 
@@ -483,54 +602,36 @@ class Channel(http.HTTPChannel):
             self._close_gently()
         elif self.persistent and not self.site.draining:
             self.requests.remove(request)
-            if self._waitingForTransport:
-                # Answers that nobody takes would pile up.  What arrives meanwhile is kept, in
-                # order and within bounds, as it is while a request is handled.
-                self._held_back = True
-                self._enter(Phase.IDLE)
-            else:
-                self._begin_next()
+            self._begin_next()
         else:
             # An answer that began before the drain didn't know that it is the last.
             self.persistent = False
-            self._enter(Phase.CLOSING)
-            super().requestDone(request)
-
-    def _close_gently(self) -> None:
-        if ITCPTransport.providedBy(self.transport):
-            _close_our_side(self.transport)
-        else:
-            self.loseConnection()
+            self.requests.remove(request)
+            self.close()
 
     def _begin_next(self) -> None:
         """Read on, with what was kept meanwhile."""
         self._enter(Phase.IDLE)
-        self._handlingRequest = False
-        if self._dataBuffer or self._was_paused:
-            self._was_paused = False
-            self._networkProducer.resumeProducing()
-        kept = b"".join(self._dataBuffer)
-        self._dataBuffer = []
-        self.setLineMode(kept)
-        self._close_if_read_all()
+        if self._intake.kept:
+            self._intake.read_later()
+        if self._read_all:
+            self._act_on_end_of_input()
+
+    def _close_gently(self) -> None:
+        """Send what is written, then no more; read on, within bounds, until the client closes.
+
+        Closing with unread input would reset the connection, and cut what is on its way (RFC 9112
+        section 9.6).
+        """
+        if self._read_all or not ITCPTransport.providedBy(self.transport):
+            self.loseConnection()
+            return
+        transport: Any = self.transport
+        transport.unregisterProducer()
+        transport.resumeProducing()
+        transport.loseWriteConnection()
 
     def _linger(self, received: int) -> None:
         self._lingered_bytes += received
         if self._lingered_bytes > MAX_LINGER_BYTES:
             self.abort()
-
-
-def _close_our_side(transport: Any) -> None:
-    """Send what is written, then no more, and go on reading."""
-    transport.unregisterProducer()
-    transport.resumeProducing()
-    transport.loseWriteConnection()
-
-
-def _drop_when_stuck(transport: Any) -> None:
-    """Let the kernel end a connection whose peer takes no data (tcp(7), TCP_USER_TIMEOUT)."""
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux only
-    if option is not None and ITCPTransport.providedBy(transport):
-        handle = getattr(transport, "getHandle", lambda: None)()
-        if handle is not None:
-            handle.setsockopt(socket.IPPROTO_TCP, option, STUCK_CLIENT_SECS * 1000)

@@ -15,6 +15,8 @@ from x121.errors import BadRequest, MethodNotAllowed, UriTooLong
 from x121.http.headers import Headers
 
 __all__ = [
+    "MAX_METHOD_BYTES",
+    "MAX_NAME_BYTES",
     "MAX_TARGET_BYTES",
     "METHODS",
     "check_fields",
@@ -25,6 +27,9 @@ __all__ = [
 
 MAX_TARGET_BYTES = 8000
 """RFC 9112 section 3: a server ought to support request lines of at least 8000 octets."""
+MAX_METHOD_BYTES = 64
+MAX_NAME_BYTES = 256
+"""Of a header field's name.  Twisted remembers names, 10,000 of them, whoever sends them."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

@@ -11,7 +11,6 @@ from twisted.web import server
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 
-from x121.errors import ServiceUnavailable
 from x121.http.channel import Channel, Phase
 from x121.http.deadlines import Deadlines
 from x121.http.proxies import make_trust
@@ -22,6 +21,9 @@ __all__ = ["Site"]
 
 # How long a client may take to close after it was told to.
 CLOSING_TIMEOUT_SECS = 5.0
+
+# Whoever keeps a connection open that the server has closed must not keep the server from stopping.
+DRAIN_CLOSING_SECS = 0.25
 
 # Handlers may make reason phrases up.
 _MOST_STATUS_LINES = 100
@@ -146,13 +148,15 @@ class Site(server.Site):
     def drain(self) -> Deferred[None]:
         """Close what is idle, let requests in flight finish, then close their connections.
 
-        Returns a Deferred that fires when no connection is left.
+        Requests that have arrived and were not read yet are in flight, too.  Returns a Deferred
+        that fires when no connection is left.
         """
         self.draining = True
-        self._in_flight = {channel for channel in self._channels if channel.in_flight}
         for channel in list(self._channels):
-            if channel.phase.between_requests:
-                channel.close()
+            if channel.in_flight:
+                self.finishing(channel)
+        self._shorten_closing()
+        self._close_idle()
         drained: Deferred[None] = Deferred(self._waiting.remove)
         if self._channels:
             self._waiting.append(drained)
@@ -160,17 +164,38 @@ class Site(server.Site):
             drained.callback(None)
         return drained
 
+    def finishing(self, channel: Channel) -> None:
+        """Note that ``channel`` has a request whose response is the last one of its connection."""
+        self._in_flight.add(channel)
+
+    def _shorten_closing(self) -> None:
+        """Wait only shortly for clients to close, those included that are waited for by now."""
+        self.deadlines[Phase.CLOSING] = Deadlines(
+            DRAIN_CLOSING_SECS, Channel.expired, clock=self.clock
+        )
+        for channel in self._channels:
+            if channel.phase is Phase.CLOSING:
+                channel.close()
+
+    def _close_idle(self) -> None:
+        """Close what is idle; what has something to read has its turn first."""
+        idle = [channel for channel in self._channels if channel.is_idle]
+        unread = [channel for channel in idle if channel.has_input]
+        for channel in set(idle).difference(unread):
+            channel.close()
+        if unread:
+            self.clock.callLater(0, self._close_idle)
+
     def drop(self) -> int:
         """Cancel every handler and drop every connection that is left.
 
-        Returns how many of them had a request in flight when the drain began.
+        Returns how many of them had a request that was whole, and not answered.  Half a request is
+        answered with 503: its client may send it to another server.
         """
-        dropped = len(self._in_flight)
+        left = list(self._channels)
+        dropped = {channel for channel in left if channel.in_flight}
+        self.requests_drained += len(self._in_flight - dropped)
         self._in_flight.clear()
-        for channel in list(self._channels):
-            if channel.phase is Phase.ANSWER:
-                for request in list(channel.requests):
-                    request.fail(ServiceUnavailable("The server is shutting down"))
-                    request.cancel()
-            channel.abort()
-        return dropped
+        for channel in left:
+            channel.drop()
+        return len(dropped)

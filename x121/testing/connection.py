@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IAddress, ITCPTransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -191,8 +191,18 @@ class _Transport(StringTransport):
     def getTcpKeepAlive(self) -> bool:
         return True
 
+    def unregisterProducer(self) -> None:
+        self.producer = None  # also where there is none, as with TCP
+
     def loseWriteConnection(self) -> None:
         self.half_closed = True
+        if not self.full:
+            self.clock.callLater(0, self._tell_half_closed)
+
+    def _tell_half_closed(self) -> None:
+        protocol: Any = IHalfCloseableProtocol(self.protocol, None)
+        if protocol is not None and not self.disconnecting:
+            protocol.writeConnectionLost()
 
     def loseConnection(self) -> None:
         if not self.full:

@@ -1,0 +1,58 @@
+"""Facts about a connection's socket that its transport doesn't tell, and an option.
+
+Transports in memory have no socket: nothing waits in them, and nobody hangs up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import select
+import socket
+import struct
+import termios
+from typing import Any
+
+from twisted.internet.interfaces import ITCPTransport
+
+__all__ = ["bytes_to_read", "drop_when_stuck", "has_hung_up"]
+
+# A client that takes none of its answer for this long is gone: the kernel drops it.  One that
+# is merely slow may take as long as it likes.
+STUCK_CLIENT_SECS = 60
+
+
+def bytes_to_read(transport: Any) -> int:
+    """Return how many bytes have arrived that ``transport`` has not read."""
+    handle = _handle(transport)
+    if handle is None:
+        return 0
+    answer = fcntl.ioctl(handle.fileno(), termios.FIONREAD, bytes(4))
+    size: int = struct.unpack("i", answer)[0]
+    return size
+
+
+def has_hung_up(transport: Any) -> bool:
+    """Return whether both directions of a connection over a UNIX socket are closed (poll(2)).
+
+    A peer that only sends no more has closed one.
+    """
+    handle = _handle(transport)
+    if handle is None:
+        return False
+    poll = select.poll()
+    poll.register(handle.fileno(), 0)
+    return bool(poll.poll(0))
+
+
+def drop_when_stuck(transport: Any) -> None:
+    """Let the kernel end a connection whose peer takes no data (tcp(7), TCP_USER_TIMEOUT)."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux only
+    if option is not None and ITCPTransport.providedBy(transport):
+        handle = _handle(transport)
+        if handle is not None:
+            handle.setsockopt(socket.IPPROTO_TCP, option, STUCK_CLIENT_SECS * 1000)
+
+
+def _handle(transport: Any) -> socket.socket | None:
+    handle: socket.socket | None = getattr(transport, "getHandle", lambda: None)()
+    return handle

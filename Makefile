@@ -13,7 +13,7 @@ unexport PYTHONPATH PYTHONHOME
 
 comma := ,
 
-.PHONY: run dev hooks test lint types conformance bench wheel clean
+.PHONY: run dev hooks test lint types conformance bench lock wheel clean
 
 run: $(VENV)/.run
 	@echo "==> Starting the server; Ctrl-C stops it"
@@ -47,6 +47,14 @@ conformance: $(VENV)/.test
 bench: $(VENV)/.test $(VENV)-bench/.peers
 	@echo "==> Measuring this server and its peers, which takes some ten minutes"
 	$(BIN)/python -m bench
+
+# With the oldest Python: what that needs is enough for the others.
+lock: $(VENV)/.test
+	@echo "==> Pinning what a deployment installs, in deploy/requirements.lock"
+	@$(PIP) install --quiet 'pip-tools>=7.5'
+	@CUSTOM_COMPILE_COMMAND="make lock PYTHON=python3.11" $(BIN)/pip-compile --quiet --upgrade \
+		--generate-hashes --extra fast --strip-extras --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --no-emit-options --output-file deploy/requirements.lock setup.py
 
 wheel: $(VENV)/.test
 	@echo "==> Building a source archive, and a wheel from that, in dist"

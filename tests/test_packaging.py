@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 NOT_SOURCE = shutil.ignore_patterns(
@@ -88,13 +91,62 @@ def test_nothing_of_others(installed: Path) -> None:
     assert {path.name.partition("-")[0] for path in installed.iterdir()} == {"x121", "twisted"}
 
 
+# --- what it requires ---------------------------------------------------------------------
+
+LOCK = (ROOT / "deploy/requirements.lock").read_text("utf-8")
+PINS = dict(re.findall(r"^([\w.-]+)==([\w.]+)", LOCK, re.MULTILINE))
+
+
+def requirements(installed: Path) -> list[Requirement]:
+    """Return what a deployment requires: the wheel, and its extra "fast"."""
+    (metadata,) = installed.glob("*.dist-info")
+    found = map(Requirement, PathDistribution(metadata).requires or ())
+    return [
+        one
+        for one in found
+        if one.marker is None
+        or any(one.marker.evaluate({"extra": extra}) for extra in ("", "fast"))
+    ]
+
+
+def test_upper_bounds(installed: Path) -> None:
+    """A package has an upper bound, except where only what it documents is used."""
+    unbounded = {one.name for one in requirements(installed) if "<" not in str(one.specifier)}
+    assert unbounded == {"treq", "typing-extensions", "orjson"}
+
+
+def test_lock_satisfies_setup(installed: Path) -> None:
+    """The lock has all that is required, in a version that is allowed."""
+    wrong = [
+        str(one)
+        for one in requirements(installed)
+        if not one.specifier.contains(PINS.get(one.name, "0"))
+    ]
+    assert wrong == [], "run `make lock`"
+
+
+def test_lock_is_hashed() -> None:
+    """Every package of the lock has its hashes, and none is bound to a place to get it from."""
+    blocks = re.split(r"\n(?=[\w-]+==)", LOCK)[1:]
+    assert len(blocks) == len(PINS) > 0
+    assert [block for block in blocks if "--hash=sha256:" not in block] == []
+    assert not re.search(r"https?:|--index|--find-links|--trusted| @ ", LOCK)
+
+
+def test_lock_is_made_with_the_oldest_python() -> None:
+    """It is made with the oldest Python that is supported: newer ones need no more."""
+    (oldest,) = re.findall(r'python_requires=">=([\d.]+)"', (ROOT / "setup.py").read_text("utf-8"))
+    assert f"with Python {oldest}\n" in LOCK
+
+
 def test_source_archive(built: Path) -> None:
     """The source archive has what its tests and its users need besides the code."""
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as content:
         names = {name.partition("/")[2] for name in content.getnames()}
     tests = {f"tests/{name}" for name in names_below(ROOT / "tests", "*.py")}
-    others = {"Makefile", ".env.example", "deploy/x121.service", "twisted/plugins/x121_plugin.py"}
+    others = {"Makefile", ".env.example", "deploy/x121.service", "deploy/requirements.lock"}
+    others |= {"twisted/plugins/x121_plugin.py"}
     assert names >= tests | others
 
 

@@ -17,7 +17,7 @@ __all__ = ["Writer", "field_errors"]
 T = TypeVar("T")
 
 # What a client can make us say to it is bounded, however much of what it sent is wrong.
-_MOST_ERRORS = 1000
+_MOST_ERRORS = 100
 _LONGEST_PATH = 200
 
 _MESSAGES = {
@@ -33,7 +33,7 @@ _WITHOUT_PARTS = frozenset(("bool", "float", "int", "literal", "none", "str"))
 def field_errors(error: ValidationError) -> list[FieldError]:
     """Return every wrong field of ``error``, with a path such as ``items[2].name``.
 
-    The path of the whole is empty.  No message repeats what was sent.  Where more than a thousand
+    The path of the whole is empty.  No message repeats what was sent.  Where more than a hundred
     fields are wrong, one message says how many.
     """
     count = error.error_count()

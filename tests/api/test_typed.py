@@ -418,9 +418,11 @@ class BodyTests(TypedTestCase):
 
     def test_details_are_bounded(self) -> None:
         """A body with very many wrong fields is told how many, and no more."""
-        answer = self.ask("PUT", "/list", b"[" + b'"",' * 5000 + b'""]')
+        answer = self.ask("PUT", "/list", b"[" + b'"",' * 99 + b'""]')
+        self.assertEqual(len(answer.json["details"]), 100)
+        answer = self.ask("PUT", "/list", b"[" + b'"",' * 100 + b'""]')
         self.assertRefused(answer, "")
-        self.assertIn("5001", answer.json["details"][0]["message"])
+        self.assertIn("101 fields", answer.json["details"][0]["message"])
 
     def test_path_is_bounded(self) -> None:
         """A field's name that a client made up is cut off."""

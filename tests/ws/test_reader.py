@@ -140,12 +140,20 @@ class ReaderTests(SynchronousTestCase):
             self.assert_idle()
             self.make()
 
+    def test_large_messages(self) -> None:
+        """Of large messages that come at once, those that make up 64 KiB are read in a turn."""
+        self.reader.put(client_frame(TEXT, bytes(20_000)) * 10)
+        self.assertEqual(len(self.parser.messages), 4)
+        self.assertEqual(self.finish(), 2)
+        self.assertEqual(len(self.parser.messages), 10)
+        self.assert_idle()
+
     def test_large_frames(self) -> None:
-        """The parser gets a large frame in pieces of 16 KiB, 32 of them a turn."""
+        """The parser gets a large frame in pieces of 16 KiB, 64 KiB of them a turn."""
         frame = client_frame(BINARY, bytes(1 << 20))
         self.reader.put(frame[:-1])
         self.assertEqual({len(piece) for piece in self.parser.pieces}, {16_384})
-        self.assertEqual(len(self.parser.pieces), 32)
+        self.assertEqual(len(self.parser.pieces), 4)
         self.finish()
         self.reader.put(frame[-1:])
         self.assertEqual(b"".join(self.parser.pieces), frame)

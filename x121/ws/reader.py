@@ -15,8 +15,9 @@ from x121.ws.lane import find_frame, take_message
 __all__ = ["Parser", "Reader"]
 
 # A client may send thousands of frames in one segment.  So many of them, or pieces of large ones,
-# are read in one turn of the reactor,
+# are read in one turn of the reactor, until they are so many bytes,
 _FRAMES_PER_TURN = 32
+_BYTES_PER_TURN = 65_536
 _PIECE_BYTES = 16_384
 # and so much it may have sent ahead.
 _READ_AHEAD_BYTES = 65_536
@@ -105,10 +106,10 @@ class Reader:
         self._read()
 
     def _read(self) -> None:
-        frames = 0
+        frames, start = 0, self._position
         while self._position < len(self._unread) and self._read_frame():
             frames += 1
-            if frames == _FRAMES_PER_TURN:
+            if frames == _FRAMES_PER_TURN or self._position - start >= _BYTES_PER_TURN:
                 self.read_later()
                 break
         left = len(self._unread) - self._position

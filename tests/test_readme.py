@@ -17,6 +17,7 @@ import pytest
 import pytest_twisted
 from klein import Klein
 from twisted.internet import reactor as _reactor
+from twisted.internet.defer import ensureDeferred
 
 from tests.readme import README, block
 from tests.ws.client import WebSocketTestCase
@@ -96,6 +97,25 @@ async def _use(app: App) -> None:
     assert await ask("GET", "/2") == (404, missing)
     status, body = await ask("DELETE", "/1")
     assert (status, body["code"]) == (405, "METHOD_NOT_ALLOWED")
+
+
+@pytest_twisted.ensureDeferred
+async def test_retry(empty_database: DbConfig) -> None:
+    """The worked example of ``pool.retry`` moves what it should, in both directions at once."""
+    with imported("x121/repositories/accounts.py") as module:
+        async with running_pool(empty_database) as pool:
+            await pool.execute("CREATE TABLE accounts (id bigint PRIMARY KEY, amount int)")
+            await pool.execute("INSERT INTO accounts VALUES (1, 100), (2, 100)")
+            there, back = (
+                ensureDeferred(module.transfer(pool, *arguments))
+                for arguments in ((30, 1, 2), (50, 2, 1))
+            )
+            await there, await back
+            query = "SELECT amount FROM accounts ORDER BY id"
+            assert await pool.fetch_all(query) == [(120,), (80,)]
+            with pytest.raises(errors.Conflict):
+                await module.transfer(pool, 500, 1, 2)
+            assert await pool.fetch_all(query) == [(120,), (80,)]
 
 
 class WebSocketTests(WebSocketTestCase):

@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 from twisted.internet import defer
@@ -29,12 +29,15 @@ from twisted.logger import Logger
 from x121.config import DbConfig
 from x121.db._commits import Commits
 from x121.db._members import Members, begin
+from x121.db._retry import retry
 from x121.db._session import Lease, Member, PooledConnection, Session, Transaction
 from x121.db._waiters import Waiters
 from x121.db.connection import Params, Query, Reactor, Row, connect
 from x121.errors import ServiceUnavailable
 
 __all__ = ["Pool", "PoolStats", "Session", "make_pool"]
+
+T = TypeVar("T")
 
 _log = Logger(namespace="x121.db.pool")
 
@@ -95,6 +98,7 @@ class Pool:
             raise ValueError(f"a pool of {min_size} to {max_size} connections is none")
         self.commits = Commits()
         self._clock = clock
+        self._rng = rng or SystemRandom()
         self._min_size = min_size
         self._max_size = max_size
         self._running = False
@@ -109,7 +113,7 @@ class Pool:
             min_size=min_size,
             max_size=max_size,
             max_lifetime_secs=max_lifetime_secs,
-            rng=rng or SystemRandom(),
+            rng=self._rng,
             waiting=lambda: len(self._waiters),
             available=self._serve,
         )
@@ -224,6 +228,25 @@ class Pool:
         it loses its connection: what has to be done then is for :meth:`Session.on_commit`.
         """
         return Transaction(self)
+
+    async def retry(self, work: Callable[[Session], Awaitable[T]], *, attempts: int = 3) -> T:
+        """Return the result of ``work(session)``, which is run in a transaction.
+
+        After a serialization failure, a deadlock or a lock that isn't free it is rolled back and
+        run again, in a new transaction and after a short random delay: ``attempts`` times at
+        most, then the error is raised.  Any other error is raised at once.  So ``work`` has no
+        effects but queries and :meth:`Session.on_commit`, whose calls count only in the attempt
+        that is committed.
+        """
+        if attempts < 1:
+            raise ValueError(f"invalid attempts: {attempts} (expected 1 or more)")
+        return await retry(
+            work,
+            transaction=self.transaction,
+            attempts=attempts,
+            clock=self._clock,
+            rng=self._rng,
+        )
 
     async def fetch_all(self, query: Query, params: Params = ()) -> list[Row]:
         """Return every row; as :meth:`Session.fetch_all`, on any connection."""

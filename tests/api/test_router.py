@@ -352,6 +352,18 @@ class PrefixParameterTests(AppTestCase):
             nested.nest("/<int:workspace_id>", Documents().router)
         self.assertFromPathAlone(nested)
 
+    def test_path_of_one_route_alone(self) -> None:
+        """Of two routes of one handler, the one with the parameter in its path reads it there."""
+        router = Router()
+
+        def number(number: int = 1) -> int:
+            return number
+
+        router.get("/x")(router.get("/y/<int:number>")(number))
+        app = self.app(router)
+        answers = [app.request("GET", f"/test/{path}?number=77").json for path in ("y/3", "x")]
+        self.assertEqual(answers, [3, 77])
+
     def test_documented_in_the_path(self) -> None:
         """The parameter is documented as one of the path."""
         router = Router().nest(self.prefix, Documents().router)

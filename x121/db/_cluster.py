@@ -9,10 +9,17 @@ import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from x121.db._files import (
+    ForeignFileError,
+    give_folder,
+    give_lock_file,
+    read_file,
+    replace_file,
+)
 from x121.db.binaries import Account, EmbeddedPostgresError
 
 __all__ = ["PORT", "Cluster", "Postmaster"]
@@ -58,22 +65,30 @@ class Cluster:
         """
         if self._lock is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            try:
-                descriptor = os.open(self.lock_path, flags, 0o600)
-            except PermissionError:
-                raise EmbeddedPostgresError(self._foreign(self.lock_path)) from None
-            if os.geteuid() == 0 and self.path.exists():
-                # Whoever the data belongs to must be able to start without root, too.
-                status = self.path.stat()
-                os.fchown(descriptor, status.st_uid, status.st_gid)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-            else:
-                self._lock = descriptor
+            with ExitStack() as opened:
+                descriptor = self._open_lock()
+                opened.callback(os.close, descriptor)
+                with suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    opened.pop_all()
+                    self._lock = descriptor
         return self.owned
+
+    def _open_lock(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.lock_path, flags, 0o600)
+        except PermissionError:
+            raise EmbeddedPostgresError(self._foreign(self.lock_path)) from None
+        if os.geteuid() == 0 and self.path.exists():
+            # Whoever the data belongs to must be able to start without root, too.
+            owner = self.path.stat()
+            try:
+                give_lock_file(self.lock_path, descriptor, owner.st_uid, owner.st_gid)
+            except OSError:
+                os.close(descriptor)
+                raise
+        return descriptor
 
     def unlock(self) -> None:
         """Give the lock back, if this process has it."""
@@ -89,9 +104,10 @@ class Cluster:
         folder, first TCP address, shared memory, status.
         """
         try:
-            lines = (self.path / "postmaster.pid").read_text("utf-8", "surrogateescape").split("\n")
+            text = read_file(self.path / "postmaster.pid").decode("utf-8", "surrogateescape")
+            lines = text.split("\n")
             pid = int(lines[0])
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, ForeignFileError):
             return None
         except PermissionError:
             raise EmbeddedPostgresError(self._foreign(self.path)) from None
@@ -115,9 +131,11 @@ class Cluster:
             return False
         if not os.path.isdir("/proc/self"):
             return True
-        # A postmaster's working directory is its data folder; a zombie has none.
+        # A postmaster's working directory is its data folder, where a zombie has none.  Another
+        # user's process may be there, too, and the folder's owner have written its number.
         try:
-            return os.path.samefile(f"/proc/{pid}/cwd", self.path)
+            is_here = os.path.samefile(f"/proc/{pid}/cwd", self.path)
+            return is_here and os.stat(f"/proc/{pid}").st_uid == self.path.stat().st_uid
         except OSError:
             return False
 
@@ -132,19 +150,8 @@ class Cluster:
         if self.running() is None:
             for name in ("postmaster.pid", _SOCKET_NAME + ".lock"):
                 with suppress(FileNotFoundError):
-                    self._replace_pid(self.path / name)
-
-    def _replace_pid(self, path: Path) -> None:
-        # Not through a link: as root we must write nothing that the folder's owner may not.
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "r+b") as file:
-            status = os.fstat(descriptor)
-            if status.st_uid != self.path.stat().st_uid or status.st_nlink != 1:
-                raise EmbeddedPostgresError(f"{path} is no file of PostgreSQL's: remove it")
-            _, line_end, rest = file.read().partition(b"\n")
-            file.seek(0)
-            file.write(str(os.getpid()).encode() + line_end + rest)
-            file.truncate()
+                    _, line_end, rest = read_file(self.path / name).partition(b"\n")
+                    replace_file(self.path / name, str(os.getpid()).encode() + line_end + rest)
 
     # --- its contents ---------------------------------------------------------------------
 
@@ -162,7 +169,7 @@ class Cluster:
         except PermissionError:
             raise EmbeddedPostgresError(self._foreign(self.path)) from None
         if "PG_VERSION" in names:
-            found = (self.path / "PG_VERSION").read_text("utf-8", "replace").strip()
+            found = read_file(self.path / "PG_VERSION").decode("utf-8", "replace").strip()
             if found != str(major):
                 raise EmbeddedPostgresError(
                     f"{self.path} holds data of PostgreSQL {found}, and this is {major}: move the"
@@ -221,11 +228,15 @@ class Cluster:
         _give(folder, account)
         return folder
 
-    @staticmethod
-    def remove_socket_folder(folder: str) -> None:
-        """Remove what :meth:`make_socket_folder` made outside the data folder."""
-        if Path(folder).name.startswith(_SOCKET_FOLDER_PREFIX):
-            shutil.rmtree(folder, ignore_errors=True)
+    def remove_socket_folder(self, folder: str) -> None:
+        """Remove what :meth:`make_socket_folder` made outside the data folder.
+
+        Where a server was taken over its name comes from ``postmaster.pid``: it may be anything.
+        """
+        with suppress(FileNotFoundError):
+            is_ours = os.lstat(folder).st_uid == self.path.stat().st_uid
+            if is_ours and Path(folder).name.startswith(_SOCKET_FOLDER_PREFIX):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def turn_log(self) -> None:
         """Begin a new log, and keep the one before: it doesn't grow for ever."""
@@ -235,10 +246,7 @@ class Cluster:
     def log_tail(self) -> str:
         """Return the last lines of PostgreSQL's own log."""
         try:
-            descriptor = os.open(self.log_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
-                file.seek(max(0, os.fstat(descriptor).st_size - 2000))
-                return file.read().decode("utf-8", "replace").strip()
+            return read_file(self.log_path, last_bytes=2000).decode("utf-8", "replace").strip()
         except OSError:
             return ""
 
@@ -255,4 +263,4 @@ class Cluster:
 
 def _give(folder: Path, account: Account | None) -> None:
     if account is not None:
-        os.chown(folder, account.uid, account.gid)
+        give_folder(folder, account.uid, account.gid)

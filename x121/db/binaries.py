@@ -23,6 +23,8 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from x121.db._files import folder_and_parents
+
 __all__ = [
     "Account",
     "EmbeddedPostgresError",
@@ -113,13 +115,14 @@ def let_in(account: Account, *, binaries: Path, folders: Iterable[Path]) -> None
     in it stay unseen.  Every change is logged as a warning.
     """
     for folder in (binaries, *folders):
-        for parent in reversed(folder.parents):
-            _let_pass(account, parent)
+        for parent, descriptor in folder_and_parents(folder.parent):
+            _let_pass(account, parent, descriptor)
     # Installed with a strict umask, the programs and their libraries are root's alone.
     package = binaries.parent.parent
     libraries = package.with_name(_PACKAGE + ".libs")
     for tree in (binaries.parent, libraries):
-        if tree.is_dir() and not _has(account, tree, stat.S_IXOTH | stat.S_IROTH):
+        wanted = stat.S_IXOTH | stat.S_IROTH
+        if tree.is_dir() and not _has(account, tree.stat(), wanted):
             _log.warn(
                 "PostgreSQL runs as {account}: {path} is made readable for it",
                 account=account.name,
@@ -128,17 +131,18 @@ def let_in(account: Account, *, binaries: Path, folders: Iterable[Path]) -> None
             _make_readable(account, tree)
 
 
-def _let_pass(account: Account, path: Path) -> None:
-    if _has(account, path, stat.S_IXOTH):
+def _let_pass(account: Account, path: Path, descriptor: int) -> None:
+    status = os.fstat(descriptor)
+    if _has(account, status, stat.S_IXOTH):
         return
-    mode = stat.S_IMODE(path.stat().st_mode)
-    path.chmod(mode | _for_class(account, path, stat.S_IXOTH))
+    mode = stat.S_IMODE(status.st_mode)
+    os.fchmod(descriptor, mode | _for_class(account, status, stat.S_IXOTH))
     _log.warn(
         "PostgreSQL runs as {account}: {path} now has search permission for it ({old} to {new})",
         account=account.name,
         path=str(path),
         old=f"{mode:04o}",
-        new=f"{stat.S_IMODE(path.stat().st_mode):04o}",
+        new=f"{stat.S_IMODE(os.fstat(descriptor).st_mode):04o}",
     )
 
 
@@ -148,20 +152,20 @@ def _make_readable(account: Account, tree: Path) -> None:
             wanted = stat.S_IROTH
             if path.is_symlink():
                 continue  # its target is in the tree too, or is none of ours
-            if path.stat().st_mode & stat.S_IXUSR:
+            status = path.stat()
+            if status.st_mode & stat.S_IXUSR:
                 wanted |= stat.S_IXOTH
-            if not _has(account, path, wanted):
-                path.chmod(path.stat().st_mode | _for_class(account, path, wanted))
+            if not _has(account, status, wanted):
+                path.chmod(status.st_mode | _for_class(account, status, wanted))
 
 
-def _has(account: Account, path: Path, wanted: int) -> bool:
-    needed = _for_class(account, path, wanted)
-    return path.stat().st_mode & needed == needed
+def _has(account: Account, status: os.stat_result, wanted: int) -> bool:
+    needed = _for_class(account, status, wanted)
+    return status.st_mode & needed == needed
 
 
-def _for_class(account: Account, path: Path, wanted: int) -> int:
+def _for_class(account: Account, status: os.stat_result, wanted: int) -> int:
     """Return ``wanted``, bits for others, as bits of the one class that counts for ``account``."""
-    status = path.stat()
     if status.st_uid == account.uid:
         return wanted << 6
     if status.st_gid in account.groups:

@@ -270,9 +270,9 @@ class EmbeddedPostgres:
     def _signal(self, number: signal.Signals) -> None:
         if self._cluster is None or not self._cluster.owned:
             return
-        postmaster = self._cluster.running()  # one small file: no reason for a thread
-        if postmaster is not None:
-            with suppress(ProcessLookupError):
+        with suppress(OSError, EmbeddedPostgresError):  # a process that ends must get on with it
+            postmaster = self._cluster.running()  # one small file: no reason for a thread
+            if postmaster is not None:
                 os.kill(postmaster.pid, number)
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:

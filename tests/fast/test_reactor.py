@@ -335,7 +335,7 @@ def test_end() -> None:
     protocols = run("uvloop", scenario)
     assert [one.events for one in protocols] == [["made", "lost: ConnectionLost"]] * 3
     (reactor,) = remember
-    assert (reactor.connections, reactor.ports, reactor.getDelayedCalls()) == (set(), set(), [])
+    assert (reactor.connections, reactor.getDelayedCalls()) == (set(), [])
     assert [*reactor.getReaders(), *reactor.getWriters()] == []
 
 

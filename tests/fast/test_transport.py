@@ -733,6 +733,99 @@ def test_log_prefix(kind: str) -> None:
     assert systems == {"data": "notes,0,127.0.0.1", "end of input": "notes,0,127.0.0.1"}
 
 
+# --- the beginning ---
+
+# All that a protocol may do as it begins, and what its peer sees of it.
+BEGINNINGS: dict[str, tuple[Callable[[Any], object], bytes, str | None]] = {
+    "writes": (lambda transport: transport.write(b"hello"), b"hello", None),
+    "closes": (lambda transport: transport.loseConnection(), b"", "end"),
+    "aborts": (lambda transport: transport.abortConnection(), b"", "reset"),
+    "writes and closes": (
+        lambda transport: (transport.write(b"hello"), transport.loseConnection()),
+        b"hello",
+        "end",
+    ),
+    "writes much and closes": (
+        lambda transport: (transport.write(LARGE), transport.loseConnection()),
+        LARGE,
+        "end",
+    ),
+    "writes and aborts": (
+        lambda transport: (transport.write(b"hello"), transport.abortConnection()),
+        b"",
+        "reset",
+    ),
+    "ends its output": (
+        lambda transport: (transport.write(b"hello"), transport.loseWriteConnection()),
+        b"hello",
+        "end",
+    ),
+    "pauses and resumes": (
+        lambda transport: (
+            transport.pauseProducing(),
+            transport.resumeProducing(),
+            transport.write(b"hello"),
+        ),
+        b"hello",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+@pytest.mark.parametrize("others_write", [False, True])
+def test_beginning(kind: str, beginning: str, others_write: bool) -> None:
+    """What a protocol does as it begins is done, whatever else happens in that turn."""
+    begin, sent, end = BEGINNINGS[beginning]
+
+    class Beginning(Recorder):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            begin(self.transport)
+
+    async def scenario(reactor: Any) -> tuple[bytes, str | None, bytes]:
+        other, _ = await Listener(reactor).connect()
+
+        def make() -> Recorder:
+            if others_write:
+                other.transport.write(b"x")
+            return Beginning()
+
+        listener = Listener(reactor, make)
+        peer = Peer(listener.address)
+        await until(reactor, lambda: listener.protocols)
+        (protocol,) = listener.protocols
+        await until(reactor, lambda: peer.take_all() == end and peer.received == sent)
+        if end is None:
+            peer.send(b"and back")
+            await until(reactor, lambda: protocol.received)
+        return peer.received, peer.end, protocol.received
+
+    assert run(kind, scenario) == (sent, end, b"and back" if end is None else b"")
+
+
+def test_beginning_with_a_closed_socket() -> None:
+    """A connection whose socket is closed as it begins leaves it to who has a duplicate."""
+    duplicates: list[socket.socket] = []
+
+    class Closed(Recorder):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            duplicates.append(self.transport.socket.dup())
+            self.transport.socket.close()
+
+    async def scenario(reactor: Any) -> list[Any]:
+        listener = Listener(reactor, Closed)
+        protocol, peer = await listener.connect()
+        peer.send(b"x")
+        await until(reactor, lambda: protocol.is_lost)
+        assert duplicates[0].recv(10) == b"x"
+        duplicates[0].close()
+        return protocol.events
+
+    assert run("uvloop", scenario) == ["made", "lost: ConnectionLost"]
+
+
 # --- addresses and sockets ---
 
 

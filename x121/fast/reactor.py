@@ -17,7 +17,9 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -30,9 +32,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.log import callWithLogger
 
-from x121.fast.ports import StaysPausedError, TCPPort, UNIXPort
+from x121.fast.ports import TCPPort, UNIXPort
 from x121.fast.timers import DelayedCalls
-from x121.fast.transport import TCPTransport
+from x121.fast.transport import StaysPausedError, TCPTransport
 
 __all__ = ["UvloopReactor", "install"]
 
@@ -50,7 +52,6 @@ class UvloopReactor(AsyncioSelectorReactor):
     def __init__(self) -> None:
         loop = _new_loop()
         loop.set_exception_handler(_failed_in_loop)
-        self.ports: set[Any] = set()
         self.connections: set[TCPTransport] = set()
         self._sending: list[TCPTransport] = []
         self._thread_calls: deque[tuple[Callable[..., Any], Any, Any]] = deque()
@@ -91,25 +92,17 @@ class UvloopReactor(AsyncioSelectorReactor):
             TCPPort._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
         )
 
-    def accept(
-        self, listener: socket.socket, protocol_factory: Callable[[], Any], backlog: int | None
-    ) -> asyncio.Server:
-        """Let uvloop accept on ``listener``, which is its own from now on, until it is closed.
+    # --- connections ---
 
-        libuv calls listen(2) whether that was done or not.  Without a ``backlog`` the socket has
-        been adopted, its own cannot be read, and as many may wait as the system allows.
+    def open_stream(self, connection: TCPTransport) -> None:
+        """Have uvloop serve the socket of ``connection``, which is its asyncio protocol.
+
+        uvloop calls ``connection_made`` in the next turn.
         """
-        starting = self._asyncioEventloop.create_server(
-            protocol_factory, sock=listener, backlog=backlog or socket.SOMAXCONN
-        )
-        try:
-            server: asyncio.Server = self._run_outside(_result_of, starting)
-            return server
-        except BaseException:
-            listener.close()
-            raise
-
-    # --- what connections send ---
+        loop: Any = self._asyncioEventloop
+        opening = loop.connect_accepted_socket(lambda: connection, connection.socket)
+        opened = self._run_outside(opening.send, None)
+        opened.add_done_callback(partial(_resume, opening))
 
     def send_soon(self, connection: TCPTransport) -> None:
         """Have ``connection`` send what was written, when all that has arrived is handled."""
@@ -138,7 +131,7 @@ class UvloopReactor(AsyncioSelectorReactor):
     def getReaders(self) -> list[Any]:
         """Return whatever is read, ports and connections included."""
         reading = [one for one in self.connections if one.is_reading]
-        return [*super().getReaders(), *self.ports, *reading]
+        return [*super().getReaders(), *reading]
 
     def getWriters(self) -> list[Any]:
         """Return whatever has something left to write."""
@@ -150,10 +143,9 @@ class UvloopReactor(AsyncioSelectorReactor):
         What a connection has left to write is uvloop's, and is written.
         """
         active = [one for one in self.connections if one.is_reading or one.is_writing]
-        own = [*self.ports, *active]
-        for one in own:
+        for one in active:
             one.stopReading()
-        return [*super().removeAll(), *own]
+        return [*super().removeAll(), *active]
 
     def disconnectAll(self) -> None:
         """Disconnect everything, connections that are neither read nor written included."""
@@ -248,14 +240,10 @@ def _listening(port: Any) -> Any:
     return port
 
 
-def _result_of(coroutine: Coroutine[Any, Any, _Result]) -> _Result:
-    """Return what ``coroutine`` returns, which has nothing to wait for."""
-    try:
+def _resume(coroutine: Coroutine[Any, Any, object], awaited: object) -> None:
+    """Run ``coroutine`` to its end, now that what it has ``awaited`` is there."""
+    with suppress(StopIteration):
         coroutine.send(None)
-    except StopIteration as end:
-        result: _Result = end.value
-        return result
-    raise RuntimeError("uvloop waited where it had nothing to wait for")
 
 
 def _make(function: Callable[..., object], args: Any, kwargs: Any) -> None:

@@ -47,7 +47,7 @@ from x121.fast.addresses import tcp_address
 if TYPE_CHECKING:
     from x121.fast.reactor import UvloopReactor
 
-__all__ = ["TCPTransport", "UNIXTransport"]
+__all__ = ["StaysPausedError", "TCPTransport", "UNIXTransport"]
 
 _log = Logger(namespace="x121.fast.transport")
 
@@ -75,6 +75,10 @@ _THROUGH_TLS = (
 )
 
 
+class StaysPausedError(Exception):
+    """Keeps uvloop from reading: it begins when ``connection_made`` returns, paused or not."""
+
+
 @implementer(
     ITLSTransport,
     IConsumer,
@@ -84,10 +88,13 @@ _THROUGH_TLS = (
     ILoggingContext,
 )
 class TCPTransport:
-    """Serves ``protocol`` over ``stream``, a transport of uvloop's that has just been made.
+    """Serves ``protocol`` over ``socket``, a connection that has just been accepted.
 
     ``client`` is the peer's address as the socket module has it, ``server`` the port that accepted
     the connection, as its ``sessionno``-th.  ``reactor`` keeps the transport until it is lost.
+
+    ``socket`` is there for its options: uvloop reads, writes and closes it, from the reactor's next
+    turn on.  Until then what is written waits, and so does the end.
     """
 
     connected = True
@@ -103,7 +110,7 @@ class TCPTransport:
 
     def __init__(
         self,
-        stream: asyncio.Transport,
+        socket: sockets.socket,
         protocol: Any,
         client: Any,
         server: Any,
@@ -117,8 +124,8 @@ class TCPTransport:
         self.reactor = reactor
         self.is_reading = True
         self._protocol_name = type(protocol).__name__
-        self._stream = stream
-        self._socket: sockets.socket | None = None
+        self.socket = _Socket(socket.family, socket.type, socket.proto, socket.detach())
+        self._stream: Any = None  # an asyncio.Transport
         self._input_ended = False
         self._is_writable = True
         self._unsent: list[bytes] = []
@@ -129,9 +136,19 @@ class TCPTransport:
         self._writeDisconnected = False
         self._aborting = False
         self._prepare_log()
-        stream.set_write_buffer_limits(high=0)
-        stream.set_protocol(self)  # type: ignore[arg-type]  # it has the methods of one
+        reactor.open_stream(self)
         reactor.connections.add(self)
+
+    def connection_made(self, stream: asyncio.Transport) -> None:
+        """Go on with what was wanted before uvloop had its transport."""
+        self._stream = self.socket.stream = stream
+        stream.set_write_buffer_limits(high=0)
+        if self.disconnected:
+            self._close_stream()
+        elif self.socket.is_closed:
+            stream.abort()
+        elif not self.is_reading:
+            raise StaysPausedError
 
     def __repr__(self) -> str:
         return f"<{self._protocol_name} #{self.sessionno} on {self.server._realPortNumber}>"
@@ -166,14 +183,7 @@ class TCPTransport:
 
     def getHost(self) -> Any:
         """Return the address that the peer has connected to."""
-        return tcp_address(self._stream.get_extra_info("sockname"))
-
-    @property
-    def socket(self) -> sockets.socket:
-        """The connection's socket, for its options: uvloop reads, writes and closes it."""
-        if self._socket is None:
-            self._socket = _Socket(self._stream)
-        return self._socket
+        return tcp_address(self.socket.getsockname())
 
     def getHandle(self) -> sockets.socket:
         """Return the same; after ``startTLS()`` it is the TLS connection."""
@@ -240,12 +250,13 @@ class TCPTransport:
         """Hand on what arrives, unless nothing will."""
         if self.connected and not self._input_ended and not self._aborting:
             self.is_reading = True
-            self._stream.resume_reading()
+            if self._stream is not None:
+                self._stream.resume_reading()
 
     def stopReading(self) -> None:
         """Leave what arrives to the kernel, which lets its sender wait."""
         self.is_reading = False
-        if self.connected:
+        if self.connected and self._stream is not None:
             self._stream.pause_reading()
 
     def resumeProducing(self) -> None:
@@ -300,16 +311,20 @@ class TCPTransport:
         self._will_send = False
         if not self.connected or self._aborting:
             return
+        stream = self._stream
+        if stream is None:
+            self._send_soon()
+            return
         pieces = self._unsent
         if pieces:
             size = self._unsent_bytes
             self._unsent, self._unsent_bytes = [], 0
             if len(pieces) == 1:
-                self._stream.write(pieces[0])
+                stream.write(pieces[0])
             elif size <= _MAX_JOINED_BYTES:
-                self._stream.write(b"".join(pieces))
+                stream.write(b"".join(pieces))
             else:
-                self._stream.writelines(pieces)
+                stream.writelines(pieces)
         if not self._is_blocked:
             self._all_sent()
 
@@ -427,8 +442,6 @@ class TCPTransport:
         """Learn that uvloop closes the connection: it was told to, or a system call has failed."""
         if not self.disconnected:
             callWithLogger(self, self.connectionLost, _LOST)
-        if self._socket is not None:
-            self._socket.detach()
 
     def connectionLost(self, reason: Failure) -> None:
         """Close the connection now and tell the protocol why; only the first time counts."""
@@ -438,18 +451,23 @@ class TCPTransport:
         self.disconnected = True
         self.reactor.connections.discard(self)
         self._stop_producer()
-        if reason.check(ConnectionAborted):
+        self._aborting = reason.check(ConnectionAborted) is not None
+        if self._stream is not None:
+            self._close_stream()
+        protocol = self.protocol
+        del self.protocol
+        if self._tls:
+            self._forget_tls()
+        protocol.connectionLost(reason)
+
+    def _close_stream(self) -> None:
+        if self._aborting:
             with suppress(OSError):
                 self.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET_ON_CLOSE)
         else:
             # To close a socket with something to read resets the connection: first the end.
             self._stream.write_eof()
         self._stream.abort()
-        protocol = self.protocol
-        del self.protocol
-        if self._tls:
-            self._forget_tls()
-        protocol.connectionLost(reason)
 
     def _stop_producer(self) -> None:
         producer, self.producer = self.producer, None
@@ -503,7 +521,7 @@ class UNIXTransport(TCPTransport):
 
     def getHost(self) -> UNIXAddress:
         """Return the address that the peer has connected to."""
-        return UNIXAddress(self._stream.get_extra_info("sockname"))
+        return UNIXAddress(self.socket.getsockname())
 
     def getTcpNoDelay(self) -> bool:
         """Return ``False``: what is made for TCP may ask."""
@@ -514,13 +532,14 @@ class UNIXTransport(TCPTransport):
 
 
 class _Socket(sockets.socket):
-    """The socket of ``stream``, which is the one to close its descriptor."""
+    """The socket of a connection that ``stream`` serves, and whose descriptor it is to close."""
 
-    def __init__(self, stream: asyncio.Transport) -> None:
-        known: sockets.socket = stream.get_extra_info("socket")
-        super().__init__(known.family, known.type, known.proto, known.fileno())
-        self._stream = stream
+    stream: asyncio.Transport | None = None
+    is_closed = False
 
     def close(self) -> None:
         """Have the connection closed."""
-        self._stream.abort()
+        super().close()  # as long as uvloop holds the socket, that only notes it
+        self.is_closed = True
+        if self.stream is not None:
+            self.stream.abort()

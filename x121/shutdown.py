@@ -26,6 +26,7 @@ from twisted.python.threadpool import ThreadPool
 from x121.app_state import Lifecycle, Stage
 from x121.db.embedded import EmbeddedPostgres
 from x121.db.pool import Pool
+from x121.http.listening import stop_listening
 from x121.http.site import Site
 from x121.ws.manager import WsManager
 
@@ -128,7 +129,7 @@ class Shutdown:
 
     async def _stop_listening(self) -> None:
         if self._running.port is not None:
-            await self._within_budget(maybeDeferred(self._running.port.stopListening))
+            await self._within_budget(stop_listening(self._running.port, clock=self._clock))
 
     async def _drain_requests(self) -> None:
         if self._running.site is None:

@@ -14,13 +14,14 @@ import pytest
 from twisted.internet.error import CannotListenError, UnsupportedAddressFamily
 from twisted.internet.interfaces import IFileDescriptorReceiver
 from twisted.internet.protocol import ServerFactory
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.python.sendmsg import SCM_RIGHTS, sendmsg
 from zope.interface import implementer
 
 from tests.fast.connections import Listener, Peer, Recorder
 from tests.fast.reactors import count_descriptors, logged, run, until
 from x121.fast.transport import UNIXTransport
+from x121.http.listening import stop_listening
 
 ROOT = Path(__file__).parents[2]
 
@@ -169,17 +170,21 @@ def test_peer_that_is_gone_already(kind: str) -> None:
     assert failures == []
 
 
+def queue_connections(reactor: Any, listener: Listener, count: int) -> Any:
+    """Return a port that is paused, and that ``count`` connections wait to be accepted by."""
+    port = reactor.listenTCP(0, listener, backlog=count, interface="127.0.0.1")
+    port.pauseProducing()
+    for _ in range(count):
+        Peer(("127.0.0.1", port.getHost().port))
+    return port
+
+
 def test_accepting_many(kind: str) -> None:
     """A turn accepts many of the connections that wait, but not all of any number."""
 
     async def scenario(reactor: Any) -> list[int]:
         listener = Listener(reactor)
-        listener.port.stopListening()
-        port = reactor.listenTCP(0, listener, backlog=200, interface="127.0.0.1")
-        port.pauseProducing()
-        for _ in range(150):
-            Peer(("127.0.0.1", port.getHost().port))
-        port.resumeProducing()
+        queue_connections(reactor, listener, 150).resumeProducing()
         accepted = [0]
         while accepted[-1] < 150:
             await deferLater(reactor, 0)
@@ -189,6 +194,42 @@ def test_accepting_many(kind: str) -> None:
     by_turn = run(kind, scenario)
     assert max(by_turn) <= 100
     assert len([accepted for accepted in by_turn if accepted]) <= 5
+
+
+def test_stopping_serves_those_who_wait(kind: str) -> None:
+    """A port that stops accepts every connection that waits, and refuses any other one."""
+
+    async def scenario(reactor: Any) -> int:
+        listener = Listener(reactor)
+        port = queue_connections(reactor, listener, 150)
+        address = port.getHost()
+        await stop_listening(port, clock=reactor)
+        with pytest.raises(ConnectionRefusedError):
+            Peer((address.host, address.port))
+        listener.protocols[-1].transport.write(b"served")
+        await until(reactor, lambda: Peer.made[-2].take())
+        return len(listener.protocols)
+
+    assert run(kind, scenario) == 150
+
+
+def test_stopping_ends() -> None:
+    """A port that stops while others connect accepts no more than could wait when it began."""
+
+    class Flooded:
+        sessionno = 7
+        backlog = 10
+
+        def doRead(self) -> None:
+            self.sessionno += 4
+
+        def stopListening(self) -> None:
+            """Nothing is to be closed."""
+
+    port, clock = Flooded(), Clock()
+    stop_listening(port, clock=clock)
+    clock.advance(0)
+    assert port.sessionno == 19
 
 
 def test_numbers(kind: str) -> None:

@@ -13,6 +13,7 @@ from tests.postgres import active_queries
 from tests.process.conftest import Serve
 from tests.process.server import (
     DEADLINE_SECS,
+    HOST,
     Answer,
     ServerProcess,
     database_environ,
@@ -87,6 +88,24 @@ def test_readiness_while_draining(serve: Serve, database: DbConfig) -> None:
     assert b'"status":"draining"' in body
     release(server)
     assert Answer.read(held).status == 200
+    assert server.wait() == 0
+
+
+def test_requests_that_were_not_accepted(serve: Serve, database: DbConfig) -> None:
+    """Requests whose connections still wait to be accepted when the signal comes are answered."""
+    server = serve(database_environ(database))
+    port = server.port
+    server.send_signal(signal.SIGSTOP)
+    waiting = [socket.create_connection((HOST, port), DEADLINE_SECS) for _ in range(300)]
+    for connection in waiting:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+    server.send_signal(signal.SIGTERM)
+    server.send_signal(signal.SIGCONT)
+    responses = []
+    for connection in waiting:
+        with connection:
+            responses.append(received(connection))
+    assert {response[:13] for response in responses} == {b"HTTP/1.1 200 "}
     assert server.wait() == 0
 
 

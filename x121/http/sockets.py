@@ -12,8 +12,6 @@ import struct
 import termios
 from typing import Any
 
-from twisted.internet.interfaces import ITCPTransport
-
 __all__ = ["bytes_to_read", "drop_when_stuck", "has_hung_up"]
 
 # A client that takes none of its answer for this long is gone: the kernel drops it.  One that
@@ -47,9 +45,9 @@ def has_hung_up(transport: Any) -> bool:
 def drop_when_stuck(transport: Any) -> None:
     """Let the kernel end a connection whose peer takes no data (tcp(7), TCP_USER_TIMEOUT)."""
     option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux only
-    if option is not None and ITCPTransport.providedBy(transport):
+    if option is not None:
         handle = _handle(transport)
-        if handle is not None:
+        if handle is not None and handle.family != socket.AF_UNIX:
             handle.setsockopt(socket.IPPROTO_TCP, option, STUCK_CLIENT_SECS * 1000)
 
 

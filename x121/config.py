@@ -167,6 +167,9 @@ class ServerConfig:
     header_timeout_secs: float = _variable(
         "HEADER_TIMEOUT_SECS", "10", to.seconds, "how long a request's head may take to arrive"
     )
+    min_send_bytes_per_sec: int = _variable(
+        "MIN_SEND_BYTES_PER_SEC", "2048", to.integer(0, 1 << 30), "least rate of a reader; 0: any"
+    )
     keepalive_timeout_secs: float = _variable(
         "KEEPALIVE_TIMEOUT_SECS", "75", to.seconds, "how long an idle connection is kept"
     )

@@ -79,6 +79,7 @@ def make_site(
         head_timeout_secs=server.header_timeout_secs,
         body_timeout_secs=server.request_timeout_secs,
         idle_timeout_secs=server.keepalive_timeout_secs,
+        min_send_bytes_per_sec=server.min_send_bytes_per_sec,
         trusted_proxies=server.trusted_proxies,
         make_channel=make_channel,
     )

@@ -415,6 +415,7 @@ class FlowTests(AppTestCase):
     def test_any_schedule(self, kinds: list[str], steps: list[tuple[int, str]]) -> None:
         """Requests are answered in their order, however they come and are taken."""
         patient = dict.fromkeys(("HEADER_TIMEOUT_SECS", "REQUEST_TIMEOUT_SECS"), "86400")
+        patient["MIN_SEND_BYTES_PER_SEC"] = "0"
         app = self.app(lambda state: Keeper(state, []).router, **patient)
         connection = app.connect()
         data = b"".join(_numbered(kind, number) for number, kind in enumerate(kinds))

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
+from threading import Lock
 from typing import NamedTuple
 
 from twisted.internet.threads import deferToThread
@@ -66,22 +67,41 @@ class EndpointDocs:
     @page.route("/<assets_version>/<name>", is_documented=False)
     async def send_asset(self, request: Request, assets_version: str, name: str) -> bytes:
         """A script or a style sheet, which is always the same under the same path."""
-        path = self._assets.paths.get(name)
-        if path is None or assets_version != self._assets.version:
+        asset = self._assets.by_name.get(name)
+        if asset is None or assets_version != self._assets.version:
             raise NotFound("There is nothing at this path")
-        content = await deferToThread(path.read_bytes)
         request.setHeader(b"Cache-Control", b"public, max-age=31536000, immutable")
-        say_type(request, path.suffix)
-        return content
+        say_type(request, asset.path.suffix)
+        if request.method == b"HEAD":
+            request.setHeader(b"Content-Length", b"%d" % asset.size)
+            return b""
+        return asset.content or await deferToThread(asset.read)
 
 
 # --- files --------------------------------------------------------------------------------
 
 
+class _Asset:
+    """A file that is read once, when it is asked for first; all who ask share its ``content``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = path.stat().st_size
+        self.content = b""
+        self._lock = Lock()
+
+    def read(self) -> bytes:
+        """Return the content.  Several threads may call this at once."""
+        with self._lock:
+            if not self.content:
+                self.content = self.path.read_bytes()
+        return self.content
+
+
 class _Assets(NamedTuple):
     """Files by the names that they are served under; ``version`` is another one for others."""
 
-    paths: dict[str, Path]
+    by_name: dict[str, _Asset]
     version: str
 
 
@@ -99,4 +119,4 @@ def _find_assets() -> _Assets:
     }
     ours = b"".join(path.read_bytes() for path in paths.values() if path.parent == STATIC)
     known = blake2b(version("offapi").encode() + ours, digest_size=8)
-    return _Assets(paths, known.hexdigest())
+    return _Assets({name: _Asset(path) for name, path in paths.items()}, known.hexdigest())

@@ -28,6 +28,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.http_headers import Headers
@@ -54,9 +55,12 @@ from x121.http.head import (
 )
 from x121.http.intake import SHARE, Intake
 from x121.http.request import Request, no_room
-from x121.http.sockets import bytes_to_read, drop_when_stuck, has_hung_up
+from x121.http.send_rate import SendRate
+from x121.http.sockets import acknowledged_bytes, bytes_to_read, drop_when_stuck, has_hung_up
 
 __all__ = ["LONGEST_LENGTH", "MAX_HEAD_BYTES", "MAX_HEAD_FIELDS", "Channel", "Phase"]
+
+_log = Logger(namespace="x121.http")
 
 MAX_HEAD_BYTES = 32_768
 MAX_HEAD_FIELDS = 100
@@ -107,6 +111,7 @@ class Site(Protocol):
     trusts: Callable[[str], bool]
     max_body_bytes: int
     deadlines: dict[Phase, Deadlines[Channel] | None]
+    send_rate: SendRate
 
     def opened(self, channel: Channel, /) -> None: ...
     def closed(self, channel: Channel, /) -> None: ...
@@ -166,6 +171,7 @@ class Channel(http.HTTPChannel):
             self._log_half_request()
         if self._deadlines is not None:
             self._deadlines.stop(self)
+        self.site.send_rate.stop(self)
         self.site.closed(self)
         self._end_requests(reason)
 
@@ -194,15 +200,29 @@ class Channel(http.HTTPChannel):
         """End whatever is left, because the server ends."""
         error = ServiceUnavailable("The server is shutting down")
         if self.phase is Phase.ANSWER:
-            for request in list(self.requests):
-                request.fail(error)
-                request.cancel()
+            self._fail_requests(error)
             self.abort()
         elif self.phase is Phase.HEAD or self.phase is Phase.BODY:
             self.refuse(error)
             self.loseConnection()
         else:
             self.abort()
+
+    def too_slow(self) -> None:
+        """Drop the connection: its client takes less of a response than the least rate."""
+        _log.info(
+            "Dropped {remote}, which reads a response too slowly, after {bytes} bytes",
+            remote=getattr(self.peer, "host", "") or "unix",
+            bytes=acknowledged_bytes(self.transport),
+        )
+        if self.phase is Phase.ANSWER:
+            self._fail_requests(RequestTimeout("The client reads the response too slowly"))
+        self.abort()
+
+    def _fail_requests(self, error: AppError) -> None:
+        for request in list(self.requests):
+            request.fail(error)
+            request.cancel()
 
     def abandon(self, request: Request) -> None:
         """Drop the connection in the middle of ``request``, which ends here and now."""
@@ -238,6 +258,11 @@ class Channel(http.HTTPChannel):
     def in_flight(self) -> bool:
         """Whether there is a whole request whose response is not on its way."""
         return self.is_sending or self.phase is Phase.ANSWER
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no request, nor a response that the client has not taken."""
+        return self.phase.between_requests and not self.is_sending
 
     @property
     def has_input(self) -> bool:
@@ -298,6 +323,7 @@ class Channel(http.HTTPChannel):
     def pauseProducing(self) -> None:
         """Begin no more requests until the client takes what was written."""
         self._waitingForTransport = True
+        self.site.send_rate.blocked(self)
         if self._requestProducer is not None:
             self._requestProducer.pauseProducing()
 
@@ -306,7 +332,10 @@ class Channel(http.HTTPChannel):
         self._waitingForTransport = False
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
+        self.site.send_rate.freed(self, is_blocked=self._waitingForTransport)
         self._intake.read_later()
+        if self._read_all:
+            self._act_on_end_of_input()
 
     def stopProducing(self) -> None:
         """Do nothing yet: :meth:`connectionLost` comes next, and tells handlers first.
@@ -343,8 +372,11 @@ class Channel(http.HTTPChannel):
         """Whether the client that sends no more is taken to be gone.
 
         A half-close and a full one look alike on TCP.  One that said that this is its last request
-        is waited for (RFC 9112 section 9.6): if it is gone, writing fails.
+        is waited for (RFC 9112 section 9.6), and so is one to which a large response is on its way:
+        if it is gone, writing fails.
         """
+        if self.requests[-1].is_delivering:
+            return False
         if isinstance(self.peer, UNIXAddress):
             return has_hung_up(self.transport)
         return bool(self.persistent)
@@ -575,6 +607,7 @@ class Channel(http.HTTPChannel):
     def release(self) -> Any:
         """Let go of the transport, and return it, for another protocol (RFC 9110 section 7.8)."""
         self._enter(Phase.UPGRADED)
+        self.site.send_rate.stop(self)
         transport: Any = self.transport
         transport.unregisterProducer()
         self.site.closed(self)

@@ -31,6 +31,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from x121 import jsons
 from x121.errors import AppError, Panic, ServiceUnavailable, reason_phrase
+from x121.http.delivery import SLICE_BYTES, Delivery
 from x121.http.headers import Headers
 from x121.http.proxies import forwarded_for
 from x121.json_decoding import JsonLimits
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["BeforeHead", "Request", "no_room"]
 
 MAX_BODY_BYTES_IN_MEMORY = 100_000
+# To copy a small body behind its head costs less than a second write.
+_MAX_JOINED_BYTES = 16_384
 _NO_TYPE_CODES = frozenset((NO_CONTENT, NOT_MODIFIED))
 
 BeforeHead = Callable[["Request"], bytes | None]
@@ -85,7 +88,8 @@ class Request(server.Request):
     ``request_id`` is the id that every log line and the answer carry.  ``refusal`` is set
     where the request can't be served at all, ``overflowed`` where its body is larger than
     the channel reads.  ``running`` is what the handler waits for, which is cancelled when the
-    client leaves.  ``url_map`` makes URLs of routes.
+    client leaves.  One that ``is_delivering`` is answered, but not all of its large body is written
+    yet.  ``url_map`` makes URLs of routes.
 
     What most requests have no use for is made when it is asked for: ``args``, cookies, and the
     segments of the path.
@@ -104,6 +108,7 @@ class Request(server.Request):
     request_id = "-"
     refusal: AppError | None = None
     overflowed = False
+    is_delivering = False
     running: Deferred[Any] | None = None
     failed_late: AppError | None = None
     _body_bytes = 0
@@ -335,7 +340,8 @@ class Request(server.Request):
     def answer(self, body: bytes | int) -> None:
         """Write ``body``, the whole or the rest of the answer, and finish.
 
-        ``NOT_DONE_YET`` leaves that to whoever returned it.
+        A large one is written as fast as the client takes it.  ``NOT_DONE_YET`` leaves that to
+        whoever returned it.
         """
         if body is NOT_DONE_YET:
             return
@@ -346,8 +352,13 @@ class Request(server.Request):
             headers = self.responseHeaders
             if self.method != b"HEAD" or headers.get(b"Content-Length") is None:
                 headers.put(b"Content-Length", b"%d" % len(body))
-        self.write(body)
-        self.finish()
+        sends_body = self.method != b"HEAD" and self.code not in NO_BODY_CODES
+        if len(body) > SLICE_BYTES and sends_body and self.producer is None:
+            self.is_delivering = True
+            Delivery(self, body).start()
+        else:
+            self.write(body)
+            self.finish()
 
     def write(self, data: bytes) -> None:
         """Write a part of the answer's body, and before the first part its head.
@@ -365,7 +376,7 @@ class Request(server.Request):
             self.channel.write(b"".join(toChunk(data)) if self.chunked else data)
 
     def _write_first(self, data: bytes) -> None:
-        """Write the head, and ``data`` with it: small answers are one segment."""
+        """Write the head, and ``data`` with it: small answers are one piece."""
         replacement = self._prepare_head()
         if replacement is not None:
             data = replacement
@@ -375,12 +386,19 @@ class Request(server.Request):
         first = self.channel.make_head(
             self.clientproto, self.code, self.code_message, self.responseHeaders
         )
-        if not has_no_body and data:
-            first += b"".join(toChunk(data)) if self.chunked else data
-            self.sentLength = len(data)
         self._has_no_body = has_no_body or replacement is not None
         self.startedWriting = 1
-        self.channel.write(first)
+        if has_no_body or not data:
+            self.channel.write(first)
+            return
+        self.sentLength = len(data)
+        if self.chunked:
+            data = b"".join(toChunk(data))
+        if len(data) <= _MAX_JOINED_BYTES:
+            self.channel.write(first + data)
+        else:
+            self.channel.write(first)
+            self.channel.write(data)
 
     def _prepare_head(self) -> bytes | None:
         """Let everybody set headers; return the body that one of them wants instead."""

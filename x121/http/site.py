@@ -14,6 +14,7 @@ from twisted.web.resource import IResource
 from x121.http.channel import Channel, Phase
 from x121.http.deadlines import Deadlines
 from x121.http.proxies import make_trust
+from x121.http.send_rate import SendRate
 from x121.json_decoding import JsonLimits
 from x121.types import IpNetwork
 
@@ -34,9 +35,9 @@ class Site(server.Site):
 
     ``max_body_bytes`` bounds a request's body, ``json_limits`` one that is decoded as JSON,
     ``head_timeout_secs`` the time for its head to arrive, ``body_timeout_secs`` that for its
-    body, ``idle_timeout_secs`` the time between two requests.  ``trusted_proxies`` are networks
-    whose forwarding headers are believed.  ``make_channel`` makes what speaks HTTP on a
-    connection.
+    body, ``idle_timeout_secs`` the time between two requests, and ``min_send_bytes_per_sec`` the
+    rate at which clients take responses (0: any).  ``trusted_proxies`` are networks whose
+    forwarding headers are believed.  ``make_channel`` makes what speaks HTTP on a connection.
     """
 
     noisy = False
@@ -51,6 +52,7 @@ class Site(server.Site):
         head_timeout_secs: float,
         body_timeout_secs: float,
         idle_timeout_secs: float,
+        min_send_bytes_per_sec: int = 0,
         trusted_proxies: Sequence[IpNetwork] = (),
         make_channel: Callable[[], Channel] = Channel,
     ) -> None:
@@ -78,6 +80,7 @@ class Site(server.Site):
         }
         for phase, limit in seconds.items():
             self.deadlines[phase] = Deadlines(limit, Channel.expired, clock=clock)
+        self.send_rate = SendRate(min_send_bytes_per_sec, Channel.too_slow, clock=clock)
         self._channels: set[Channel] = set()
         self._waiting: list[Deferred[None]] = []
         self._second = -1
@@ -179,11 +182,10 @@ class Site(server.Site):
 
     def _close_idle(self) -> None:
         """Close what is idle; what has something to read has its turn first."""
-        idle = [channel for channel in self._channels if channel.phase.between_requests]
-        unread = {channel for channel in idle if channel.has_input and not channel.is_sending}
-        for channel in idle:
-            if channel not in unread:
-                channel.close()
+        idle = [channel for channel in self._channels if channel.is_idle]
+        unread = [channel for channel in idle if channel.has_input]
+        for channel in set(idle).difference(unread):
+            channel.close()
         if unread:
             self.clock.callLater(0, self._close_idle)
 

@@ -9,14 +9,33 @@ import fcntl
 import select
 import socket
 import struct
+import sys
 import termios
 from typing import Any
 
-__all__ = ["bytes_to_read", "drop_when_stuck", "has_hung_up"]
+from twisted.internet.interfaces import ITCPTransport
 
-# A client that takes none of its answer for this long is gone: the kernel drops it.  One that
-# is merely slow may take as long as it likes.
+__all__ = ["acknowledged_bytes", "bytes_to_read", "drop_when_stuck", "has_hung_up"]
+
+# A client that takes none of its answer for this long is gone: the kernel drops it.  For one that
+# is merely slow there is a least rate (SendRate).
 STUCK_CLIENT_SECS = 60
+
+# Of Linux's struct tcp_info (linux/tcp.h): where tcpi_bytes_acked is, a u64.
+_BYTES_ACKED = 120
+_INFO_BYTES = _BYTES_ACKED + 8
+
+
+def acknowledged_bytes(transport: Any) -> int:
+    """Return how many bytes the peer has acknowledged, or 0 where the system doesn't tell.
+
+    Linux does, of TCP.
+    """
+    handle = _handle(transport)
+    if handle is None or sys.platform != "linux" or not ITCPTransport.providedBy(transport):
+        return 0
+    info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+    return int(struct.unpack_from("=Q", info, _BYTES_ACKED)[0]) if len(info) == _INFO_BYTES else 0
 
 
 def bytes_to_read(transport: Any) -> int:
@@ -45,9 +64,9 @@ def has_hung_up(transport: Any) -> bool:
 def drop_when_stuck(transport: Any) -> None:
     """Let the kernel end a connection whose peer takes no data (tcp(7), TCP_USER_TIMEOUT)."""
     option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux only
-    if option is not None:
+    if option is not None and ITCPTransport.providedBy(transport):
         handle = _handle(transport)
-        if handle is not None and handle.family != socket.AF_UNIX:
+        if handle is not None:
             handle.setsockopt(socket.IPPROTO_TCP, option, STUCK_CLIENT_SECS * 1000)
 
 

@@ -111,7 +111,9 @@ def db(folder: Path, template: Path) -> DbConfig:
 
 
 def query(db: DbConfig, statement: str) -> list[tuple[Any, ...]]:
-    connection = psycopg2.connect(host=db.host, port=db.port, dbname=db.name, user=db.user)
+    connection = psycopg2.connect(
+        host=db.host, port=db.port, dbname=db.name, user=db.user, password=db.password
+    )
     try:
         with connection.cursor() as cursor:
             cursor.execute(statement)
@@ -156,6 +158,93 @@ async def test_first_start(folder: Path, reactor: Any) -> None:
         await server.stop()
     assert not answers(db)
     assert names_in(folder / "var") == ["postgres", "postgres.lock"]
+
+
+async def asks_for_password(db: DbConfig, reactor: Any) -> None:
+    """Return once neither role gets in with none or another one; PostgreSQL takes its time."""
+    strangers = [
+        dataclasses.replace(db, user=user, password=password)
+        for user in (db.user, "postgres")
+        for password in ("", "wrong")
+    ]
+    await until(lambda: not any(map(answers, strangers)), reactor)
+
+
+async def until(condition: Callable[[], bool], reactor: Any) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        await deferLater(reactor, 0.01)
+
+
+@pytest_twisted.ensureDeferred
+async def test_password(folder: Path, reactor: Any) -> None:
+    """A new cluster asks for the password in a file that only its owner may read."""
+    server = EmbeddedPostgres(config_for(folder / "data"), reactor=reactor)
+    db = await server.start()
+    try:
+        file = folder / "data" / "x121.password"
+        assert file.read_text() == db.password
+        assert len(db.password) > 40
+        assert stat_mode(file) == 0o600
+        assert file.owner() == (folder / "data").owner()
+        await asks_for_password(db, reactor)
+        stored = dataclasses.replace(db, user="postgres", name="postgres")
+        assert query(
+            stored,
+            "SELECT count(*) FROM pg_authid WHERE rolpassword LIKE 'SCRAM-SHA-256$1:%'",
+        ) == [(2,)]
+        assert db.password not in (folder / "data" / "server.log").read_text()
+    finally:
+        await server.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_trusting_cluster(db: DbConfig, reactor: Any) -> None:
+    """Data of a version that trusted everybody go on working, and ask for a password from now on.
+
+    So do those of a start that was killed on the way there.
+    """
+    for kept in ("", "half made"):
+        trust(db, kept)
+        server = EmbeddedPostgres(db, reactor=reactor)
+        running = await server.start()
+        assert answers(running)
+        await asks_for_password(running, reactor)
+        hba = (db.data_dir / "pg_hba.conf").read_text()
+        assert "host  all  all  samehost  scram-sha-256 # mine" in hba
+        assert "# local all all trust" in hba
+        assert stat_mode(db.data_dir / "pg_hba.conf") == 0o600
+        await server.stop()
+
+
+def trust(db: DbConfig, password: str) -> None:
+    """Make ``pg_hba.conf`` what it was, with a line of a person's, and ``password`` the file's."""
+    hba = db.data_dir / "pg_hba.conf"
+    text = hba.read_text().replace("scram-sha-256", "trust")
+    if "mine" not in text:
+        text += "# local all all trust\nhost  all  all  samehost  trust # mine\n"
+    hba.write_text(text)
+    file = db.data_dir / "x121.password"
+    file.write_text(password)
+    if not password:
+        file.unlink()
+    else:
+        shutil.chown(file, db.data_dir.stat().st_uid)
+
+
+@pytest_twisted.ensureDeferred
+async def test_owner_that_trusts(db: DbConfig, reactor: Any) -> None:
+    """A guest of a server that an earlier version runs is let in without a password."""
+    owner = EmbeddedPostgres(db, reactor=reactor)
+    running = await owner.start()
+    trust(db, "")
+    query(dataclasses.replace(running, user="postgres", name="postgres"), "SELECT pg_reload_conf()")
+    guest = EmbeddedPostgres(dataclasses.replace(db, name="other"), reactor=reactor)
+    await until(lambda: answers(dataclasses.replace(running, password="")), reactor)
+    assert answers(await guest.start())
+    await guest.stop()
+    await owner.stop()
 
 
 @pytest_twisted.ensureDeferred
@@ -271,10 +360,7 @@ async def test_interrupt(db: DbConfig, reactor: Any) -> None:
 
 
 async def gone(db: DbConfig, reactor: Any) -> None:
-    deadline = time.monotonic() + 10
-    while (db.data_dir / "postmaster.pid").exists():
-        assert time.monotonic() < deadline
-        await deferLater(reactor, 0.01)
+    await until(lambda: not (db.data_dir / "postmaster.pid").exists(), reactor)
 
 
 @pytest_twisted.ensureDeferred

@@ -31,6 +31,7 @@ class FakeConnection:
     def __init__(self, *, answers: bool = True) -> None:
         self.answers = answers
         self.busy = False
+        self.session_changed = False
         self.closed = False
         self.in_transaction = False
         self.transaction_failed = False
@@ -77,6 +78,7 @@ class FakeConnection:
         if self.resetting is not None:
             await self.resetting
         self.busy = self.in_transaction = self.transaction_failed = False
+        self.session_changed = False
 
     def close(self) -> None:
         self.closed = True
@@ -441,6 +443,23 @@ class SessionTests(PoolTestCase):
         self.successResultOf(begin(block.__aenter__()))
         self.failureResultOf(begin(block.__aenter__()), RuntimeError)
         assert pool.stats().in_use == 1
+        self.stop(pool)
+
+    def test_changed_session(self) -> None:
+        """A connection is reset if its session was changed, and else it isn't."""
+        pool = self.pool(1, 1)
+        (connection,) = self.database.made
+        self.successResultOf(begin(pool.execute("SELECT")))
+        self.assertEqual(connection.log, ["SELECT"])
+        connection.session_changed = True
+        connection.resetting = Deferred()
+        self.successResultOf(begin(pool.execute("SET")))
+        self.assertEqual((pool.stats().recovering, connection.log[-1]), (1, "reset"))
+        following = self.borrow(pool)
+        self.assertFalse(following.inside)
+        connection.resetting.callback(None)
+        self.assertTrue(following.inside)
+        following.leave.callback(None)
         self.stop(pool)
 
     def test_open_transaction_is_not_passed_on(self) -> None:

@@ -102,6 +102,17 @@ class DrainTests(AppTestCase):
         self.assertNoResult(drained)
         self.assertEqual(self.server.site.drop(), 1)
 
+    def test_slow_reader_that_gets_all(self) -> None:
+        """Once the client has taken all, our side is closed, and the request is drained."""
+        connection = self.server.connect()
+        connection.request("GET", "/health")
+        connection.channel.pauseProducing()
+        drained = self.server.site.drain()
+        self.assertTrue(connection.transport.half_closed)
+        self.server.clock.pump(CLOSING)
+        self.successResultOf(drained)
+        self.assertEqual((self.server.site.requests_drained, self.server.site.drop()), (1, 0))
+
     def test_drop_half_received(self) -> None:
         """Half a request is answered with 503 at the end, and doesn't count as dropped."""
         connection = self.server.connect()

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from x121.db._credentials import Credentials
 from x121.db._files import (
     ForeignFileError,
     give_folder,
@@ -48,6 +49,7 @@ class Cluster:
         self.path = data_dir.resolve()
         self.log_path = self.path / _LOG_NAME
         self.lock_path = self.path.with_name(self.path.name + ".lock")
+        self.credentials = Credentials(self.path)
         self._lock: int | None = None
 
     # --- who runs the server --------------------------------------------------------------

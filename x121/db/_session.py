@@ -26,6 +26,7 @@ class PooledConnection(Protocol):
     """What the pool asks of a connection; :class:`x121.db.connection.Connection` is one."""
 
     busy: bool
+    session_changed: bool
     on_lost: Callable[[BaseException], None] | None
 
     @property

@@ -31,6 +31,7 @@ from x121.config import DbConfig
 from x121.db._adapters import register_adapters
 from x121.db._libpq import hint, keywords, resolve
 from x121.db._placeholders import Params, explain
+from x121.db._session_state import changes_session
 from x121.sqlstates import ends_session
 
 __all__ = ["Connection", "Params", "Query", "Reactor", "Result", "Row", "connect"]
@@ -66,7 +67,8 @@ class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
 class Connection(txpostgres.Connection):  # type: ignore[misc]
     """An open connection in autocommit mode; :func:`connect` makes them.
 
-    ``busy`` is true while a query runs, also after its caller has cancelled it.  ``on_lost`` is
+    ``busy`` is true while a query runs, also after its caller has cancelled it;
+    ``session_changed`` after a statement such as SET, until :meth:`reset`.  ``on_lost`` is
     called once with the reason when the connection ends without :meth:`close`, or is ended
     because its server can't serve it any more, such as one that became read-only.
     """
@@ -79,6 +81,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         scheduler = Cooperator(scheduler=lambda call: reactor.callLater(0, call))
         super().__init__(reactor, scheduler)
         self.busy = False
+        self.session_changed = False
         self.on_lost: Callable[[BaseException], None] | None = None
         self._config = config
         self._descriptor = -1
@@ -119,12 +122,14 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
             text = query if isinstance(query, str) else query.as_string(self._connection)
         except psycopg2.Error:
             return defer.fail()
+        if changes_session(text):
+            self.session_changed = True
         # psycopg2 reads placeholders in a query as soon as there are parameters, if only ().
         sent = self._send(cursor.execute, text, params or None)
         return sent.addCallbacks(lambda _: _fetch(cursor), explain, errbackArgs=(text, params))
 
     async def reset(self) -> None:
-        """Make the connection as good as new: no query runs and no transaction is open.
+        """Make the connection as good as new: no query, no transaction, nothing left behind.
 
         Takes a few seconds at most.  Raises, and leaves a connection that must be closed, when
         the server does not answer in that time or the connection is lost.
@@ -133,6 +138,9 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
             await self._cancel_query()
         if self.in_transaction:
             await self._within(_CANCEL_SECS, self.execute("ROLLBACK"))
+        if self.session_changed:
+            await self._within(_CANCEL_SECS, self.execute("DISCARD ALL"))
+            await self._within(_CANCEL_SECS, Deferred.fromCoroutine(_begin_session(self)))
 
     async def _cancel_query(self) -> None:
         """Wait until the query has ended, and make it end."""
@@ -349,11 +357,17 @@ async def connect(
 async def _open(connection: Connection, settings: dict[str, str | int]) -> None:
     try:
         await connection.connect(**settings)
-        if connection.server_version >= _CLIENT_CHECK_SINCE:
-            await _have_client_checked(connection)
+        await _begin_session(connection)
     except BaseException:
         connection.close()
         raise
+
+
+async def _begin_session(connection: Connection) -> None:
+    """Make the settings that a connection can't be opened with, and have it count as unchanged."""
+    if connection.server_version >= _CLIENT_CHECK_SINCE:
+        await _have_client_checked(connection)
+    connection.session_changed = False
 
 
 async def _have_client_checked(connection: Connection) -> None:

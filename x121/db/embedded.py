@@ -6,7 +6,7 @@ server, or takes over one whose owner was killed, and stops it at its end.  Any 
 others lose their connections.
 
 The server listens on a UNIX socket in a folder that is private to the user it runs as, and
-nowhere else, so whoever gets to the socket is trusted.
+nowhere else, and asks for a password that is kept beside the data.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import math
 import os
 import shlex
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg2
-from psycopg2 import errorcodes, sql
+from psycopg2 import sql
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from x121.config import DbConfig
 from x121.db._cluster import PORT, Cluster, Postmaster
+from x121.db._credentials import scram_verifier
 from x121.db._programs import Programs
 from x121.db._threads import in_thread
 from x121.db.binaries import (
@@ -48,12 +49,8 @@ _log = Logger()
 _SUPERUSER = "postgres"
 _POLL_SECS = 0.02
 _FAST_STOP_SECS = 60.0
-# Both processes of a race see nothing there and create it; the second one gets one of these.
-_EXISTS_ALREADY = (
-    errorcodes.DUPLICATE_OBJECT,
-    errorcodes.DUPLICATE_DATABASE,
-    errorcodes.UNIQUE_VIOLATION,
-)
+_REQUIRE_AUTH = "scram-sha-256,none"  # none: a cluster that trusts everybody still
+_MAKING = 0x78313231  # the key of an advisory lock in the superuser's database
 _OLD_CHILDREN = "pre-existing shared memory block"
 
 
@@ -86,7 +83,7 @@ class EmbeddedPostgres:
         began = self._reactor.seconds()
         try:
             cluster = self._cluster = await self._in_thread(Cluster, self._config.data_dir)
-            postmaster = await self._obtain(cluster)
+            postmaster, password = await self._obtain(cluster)
         except Exception as error:  # CancelledError too
             with suppress(EmbeddedPostgresError):
                 await self.stop()
@@ -104,7 +101,11 @@ class EmbeddedPostgres:
             owned=cluster.owned,
         )
         return dataclasses.replace(
-            self._config, host=postmaster.socket_folder, port=postmaster.port
+            self._config,
+            host=postmaster.socket_folder,
+            port=postmaster.port,
+            password=password,
+            require_auth=_REQUIRE_AUTH,
         )
 
     async def stop(self) -> None:
@@ -143,10 +144,11 @@ class EmbeddedPostgres:
 
     # --- start ------------------------------------------------------------------------------
 
-    async def _obtain(self, cluster: Cluster) -> Postmaster:
-        """Return a server that answers, our own or another process's."""
+    async def _obtain(self, cluster: Cluster) -> tuple[Postmaster, str]:
+        """Return a server that answers, our own or another process's, and its password."""
         deadline = self._reactor.seconds() + self._config.connect_timeout_secs
         told = False
+        reason = ""
         while True:
             owned = await self._in_thread(cluster.lock)
             postmaster = await self._in_thread(cluster.running)
@@ -164,17 +166,16 @@ class EmbeddedPostgres:
                 _log.info("{whose} a PostgreSQL in {path}", whose=whose, path=str(cluster.path))
             if postmaster is not None and postmaster.ready:
                 try:
-                    await self._make_database(postmaster)
+                    return postmaster, await self._make_database(cluster, postmaster)
                 except psycopg2.OperationalError as error:
                     # It is about to stop, or was killed and its children still hold the door.
-                    _log.debug("PostgreSQL is not ready: {error}", error=str(error).strip())
-                else:
-                    return postmaster
+                    reason = str(error).strip()
+                    _log.debug("PostgreSQL is not ready: {error}", error=reason)
             if self._reactor.seconds() > deadline:
-                raise EmbeddedPostgresError(_too_late(self._config, cluster, postmaster))
+                raise EmbeddedPostgresError(_too_late(self._config, cluster, postmaster, reason))
             await self._sleep()
 
-    async def _launch(self, cluster: Cluster) -> Postmaster:
+    async def _launch(self, cluster: Cluster) -> tuple[Postmaster, str]:
         """Start the server; the lock is ours and nothing runs."""
         programs = self._programs = await self._in_thread(self._find_programs, cluster)
         if not await self._in_thread(cluster.is_made, major_version(programs.folder)):
@@ -208,8 +209,7 @@ class EmbeddedPostgres:
         postmaster = await self._in_thread(cluster.running)
         if postmaster is None:
             raise EmbeddedPostgresError(f"PostgreSQL in {cluster.path} ended as soon as it ran")
-        await self._make_database(postmaster)
-        return postmaster
+        return postmaster, await self._make_database(cluster, postmaster)
 
     def _find_programs(self, cluster: Cluster) -> Programs:
         binaries = find_binaries()
@@ -235,33 +235,63 @@ class EmbeddedPostgres:
         )
         await self._in_thread(cluster.accept, draft)
 
-    async def _make_database(self, postmaster: Postmaster) -> None:
-        """Make the role and the database it owns, where they are not there yet."""
-        superuser = dataclasses.replace(
+    async def _make_database(self, cluster: Cluster, postmaster: Postmaster) -> str:
+        """Make the role and the database it owns, where they are not there yet.
+
+        Returns the password: "" where another process, of a version that trusted everybody,
+        runs the server.
+        """
+        if cluster.owned:
+            password = await self._require_password(cluster, postmaster)
+        else:
+            password = await self._in_thread(cluster.credentials.read)
+        role, database = sql.Identifier(self._config.user), sql.Identifier(self._config.name)
+        async with self._superuser(postmaster, password) as connection:
+            # Others that start meanwhile take their turn.
+            await connection.execute(f"SELECT pg_advisory_lock({_MAKING})")
+            if not await _exists(connection, "pg_roles", "rolname", self._config.user):
+                await connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+            if password:
+                await _set_password(connection, self._config.user, password)
+            if not await _exists(connection, "pg_database", "datname", self._config.name):
+                create = sql.SQL("CREATE DATABASE {} OWNER {}")
+                await connection.execute(create.format(database, role))
+        return password
+
+    async def _require_password(self, cluster: Cluster, postmaster: Postmaster) -> str:
+        """Return the password, the superuser's; from now on nobody is let in without one.
+
+        A new cluster trusts everybody, as do those that earlier versions of this program made.
+        Until the last step it still does, so that a start that is killed here can be repeated.
+        """
+        password = await self._in_thread(cluster.credentials.make)
+        if await self._in_thread(cluster.credentials.is_required):
+            return password
+        async with self._superuser(postmaster, password) as connection:
+            await _set_password(connection, _SUPERUSER, password)
+            await self._in_thread(cluster.credentials.require)
+            await connection.execute("SELECT pg_reload_conf()")
+        return password
+
+    @asynccontextmanager
+    async def _superuser(self, postmaster: Postmaster, password: str) -> AsyncIterator[Connection]:
+        config = dataclasses.replace(
             self._config,
             host=postmaster.socket_folder,
             port=postmaster.port,
             user=_SUPERUSER,
             name=_SUPERUSER,
+            password=password,
+            require_auth=_REQUIRE_AUTH,
         )
-        timeout = self._config.connect_timeout_secs
         connection = await connect(
-            superuser, reactor=self._reactor, statement_timeout_secs=None, timeout_secs=timeout
+            config,
+            reactor=self._reactor,
+            statement_timeout_secs=None,
+            timeout_secs=self._config.connect_timeout_secs,
         )
-        role, database = sql.Identifier(self._config.user), sql.Identifier(self._config.name)
         try:
-            await _create(
-                connection,
-                "SELECT FROM pg_roles WHERE rolname = %s",
-                self._config.user,
-                sql.SQL("CREATE ROLE {} LOGIN").format(role),
-            )
-            await _create(
-                connection,
-                "SELECT FROM pg_database WHERE datname = %s",
-                self._config.name,
-                sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role),
-            )
+            yield connection
         finally:
             connection.close()
 
@@ -282,14 +312,18 @@ class EmbeddedPostgres:
         return deferLater(self._reactor, _POLL_SECS)
 
 
-async def _create(connection: Connection, look_up: str, name: str, create: sql.Composed) -> None:
-    if (await connection.execute(look_up, (name,))).rowcount:
-        return
-    try:
-        await connection.execute(create)
-    except psycopg2.Error as error:
-        if error.pgcode not in _EXISTS_ALREADY:
-            raise
+async def _exists(connection: Connection, table: str, column: str, name: str) -> bool:
+    query = sql.SQL("SELECT FROM {} WHERE {} = %s")
+    found = await connection.execute(query.format(*map(sql.Identifier, (table, column))), (name,))
+    return bool(found.rowcount)
+
+
+async def _set_password(connection: Connection, role: str, password: str) -> None:
+    await connection.execute(
+        sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+            sql.Identifier(role), sql.Literal(scram_verifier(password))
+        )
+    )
 
 
 def _server_options(socket_folder: str) -> str:
@@ -299,7 +333,9 @@ def _server_options(socket_folder: str) -> str:
     return " ".join("-c " + shlex.quote(f"{name}={value}") for name, value in settings.items())
 
 
-def _too_late(config: DbConfig, cluster: Cluster, postmaster: Postmaster | None) -> str:
+def _too_late(
+    config: DbConfig, cluster: Cluster, postmaster: Postmaster | None, reason: str
+) -> str:
     waited = f"after {config.connect_timeout_secs:g} s (DB_CONNECT_TIMEOUT_SECS)"
     if postmaster is None:
         return (
@@ -308,5 +344,5 @@ def _too_late(config: DbConfig, cluster: Cluster, postmaster: Postmaster | None)
         )
     return (
         f"the PostgreSQL that runs in {cluster.path} (process {postmaster.pid}) does not answer"
-        f" {waited}"
+        f" {waited}{reason and f': {reason}'}"
     )

@@ -6,9 +6,11 @@
     async with pool.transaction() as session:
         await session.execute("INSERT INTO item (name) VALUES (%s)", (name,))
 
-A connection keeps its session between borrowers: settings (use ``SET LOCAL``), temporary tables
-and session-level advisory locks stay.  ``DISCARD ALL`` would cost every borrower a round trip,
-which is as much as a small query, to clean up after what our own features needn't do.
+The next borrower of a connection finds nothing that the one before has left in its session.
+After a statement that may leave something (SET, a temporary table, LISTEN, a session-level advisory
+lock) ``DISCARD ALL`` runs before the connection is lent again; others pay nothing for it.  A
+function or trigger that changes the session isn't seen.  There use ``SET LOCAL``,
+``set_config(..., true)`` and ``pg_advisory_xact_lock()``: they end with the transaction.
 """
 
 from __future__ import annotations
@@ -302,7 +304,7 @@ class Pool:
         connection = member.connection
         if not self._running or connection.closed:
             self._drop(member)
-        elif connection.busy or connection.in_transaction:
+        elif connection.busy or connection.in_transaction or connection.session_changed:
             begin(self._recover(member), self._recoveries)
         else:
             self._members.shelve(member)

@@ -260,11 +260,6 @@ class Channel(http.HTTPChannel):
         return self.is_sending or self.phase is Phase.ANSWER
 
     @property
-    def is_idle(self) -> bool:
-        """Whether there is no request, nor a response that the client has not taken."""
-        return self.phase.between_requests and not self.is_sending
-
-    @property
     def has_input(self) -> bool:
         """Whether something has arrived that is not read yet."""
         return bool(self._intake.kept) or bytes_to_read(self.transport) > 0

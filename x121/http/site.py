@@ -182,10 +182,11 @@ class Site(server.Site):
 
     def _close_idle(self) -> None:
         """Close what is idle; what has something to read has its turn first."""
-        idle = [channel for channel in self._channels if channel.is_idle]
-        unread = [channel for channel in idle if channel.has_input]
-        for channel in set(idle).difference(unread):
-            channel.close()
+        idle = [channel for channel in self._channels if channel.phase.between_requests]
+        unread = {channel for channel in idle if channel.has_input and not channel.is_sending}
+        for channel in idle:
+            if channel not in unread:
+                channel.close()
         if unread:
             self.clock.callLater(0, self._close_idle)
 

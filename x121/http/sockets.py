@@ -13,8 +13,6 @@ import sys
 import termios
 from typing import Any
 
-from twisted.internet.interfaces import ITCPTransport
-
 __all__ = ["acknowledged_bytes", "bytes_to_read", "drop_when_stuck", "has_hung_up"]
 
 # A client that takes none of its answer for this long is gone: the kernel drops it.  For one that
@@ -32,7 +30,7 @@ def acknowledged_bytes(transport: Any) -> int:
     Linux does, of TCP.
     """
     handle = _handle(transport)
-    if handle is None or sys.platform != "linux" or not ITCPTransport.providedBy(transport):
+    if handle is None or handle.family == socket.AF_UNIX or sys.platform != "linux":
         return 0
     info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
     return int(struct.unpack_from("=Q", info, _BYTES_ACKED)[0]) if len(info) == _INFO_BYTES else 0
@@ -64,9 +62,9 @@ def has_hung_up(transport: Any) -> bool:
 def drop_when_stuck(transport: Any) -> None:
     """Let the kernel end a connection whose peer takes no data (tcp(7), TCP_USER_TIMEOUT)."""
     option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux only
-    if option is not None and ITCPTransport.providedBy(transport):
+    if option is not None:
         handle = _handle(transport)
-        if handle is not None:
+        if handle is not None and handle.family != socket.AF_UNIX:
             handle.setsockopt(socket.IPPROTO_TCP, option, STUCK_CLIENT_SECS * 1000)
 
 

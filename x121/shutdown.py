@@ -121,7 +121,12 @@ class Shutdown:
             _log.failure("Failed to {stage}", stage=name)
 
     async def _stop_booting(self) -> None:
-        """Cancel a start that is under way, and wait until it has undone what it began."""
+        """Cancel a start that is under way, and wait until it has undone what it began.
+
+        An embedded PostgreSQL that dies from now on is not started again.
+        """
+        if self._running.embedded is not None:
+            self._running.embedded.stop_watching()
         booting = self._running.booting
         if booting is not None:
             booting.cancel()

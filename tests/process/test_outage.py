@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 
 from tests.postgres import PausablePostgres, active_queries
-from tests.process.server import Answer, ServerProcess, database_environ, wait_until
+from tests.process.conftest import Serve
+from tests.process.server import DEADLINE_SECS, Answer, ServerProcess, database_environ, wait_until
 
 ACQUIRE_TIMEOUT_SECS = 0.5
 MARGIN_SECS = 2.0
@@ -79,3 +84,53 @@ def test_outage_under_load(tmp_path: Path, private_postgres: PausablePostgres) -
         assert not any("traceback" in line for line in server.lines)
         assert not server.find("Unhandled")
         assert server.errors == []
+
+
+def test_embedded_postgres_dies(serve: Serve, folder: Path) -> None:
+    """An embedded PostgreSQL that is killed is started again; till then there is 503."""
+    data = folder / "data"
+    environ = {"DB_DATA_DIR": str(data), "DB_ACQUIRE_TIMEOUT_SECS": "0.2"}
+    server = serve(environ, trials=True)
+    assert server.get("/health/ready").status == 200
+    with Load(server, clients=2) as load:
+        load.wait_for(200, times=20)
+        kill_postmaster(data)
+        load.wait_for(503, times=2)
+        assert server.get("/health").status == 200
+        assert server.get("/health/ready").status == 503
+        server.wait_for("PostgreSQL has ended by itself", level="error")
+        load.wait_for(200, times=100)
+    assert {status for status, _ in load.seen} == {200, 503}
+    assert server.get("/health/ready").status == 200
+    assert server.find("PostgreSQL runs again after")
+    assert server.stop() == 0
+    assert server.left_behind == []
+    assert not any("traceback" in line for line in server.lines)
+
+
+def test_embedded_postgres_dies_in_a_stop(serve: Serve, folder: Path) -> None:
+    """One that is killed while the server stops is not started again."""
+    data = folder / "data"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(DEADLINE_SECS)
+        manager.bind(str(folder / "notify"))
+        environ = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1000000"}
+        server = serve(environ | {"DB_DATA_DIR": str(data)}, trials=True)
+        held = server.send("/trials/hold")
+        server.wait_for("Trial begun")
+        server.send_signal(signal.SIGTERM)
+        while not manager.recv(4096).startswith(b"STOPPING=1"):
+            pass
+        kill_postmaster(data)
+        # Each comes half a second after the one before: in two the death would be noticed.
+        beats = iter(lambda: manager.recv(4096), b"")
+        list(islice(filter(b"WATCHDOG=1".__eq__, beats), 5))
+    (folder / "release").touch()
+    assert Answer.read(held).status == 200
+    assert server.wait() == 0
+    assert not server.find("starting it again")
+    assert server.left_behind == []
+
+
+def kill_postmaster(data: Path) -> None:
+    os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)

@@ -1,7 +1,8 @@
 """The embedded PostgreSQL: a real server of one's own, for development and tests of a clone.
 
 One process owns it: the one that holds the lock beside the data folder.  The owner starts the
-server, or takes over one whose owner was killed, and stops it at its end.  Any other process
+server, or takes over one whose owner was killed, starts it again if it dies, and stops it at its
+end.  Any other process
 (``x121 migrate --status`` while the server runs) uses it as it is.  When the owner stops, the
 others lose their connections.
 
@@ -30,6 +31,7 @@ from x121.config import DbConfig
 from x121.db._cluster import PORT, Cluster, Postmaster
 from x121.db._credentials import scram_verifier
 from x121.db._programs import Programs
+from x121.db._supervisor import Supervisor
 from x121.db._threads import in_thread
 from x121.db.binaries import (
     EmbeddedPostgresError,
@@ -70,6 +72,10 @@ class EmbeddedPostgres:
         self._cluster: Cluster | None = None
         self._programs: Programs | None = None
         self._socket_folder = ""
+        self._may_end = False
+        self._supervisor = Supervisor(
+            is_running=self._is_running, restart=self._restart, clock=reactor
+        )
 
     # --- for the server ---------------------------------------------------------------------
 
@@ -81,6 +87,7 @@ class EmbeddedPostgres:
         PostgreSQL's own log; then nothing is left running.
         """
         began = self._reactor.seconds()
+        self._may_end = False
         try:
             cluster = self._cluster = await self._in_thread(Cluster, self._config.data_dir)
             postmaster, password = await self._obtain(cluster)
@@ -100,6 +107,8 @@ class EmbeddedPostgres:
             pid=postmaster.pid,
             owned=cluster.owned,
         )
+        if cluster.owned:
+            self._supervisor.start()
         return dataclasses.replace(
             self._config,
             host=postmaster.socket_folder,
@@ -108,11 +117,18 @@ class EmbeddedPostgres:
             require_auth=_REQUIRE_AUTH,
         )
 
+    def stop_watching(self) -> None:
+        """Don't start a server again that ends from now on."""
+        self._may_end = True
+        self._supervisor.cancel()
+
     async def stop(self) -> None:
         """Stop the server and wait until it has, if this process owns it.
 
         It ends its connections and writes everything to disk.  Cancelling ends the wait only.
         """
+        self._may_end = True
+        await self._supervisor.stop()
         cluster = self._cluster
         if cluster is None or not cluster.owned:
             return
@@ -138,6 +154,7 @@ class EmbeddedPostgres:
         For a signal handler.  It is the "fast" shutdown that :meth:`stop` waits for
         (https://www.postgresql.org/docs/current/server-shutdown.html).
         """
+        self._may_end = True
         if self._programs is not None:
             self._programs.terminate()
         self._signal(signal.SIGINT)
@@ -294,6 +311,17 @@ class EmbeddedPostgres:
             yield connection
         finally:
             connection.close()
+
+    # --- watching ---------------------------------------------------------------------------
+
+    async def _is_running(self) -> bool:
+        assert self._cluster is not None
+        return self._may_end or await self._in_thread(self._cluster.running) is not None
+
+    async def _restart(self) -> None:
+        """Start the server again where it was: the pool connects again by itself."""
+        assert self._cluster is not None
+        await self._obtain(self._cluster)
 
     # --- helpers ----------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,17 +32,23 @@ class Ended:
 
 def x121(*arguments: str, environ: Mapping[str, str], folder: Path) -> Ended:
     """Run ``x121`` in ``folder`` with no more than ``environ`` in its environment."""
-    done = subprocess.run(
+    with start_x121(*arguments, environ=environ, folder=folder) as process:
+        output, errors = process.communicate(timeout=60)
+    return Ended(process.returncode, output.splitlines(), errors.splitlines())
+
+
+def start_x121(*arguments: str, environ: Mapping[str, str], folder: Path) -> subprocess.Popen[str]:
+    """Start ``x121``, as :func:`x121` does."""
+    return subprocess.Popen(
         [sys.executable, "-c", "from x121.cli import main; main()", *arguments],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json"}
         | dict(environ),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
-    return Ended(done.returncode, done.stdout.splitlines(), done.stderr.splitlines())
 
 
 # --- x121 check ---------------------------------------------------------------------------
@@ -199,3 +206,20 @@ def test_unreachable_database(tmp_path: Path) -> None:
     assert ended.errors[-1].startswith("x121: ")
     assert "127.0.0.1" in ended.errors[-1]
     assert "Traceback" not in "".join(ended.errors)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGALRM])
+def test_interrupted_migrate(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal ends ``migrate`` with 1, and leaves no PostgreSQL behind."""
+    tmp_path.chmod(0o755)
+    with tempfile.TemporaryDirectory(prefix="x121-test-") as folder:
+        Path(folder).chmod(0o755)
+        environ = {"DB_DATA_DIR": f"{folder}/postgres"}
+        with start_x121("migrate", environ=environ, folder=tmp_path) as process:
+            assert process.stderr is not None
+            assert any("PostgreSQL answers" in line for line in process.stderr)
+            process.send_signal(number)
+            rest = process.stderr.readlines()
+            assert process.wait(60) == 1
+        assert "x121: interrupted" in rest[-1]
+        assert not Path(folder, "postgres/postmaster.pid").exists()

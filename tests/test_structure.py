@@ -101,7 +101,7 @@ MAY_KNOW = {
     "x121.scaffold": "",
     "x121.cli": (
         "x121.logs x121.log_output x121.config x121.db x121.app_state x121.api x121.middleware"
-        " x121.server x121.scaffold"
+        " x121.process x121.server x121.scaffold"
     ),
     "x121.dev": "",
     "x121.testing": "x121",

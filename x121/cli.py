@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import Clock, react
 from twisted.logger import globalLogBeginner
 from twisted.python import usage
@@ -21,6 +22,7 @@ from x121.config import AppConfig, ConfigError, DbConfig, Loaded, load
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations, status
 from x121.log_output import LogOutput
+from x121.process import Exit, Signals
 from x121.scaffold import Names, ScaffoldError, new_feature
 
 if TYPE_CHECKING:
@@ -82,17 +84,31 @@ class Migrate(_Command):
         """Do it on a reactor of its own; exit code 1 when a migration is wrong or fails."""
         loaded = self.load()
         _log_to_standard_error(loaded)
-        react(self._work, (loaded.config.db,))
+        react(self._begin, (loaded.config.db,))
 
-    async def _work(self, reactor: Any, db: DbConfig) -> None:
-        embedded = None
+    def _begin(self, reactor: Any, db: DbConfig) -> Deferred[None]:
+        embedded = EmbeddedPostgres(db, reactor=reactor) if not db.host else None
+        work = ensureDeferred(self._work(reactor, db, embedded))
+
+        def undo() -> Deferred[None]:
+            work.cancel()
+            return work
+
+        # A signal stops the reactor, which waits until an embedded PostgreSQL has stopped, too.
+        reactor.addSystemEventTrigger("before", "shutdown", undo)
+        leave = Exit(last_words=embedded.interrupt if embedded else lambda: None)
+        reactor.callWhenRunning(Signals(reactor, leave, reopen_log=lambda _: None).install)
+        return work
+
+    async def _work(self, reactor: Any, db: DbConfig, embedded: EmbeddedPostgres | None) -> None:
         try:
-            if not db.host:
-                embedded = EmbeddedPostgres(db, reactor=reactor)
+            if embedded is not None:
                 db = await embedded.start()
             await self._migrate(reactor, db)
         except (MigrationError, EmbeddedPostgresError) as error:
             raise SystemExit(f"x121: {error}") from None
+        except CancelledError:
+            raise SystemExit("x121: interrupted; see x121 migrate --status") from None
         finally:
             if embedded is not None:
                 await embedded.stop()

@@ -37,6 +37,7 @@ __all__ = [
     "RequestTimeout",
     "RowNotFound",
     "ServiceUnavailable",
+    "TooManyRequests",
     "Unauthorized",
     "UnstorableValue",
     "UnsupportedMediaType",
@@ -206,6 +207,17 @@ class UpgradeRequired(AppError):
         super().__init__(message, headers=headers)
 
 
+class TooManyRequests(AppError):
+    """The client asks too often; ``retry_after`` is in seconds (RFC 6585 section 4)."""
+
+    status = 429
+    code = "TOO_MANY_REQUESTS"
+    documented_headers: ClassVar = {"Retry-After": "How many seconds to wait"}
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message, headers=_retry_after(retry_after))
+
+
 class HeadersTooLarge(AppError):
     """The request's head is larger than the server reads (RFC 6585 section 5)."""
 
@@ -231,8 +243,11 @@ class ServiceUnavailable(AppError):
     documented_headers: ClassVar = {"Retry-After": "How many seconds to wait"}
 
     def __init__(self, message: str, *, retry_after: float = 1.0, detail: str = "") -> None:
-        whole_seconds = max(1, math.ceil(retry_after))
-        super().__init__(message, headers={"Retry-After": str(whole_seconds)}, detail=detail)
+        super().__init__(message, headers=_retry_after(retry_after), detail=detail)
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 class RowNotFound(psycopg2.ProgrammingError):
@@ -361,6 +376,7 @@ _KINDS: dict[int, Callable[[str], AppError]] = {
     415: UnsupportedMediaType,
     421: MisdirectedRequest,
     426: UpgradeRequired,
+    429: TooManyRequests,
     431: HeadersTooLarge,
     500: InternalError,
     503: ServiceUnavailable,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.memory import AppTestCase
 from x121.console.access import COOKIE
+from x121.console.attempts import MAX_GUESSES, MAX_GUESSES_IN_ALL, WINDOW_SECS
 from x121.http.proxies import MAX_HOPS
 from x121.testing import App, Response
 from x121.testing.frames import HANDSHAKE
@@ -271,7 +272,6 @@ class WithTokenTests(AccessTestCase):
 
     def test_wrong(self) -> None:
         """What isn't exactly the token is none, however it is presented."""
-        app = self.console(TOKEN)
         for value in (
             "Bearer",
             "Bearer ",
@@ -292,6 +292,7 @@ class WithTokenTests(AccessTestCase):
             basic("x" * 15_000),
             "Bearer \xff\xfe",
         ):
+            app = self.console(TOKEN)
             response = self.ask(app, FAR, Authorization=value)
             self.assertEqual(response.status, 401, value[:60])
             self.assertNotIn(TOKEN, response.body.decode())
@@ -317,6 +318,92 @@ class WithTokenTests(AccessTestCase):
         value = SimpleCookie(cookie)[COOKIE.decode()].value
         for secret in (TOKEN, value, base64.b64encode(TOKEN.encode()).decode()[:16]):
             self.assertNotIn(secret, json.dumps(app.log))
+
+
+class AttemptsTests(AccessTestCase):
+    """How often somebody may guess."""
+
+    def setUp(self) -> None:
+        self.server = self.console(TOKEN)
+
+    def guess(self, number: int, peer: str = FAR) -> Response:
+        """Return the answer to a wrong token, another one for each number."""
+        return self.ask(self.server, peer, Authorization=f"Bearer {TOKEN}{number}")
+
+    def log_in(self, peer: str = FAR) -> int:
+        return self.ask(self.server, peer, Authorization=f"Bearer {TOKEN}").status
+
+    def test_one_address(self) -> None:
+        """After some wrong tokens an address waits, with the right one, too; others don't."""
+        for number in range(MAX_GUESSES):
+            self.assertEqual(self.guess(number).status, 401)
+        response = self.guess(MAX_GUESSES)
+        self.assertRefused(response, 429, "TOO_MANY_REQUESTS")
+        self.assertEqual(response.headers["retry-after"], "60")
+        self.assertEqual(self.log_in(), 429)
+        self.assertEqual(self.shake(self.server, FAR, Authorization=f"Bearer {TOKEN}"), 429)
+        self.assertEqual(self.log_in(LOCAL), 200)
+        self.server.clock.advance(WINDOW_SECS)
+        self.assertEqual(self.log_in(), 200)
+
+    def test_cookies(self) -> None:
+        """A cookie is a guess, too."""
+        for number in range(MAX_GUESSES):
+            cookie = f"{COOKIE.decode()}={number:064x}"
+            self.assertEqual(self.ask(self.server, FAR, Cookie=cookie).status, 401)
+        self.assertEqual(self.log_in(), 429)
+
+    def test_old_cookie(self) -> None:
+        """A browser that sends an old cookie all the time makes one guess, and is logged once."""
+        for _ in range(3 * MAX_GUESSES):
+            cookie = f"{COOKIE.decode()}=old"
+            self.assertEqual(self.ask(self.server, FAR, Cookie=cookie).status, 401)
+        self.assertEqual(self.log_in(), 200)
+        self.assertEqual(len(self.server.lines("x121.console.access")), 1)
+
+    def test_nothing_presented(self) -> None:
+        """Who presents nothing is asked for the token, as often as he likes, and not logged."""
+        for _ in range(3 * MAX_GUESSES):
+            self.assertEqual(self.ask(self.server, FAR).status, 401)
+        self.assertEqual(self.server.lines("x121.console.access"), [])
+
+    def test_in_all(self) -> None:
+        """Many addresses that guess bar everybody, but for those who have logged in before."""
+        self.assertEqual(self.log_in(LOCAL), 200)
+        for number in range(MAX_GUESSES_IN_ALL):
+            self.assertEqual(self.guess(number, f"198.51.100.{number}").status, 401)
+        self.assertEqual(self.guess(0, "198.51.100.200").status, 429)
+        self.assertEqual(self.log_in(), 429)
+        self.assertEqual(self.log_in(LOCAL), 200)
+        self.server.clock.advance(WINDOW_SECS)
+        self.assertEqual(self.log_in(), 200)
+
+    def test_networks(self) -> None:
+        """A network of IPv6 is one address, and an IPv4 address over IPv6 is itself."""
+        for number in range(MAX_GUESSES):
+            self.assertEqual(self.guess(number, f"2001:db8::{number}").status, 401)
+        self.assertEqual(self.log_in("2001:db8::ffff"), 429)
+        self.assertEqual(self.log_in("2001:db8:0:1::1"), 200)
+        for number in range(MAX_GUESSES):
+            self.assertEqual(self.guess(number, f"::ffff:{FAR}").status, 401)
+        self.assertEqual(self.log_in(), 429)
+        self.assertEqual(self.log_in("::ffff:192.0.2.9"), 200)
+
+    def test_behind_a_proxy(self) -> None:
+        """The address is the client's, where a trusted proxy tells it."""
+        self.server = self.console(TOKEN, proxies=LOCAL)
+        for number in range(MAX_GUESSES + 1):
+            wrong = {"Authorization": f"Bearer {TOKEN}{number}", "X_Forwarded_For": FAR}
+            response = self.ask(self.server, **wrong)
+        self.assertEqual(response.status, 429)
+        self.assertEqual(self.log_in(LOCAL), 200)
+
+    def test_logged(self) -> None:
+        """A failure is logged with its address, and no guess is."""
+        self.guess(7)
+        (line,) = self.server.lines("x121.console.access")
+        self.assertEqual((line["level"], line["remote"]), ("warn", FAR))
+        self.assertNotIn(TOKEN, json.dumps(self.server.log))
 
 
 class CookieTests(AccessTestCase):

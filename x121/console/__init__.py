@@ -20,7 +20,8 @@ __all__ = ["mount_console"]
 
 def mount_console(state: AppState, router: Router, websockets: WsRouter) -> None:
     """Serve the console at ``/console``, and its feed at ``/ws/console``."""
-    access = Access(state.config.server.diagnostics_token)
+    clock = state.ws_manager.clock
+    access = Access(state.config.server.diagnostics_token, clock=clock)
     recorder = Recorder(state)
     recorder.setServiceParent(state.services)
     feed = Feed(recorder, state)

@@ -16,7 +16,11 @@ import base64
 import binascii
 import hashlib
 import hmac
+from typing import Any
 
+from twisted.logger import Logger
+
+from x121.console.attempts import Attempts
 from x121.errors import Forbidden, Unauthorized
 from x121.http.proxies import hops, is_loopback, node_address
 from x121.http.request import Request
@@ -29,24 +33,47 @@ _CHALLENGE = 'Basic realm="The console of x121", charset="UTF-8"'
 _SIGNS_OF_A_PROXY = frozenset((b"forwarded", b"via", b"x-real-ip"))
 
 
+_log = Logger(namespace="x121.console.access")
+
+
 class Access:
     """Lets in who has ``token``; if that is empty, who is on this machine."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, *, clock: Any) -> None:
         self._token = token.encode()
+        self._attempts = Attempts(clock=clock)
         # Not the token: what a browser keeps may be read from its disk.
         self._cookie = hmac.new(self._token, b"x121 console", hashlib.sha256).hexdigest().encode()
 
     def check(self, request: Request) -> None:
         """Return if the request may be served, or the handshake accepted.
 
-        Raises :class:`Unauthorized` where the token is missing or wrong, and without one
-        :class:`Forbidden` for requests from elsewhere.
+        Raises :class:`Unauthorized` where the token is missing or wrong, :class:`TooManyRequests`
+        after too many wrong ones, and without a token :class:`Forbidden` for requests from
+        elsewhere.
         """
         if not self._token:
             _check_is_local(request)
-        elif not self._has_token(request) and not self._has_cookie(request):
+        elif not self._is_presented(request) or not self._is_right(request):
             raise Unauthorized("The console needs its token", challenge=_CHALLENGE)
+
+    def _is_presented(self, request: Request) -> bool:
+        return bool(_presented_token(request) or request.getCookie(COOKIE))
+
+    def _is_right(self, request: Request) -> bool:
+        """Whether the token or the cookie is right; a wrong one counts, and is logged once."""
+        self._attempts.check(request.remote)
+        if self._has_token(request) or self._has_cookie(request):
+            self._attempts.succeeded(request.remote)
+            return True
+        if self._attempts.failed(request.remote, self._digest(request)):
+            _log.warn("A login to the console failed: {remote}", remote=request.remote)
+        return False
+
+    def _digest(self, request: Request) -> bytes:
+        """Return what tells a wrong guess from others, and doesn't say what it was."""
+        guess = _presented_token(request) + b"\n" + (request.getCookie(COOKIE) or b"")
+        return hashlib.blake2b(guess, digest_size=16, key=self._cookie).digest()
 
     def keep(self, request: Request) -> None:
         """Have the browser keep that its user has the token, until it is closed."""

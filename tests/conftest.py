@@ -17,8 +17,12 @@ from x121.config import DbConfig
 from x121.testing.postgres import running_postgres
 
 # The same tests are run by several classes, which Hypothesis takes for a mistake: tests/contract.
+# Its deadline is wall-clock time, which says more of a busy machine than of an example.
 settings.register_profile(
-    "x121", settings.default, suppress_health_check=[HealthCheck.differing_executors]
+    "x121",
+    settings.default,
+    deadline=None,
+    suppress_health_check=[HealthCheck.differing_executors],
 )
 settings.load_profile("x121")
 

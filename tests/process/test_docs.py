@@ -34,7 +34,9 @@ BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
 
 @pytest.fixture(scope="module")
-def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    speed: str, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """Return the server that the tests of this module share."""
     environ = database_environ(postgres.config(postgres.create_database()))
     with ServerProcess(tmp_path_factory.mktemp("server"), environ, trials=True) as server:

@@ -41,7 +41,7 @@ def environ(postgres: Postgres) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server(
-    environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    speed: str, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
     """Return the server that the tests of this module share; none of them ends it."""
     with ServerProcess(tmp_path_factory.mktemp("server"), environ) as server:

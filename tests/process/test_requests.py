@@ -22,7 +22,9 @@ def config(postgres: Postgres) -> DbConfig:
 
 
 @pytest.fixture(scope="module")
-def server(config: DbConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    speed: str, config: DbConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """Return the server that the tests of this module share; none of them ends it."""
     folder = tmp_path_factory.mktemp("server")
     with ServerProcess(folder, database_environ(config), trials=True) as server:
@@ -33,6 +35,12 @@ def lines_of(server: ServerProcess, path: str) -> list[Line]:
     """Return every line of the one request for ``path``, once its last is there."""
     request_id = server.wait_for(logger="x121.access", path=path)["request_id"]
     return server.find(request_id=request_id)
+
+
+def test_parts(server: ServerProcess, speed: str) -> None:
+    """The server that tests share is one of the fast parts, or of the stock ones, as they ask."""
+    channel = "FastChannel" if speed == "fast" else "Channel"
+    assert server.wait_for("Running on")["channel"] == channel
 
 
 def test_timeout(tmp_path: Path, database: DbConfig, postgres: Postgres) -> None:

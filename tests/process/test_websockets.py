@@ -31,7 +31,9 @@ MOST_NEWS = 1000
 
 
 @pytest.fixture(scope="module")
-def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(
+    speed: str, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
     """Return the server that the tests of this module share; none of them ends it."""
     folder = tmp_path_factory.mktemp("server")
     environ = database_environ(postgres.config(postgres.create_database()))

@@ -145,7 +145,8 @@ def test_slow_reader(serve: Serve, database: DbConfig) -> None:
     """An answer that its client is still reading arrives whole, however the stop hurries."""
     server = serve(database_environ(database), trials=True)
     connection = server.send("/trials/large")
-    wait_until(lambda: server.find("", path="/trials/large"), "the answer is written")
+    assert connection.sock.recv(1, socket.MSG_PEEK) == b"H"
+    assert not server.find(path="/trials/large")  # most of it is not written yet
     server.send_signal(signal.SIGTERM)
     server.wait_for("shutting down")
     answer = Answer.read(connection)

@@ -21,7 +21,7 @@ run: $(VENV)/.run
 
 dev: $(VENV)/.dev
 	@echo "==> Starting the server, and anew after every change; Ctrl-C stops it"
-	@$(BIN)/python -m x121.dev $(BIN)/twistd -n x121
+	@$(BIN)/python -m x121.commands.dev $(BIN)/twistd -n x121
 
 hooks: $(VENV)/.test
 	@echo "==> Having git check every commit first"

@@ -83,7 +83,7 @@ setup(
         "x121.docs": ["static/*"],
         "x121.migrations": ["*.sql"],
     },
-    entry_points={"console_scripts": ["x121 = x121.cli:main"]},
+    entry_points={"console_scripts": ["x121 = x121.commands.cli:main"]},
     zip_safe=False,
     # An editable install puts this folder on sys.path, where twistd looks for plugins: it walks
     # the path itself, so the import hook that is setuptools' other way stays unseen.

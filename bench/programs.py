@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench import database, processes
 from bench.machine import Cores
-from bench.processes import ROOT, Server
+from bench.processes import Server
 from x121.config import DbConfig
 
 __all__ = ["AUTOBAHN", "HTTP", "ORIGIN", "STOCK", "WEBSOCKETS", "X121", "Place", "Program"]
@@ -19,7 +19,6 @@ ORIGIN = "http://localhost:5173"
 """The page that may call every server."""
 
 _STOCK = {"X121_REACTOR": "stock", "X121_HTTP": "stock", "X121_WEBSOCKET": "stock"}
-_PLUGINS = ROOT / "bench" / "ours" / "plugins"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +37,17 @@ class Program:
 
 
 def _x121(name: str, title: str, settings: Mapping[str, str] | None = None) -> Program:
-    command = ("{ours}/twistd", "-n", "--pidfile=", "--logfile={log}", "x121-bench")
-    return Program(name, title, command, {"DIAGNOSTICS": "true", **(settings or {})})
+    command = ("{ours}/twistd", "-n", "--pidfile=", "--logfile={log}", "x121")
+    return Program(
+        name,
+        title,
+        command,
+        {
+            "X121_APP": "bench.ours.application:application",
+            "DIAGNOSTICS": "true",
+            **(settings or {}),
+        },
+    )
 
 
 def _uvicorn(app: str) -> tuple[str, ...]:
@@ -124,7 +132,6 @@ class Place:
     def _variables(self, port: int, log: Path) -> dict[str, str]:
         """Return what x121 reads, and what its peers read: much of it has the same name."""
         return {
-            "PYTHONPATH": f"{ROOT}:{_PLUGINS}",
             "CORS_ORIGINS": ORIGIN,
             "REQUEST_TIMEOUT_SECS": "30",
             "SERVER_HOST": "127.0.0.1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from x121.http.channel import Channel
-from x121.testing.app import App, Feature
+from x121.testing.app import App, Served
 
 __all__ = ["ORIGIN", "AppTestCase"]
 
@@ -20,7 +20,7 @@ class AppTestCase(SynchronousTestCase):
 
     make_channel: type[Channel] = Channel
 
-    def app(self, feature: Feature | None = None, **environ: str) -> App:
-        """Return a server, with ``feature`` at ``/test``."""
-        app = App(feature, at="/test", pool=None, make_channel=self.make_channel, **environ)
+    def app(self, served: Served | None = None, **environ: str) -> App:
+        """Return a server, with a feature that is ``served`` at ``/test``."""
+        app = App(served, at="/test", pool=None, make_channel=self.make_channel, **environ)
         return self.enterContext(app)

@@ -40,7 +40,7 @@ def x121(*arguments: str, environ: Mapping[str, str], folder: Path) -> Ended:
 def start_x121(*arguments: str, environ: Mapping[str, str], folder: Path) -> subprocess.Popen[str]:
     """Start ``x121``, as :func:`x121` does."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from x121.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from x121.commands.cli import main; main()", *arguments],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOG_FORMAT": "json"}
         | dict(environ),

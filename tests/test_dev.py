@@ -27,7 +27,7 @@ from watchfiles import watch
 
 from tests.process.client import connect
 from tests.process.server import DEADLINE_SECS, HOST, ROOT, Answer, ServerProcess, wait_until
-from x121 import dev
+from x121.commands import dev
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "dropin.cache")
@@ -54,7 +54,7 @@ print(f"read {kind}", flush=True)
 while True:
     time.sleep(0.01)
 """
-DEV = ("-m", "x121.dev")
+DEV = ("-m", "x121.commands.dev")
 PATIENT_DEV = (
     "-c",
     "import sys; from x121 import dev; dev.PATIENCE_SECS = 3600; sys.exit(dev.main(sys.argv[1:]))",
@@ -104,7 +104,7 @@ class Developed(ServerProcess):
         super().__init__(
             tree,
             {"PYTHONPATH": str(tree), "LOG_FORMAT": "auto"},
-            program=("-m", "x121.dev", TWISTD),
+            program=("-m", "x121.commands.dev", TWISTD),
         )
 
     def wait_for_start(self, number: int) -> None:
@@ -280,7 +280,7 @@ def test_terminal(tree: Path, key: bytes, code: int) -> None:
 
 
 class Command:
-    """``python -m x121.dev`` in a tree that has nothing else, for a command of our own."""
+    """``python -m x121.commands.dev`` in a tree that has nothing else, for a command of our own."""
 
     def __init__(
         self, folder: Path, kind: str = "plain", *, program: Sequence[str] = (sys.executable, *DEV)

@@ -23,7 +23,7 @@ from tests.readme import README, block
 from tests.ws.client import WebSocketTestCase
 from x121 import config, errors
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.config import DbConfig
 from x121.db.migrations import Migration, migrate
 from x121.testing.app import App

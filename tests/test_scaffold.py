@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from x121.scaffold import Names, ScaffoldError, new_feature
+from x121.commands.scaffold import Names, ScaffoldError, new_feature
 
 ROOT = Path(__file__).parents[1]
 PATTERN = Names("projects", "project")
+
+CLI = "from x121.commands.cli import main; main()"
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def x121(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(checkout, "-c", "from x121.cli import main; main()", *arguments)
+    return run(checkout, "-c", CLI, *arguments)
 
 
 def state_of(checkout: Path) -> dict[str, bytes]:
@@ -157,7 +159,13 @@ def test_no_pattern(checkout: Path) -> None:
 def test_elsewhere(tmp_path: Path) -> None:
     """Outside of a checkout the command says where it belongs, on one line, and ends with 1."""
     done = subprocess.run(
-        [sys.executable, "-c", "from x121.cli import main; main()", "new-feature", "marmots"],
+        [
+            sys.executable,
+            "-c",
+            CLI,
+            "new-feature",
+            "marmots",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -34,9 +34,9 @@ MAY_KNOW = {
     "x121.log_writer": "x121.log_output",
     "x121.lookups": "",
     "x121.logs": "x121.jsons x121.log_output x121.log_writer",
-    "x121._parsers": "x121.types",
+    "x121.parsers": "x121.types",
     "x121.systemd": "",
-    "x121.config": "x121._parsers x121.logs x121.types",
+    "x121.config": "x121.parsers x121.logs x121.types",
     "x121.http": "x121.http x121.errors x121.json_decoding x121.jsons x121.logs x121.types",
     "x121.middleware": (
         "x121.middleware x121.http x121.errors x121.failures x121.ids x121.logs x121.config"
@@ -52,8 +52,19 @@ MAY_KNOW = {
         " x121.coroutines x121.http x121.signatures x121.validation x121.models.base"
     ),
     "x121.models": "x121.models x121.types",
-    "x121.repositories": "x121.repositories x121.models x121.db x121.errors x121.types",
-    "x121.app_state": "x121.config x121.db.pool x121.ws",
+    "x121.periodic": "",
+    "x121.application": ("x121.config x121.db.pool x121.periodic x121.types x121.ws"),
+    "x121.app": (
+        "x121.app x121.application x121.api x121.models x121.db x121.errors x121.types"
+        " x121.http.request x121.ws.messages"
+    ),
+    "x121.runtime.load": "x121.application x121.config x121.parsers",
+    "x121.runtime.routes": (
+        "x121.api.router x121.application x121.builtin x121.console x121.docs x121.ws"
+    ),
+    "x121.runtime.state": "x121.application x121.config x121.db.pool x121.ws",
+    "x121.runtime": "",
+    "x121.builtin": ("x121.application x121.api x121.errors x121.models.base"),
     "x121.api.operation": "x121.errors x121.http.request x121.signatures",
     "x121.api.etags": "x121.api.operation x121.errors x121.http.request",
     "x121.api.text_values": "",
@@ -71,14 +82,9 @@ MAY_KNOW = {
     ),
     "x121.api.listing": "x121.api.operation",
     "x121.api.responses": "x121.jsons x121.errors x121.http",
-    "x121.api.routes": "x121.api x121.app_state x121.console x121.docs x121.ws",
-    "x121.api": (
-        "x121.app_state x121.errors x121.api.router x121.api.responses x121.api.operation"
-        " x121.api.etags x121.http.request"
-        " x121.models x121.repositories x121.ws.connection x121.ws.messages x121.types"
-    ),
+    "x121.api": "x121.errors x121.http x121.jsons x121.types",
     "x121.console": (
-        "x121.console x121.api.router x121.app_state x121.errors x121.http x121.jsons x121.logs"
+        "x121.console x121.api.router x121.application x121.errors x121.http x121.jsons x121.logs"
         " x121.ws.connection x121.ws.router"
     ),
     "x121.docs": (
@@ -87,30 +93,30 @@ MAY_KNOW = {
     ),
     "x121.pid_file": "",
     "x121.process": "",
-    "x121.shutdown": "x121.app_state x121.db x121.http x121.ws",
+    "x121.shutdown": "x121.application x121.db x121.http x121.ws",
     "x121.fast": "x121.fast x121.http x121.errors",
     "x121.server": (
-        "x121.api.dispatch x121.api.router x121.api.routes x121.app_state x121.config x121.db"
+        "x121.api.dispatch x121.api.router x121.runtime x121.application x121.config x121.db"
         " x121.errors x121.http x121.json_decoding x121.middleware x121.process x121.shutdown"
         " x121.systemd x121.ws"
     ),
     "x121.tap": (
         "x121.logs x121.log_output x121.lookups x121.config x121.server x121.pid_file x121.process"
-        " x121.systemd x121.fast x121.api.routes x121.http.channel"
+        " x121.systemd x121.fast x121.runtime.load x121.http.channel"
     ),
-    "x121.scaffold": "",
-    "x121.cli": (
-        "x121.logs x121.log_output x121.config x121.db x121.app_state x121.api x121.middleware"
-        " x121.process x121.server x121.scaffold"
+    "x121.commands.scaffold": "",
+    "x121.commands.dev": "",
+    "x121.commands": (
+        "x121.commands x121.logs x121.log_output x121.config x121.db x121.application x121.api"
+        " x121.middleware x121.process x121.server x121.runtime"
     ),
-    "x121.dev": "",
     "x121.testing": "x121",
 }
 
 # Only these may import the reactor, and inside a function: whoever imports it installs it.
 MAY_KNOW_THE_REACTOR = (
     "x121.tap",
-    "x121.cli",
+    "x121.commands.base",
     "x121.fast",
     "x121.testing",
     "twisted.plugins.x121_plugin",

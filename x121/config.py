@@ -18,20 +18,23 @@ from typing import Any, Literal, TypeVar
 
 from dotenv.parser import parse_stream
 
-from x121 import _parsers as to
+from x121 import parsers
 from x121.logs import LogLevels
 from x121.types import IpNetwork, ServerName
 
 __all__ = [
+    "APP",
     "AppConfig",
     "ConfigError",
     "DbConfig",
+    "Environment",
     "Loaded",
     "ServerConfig",
     "Setting",
     "Variable",
     "WsConfig",
     "load",
+    "setting",
     "variables",
 ]
 
@@ -39,6 +42,7 @@ T = TypeVar("T")
 Source = Literal["environment", ".env", "default"]
 
 ENV_FILE = ".env"
+APP = "X121_APP"
 _MAX_ENV_FILE_BYTES = 1 << 20
 
 
@@ -56,7 +60,7 @@ class ConfigError(Exception):
 # --- the variables ------------------------------------------------------------------------
 
 
-def _variable(
+def setting(
     name: str,
     default: str,
     parse: Callable[[str], T],
@@ -65,11 +69,15 @@ def _variable(
     secret: bool = False,
     falls_back_to: str = "",
 ) -> T:
-    """Declare a field as the environment variable ``name``.
+    """Declare a field of a frozen dataclass as the environment variable ``name``.
 
     ``default`` is text, as it would stand in ``.env``, and goes through ``parse`` like any
-    other value.  The declared return type is what the field holds; the value is the field's
-    declaration, as with :func:`dataclasses.field`.
+    other value.  ``parse`` returns the value, or raises :class:`ValueError` with what is expected
+    (:mod:`x121.parsers` has the usual ones).  A ``secret`` is never shown.  One that isn't set has
+    the value of the variable ``falls_back_to``, if that is given.
+
+    The declared return type is the field's; the value is a declaration, as with
+    :func:`dataclasses.field`.
     """
     metadata = {"variable": Variable(name, default, parse, meaning, secret, falls_back_to)}
     return field(metadata=metadata, repr=not secret)  # type: ignore[no-any-return]
@@ -94,46 +102,52 @@ class Variable:
 class DbConfig:
     """Which PostgreSQL to use and how.  An empty ``host`` means the embedded one."""
 
-    host: str = _variable("DB_HOST", "", to.db_host, "empty: run the embedded PostgreSQL")
-    port: int = _variable("DB_PORT", "5432", to.integer(1, 65535), "TCP port")
-    name: str = _variable("DB_NAME", "trulience_x121", to.text, "database")
-    user: str = _variable("DB_USER", "x121", to.text, "role")
-    password: str = _variable("DB_PASSWORD", "", to.text, "its password", secret=True)
-    ssl: bool = _variable("DB_SSL", "false", to.boolean, "true: sslmode=require")
-    ssl_mode: str = _variable(
+    host: str = setting("DB_HOST", "", parsers.db_host, "empty: run the embedded PostgreSQL")
+    port: int = setting("DB_PORT", "5432", parsers.integer(1, 65535), "TCP port")
+    name: str = setting("DB_NAME", "trulience_x121", parsers.text, "database")
+    user: str = setting("DB_USER", "x121", parsers.text, "role")
+    password: str = setting("DB_PASSWORD", "", parsers.text, "its password", secret=True)
+    ssl: bool = setting("DB_SSL", "false", parsers.boolean, "true: sslmode=require")
+    ssl_mode: str = setting(
         "DB_SSLMODE",
         "prefer",
-        to.one_of("disable", "prefer", "require", "verify-ca", "verify-full"),
+        parsers.one_of("disable", "prefer", "require", "verify-ca", "verify-full"),
         "how much TLS is required, as libpq means it",
     )
-    ssl_root_cert: str = _variable(
-        "DB_SSL_ROOT_CERT", "", to.certificate_file, "certificates that verify-* trusts, in PEM"
+    ssl_root_cert: str = setting(
+        "DB_SSL_ROOT_CERT",
+        "",
+        parsers.certificate_file,
+        "certificates that verify-* trusts, in PEM",
     )
-    require_auth: str = _variable(
+    require_auth: str = setting(
         "DB_REQUIRE_AUTH",
         "scram-sha-256,none",
-        to.auth_methods,
+        parsers.auth_methods,
         "how the server may ask for the password",
     )
-    target_session_attrs: str = _variable(
+    target_session_attrs: str = setting(
         "DB_TARGET_SESSION_ATTRS",
         "read-write",
-        to.one_of("read-write", "any"),
+        parsers.one_of("read-write", "any"),
         "any: also a server that is read-only",
     )
-    data_dir: Path = _variable(
-        "DB_DATA_DIR", "var/postgres", to.path, "folder of the embedded PostgreSQL"
+    data_dir: Path = setting(
+        "DB_DATA_DIR", "var/postgres", parsers.path, "folder of the embedded PostgreSQL"
     )
-    pool_min: int = _variable("DB_POOL_MIN", "2", to.integer(0, 1000), "connections kept open")
-    pool_max: int = _variable("DB_POOL_MAX", "10", to.integer(1, 1000), "connections at most")
-    connect_timeout_secs: float = _variable(
-        "DB_CONNECT_TIMEOUT_SECS", "10", to.seconds, "how long start waits for the database"
+    pool_min: int = setting("DB_POOL_MIN", "2", parsers.integer(0, 1000), "connections kept open")
+    pool_max: int = setting("DB_POOL_MAX", "10", parsers.integer(1, 1000), "connections at most")
+    connect_timeout_secs: float = setting(
+        "DB_CONNECT_TIMEOUT_SECS", "10", parsers.seconds, "how long start waits for the database"
     )
-    acquire_timeout_secs: float = _variable(
-        "DB_ACQUIRE_TIMEOUT_SECS", "5", to.seconds, "how long a request waits for a connection"
+    acquire_timeout_secs: float = setting(
+        "DB_ACQUIRE_TIMEOUT_SECS", "5", parsers.seconds, "how long a request waits for a connection"
     )
-    migration_wait_secs: float = _variable(
-        "DB_MIGRATION_WAIT_SECS", "600", to.seconds, "how long start waits for another's migrations"
+    migration_wait_secs: float = setting(
+        "DB_MIGRATION_WAIT_SECS",
+        "600",
+        parsers.seconds,
+        "how long start waits for another's migrations",
     )
 
 
@@ -141,61 +155,79 @@ class DbConfig:
 class ServerConfig:
     """How HTTP is served, and what is logged."""
 
-    host: str = _variable("SERVER_HOST", "0.0.0.0", to.host, "address to listen on")
-    port: int = _variable("SERVER_PORT", "3000", to.integer(0, 65535), "TCP port; 0: any free one")
-    cors_origins: tuple[str, ...] = _variable(
-        "CORS_ORIGINS", "http://localhost:5173", to.origins, "pages that may call from a browser"
+    host: str = setting("SERVER_HOST", "0.0.0.0", parsers.host, "address to listen on")
+    port: int = setting(
+        "SERVER_PORT", "3000", parsers.integer(0, 65535), "TCP port; 0: any free one"
     )
-    server_names: tuple[ServerName, ...] = _variable(
-        "SERVER_NAMES", "", to.server_names, "names that Host may have; empty: any"
+    cors_origins: tuple[str, ...] = setting(
+        "CORS_ORIGINS",
+        "http://localhost:5173",
+        parsers.origins,
+        "pages that may call from a browser",
     )
-    request_timeout_secs: float = _variable(
-        "REQUEST_TIMEOUT_SECS", "30", to.seconds, "how long a request may take"
+    server_names: tuple[ServerName, ...] = setting(
+        "SERVER_NAMES", "", parsers.server_names, "names that Host may have; empty: any"
     )
-    shutdown_timeout_secs: float = _variable(
-        "SHUTDOWN_TIMEOUT_SECS", "30", to.seconds, "how long a stop may take"
+    request_timeout_secs: float = setting(
+        "REQUEST_TIMEOUT_SECS", "30", parsers.seconds, "how long a request may take"
     )
-    max_body_bytes: int = _variable(
-        "MAX_BODY_BYTES", "2097152", to.integer(0, 1 << 40), "size of a request body"
+    shutdown_timeout_secs: float = setting(
+        "SHUTDOWN_TIMEOUT_SECS", "30", parsers.seconds, "how long a stop may take"
     )
-    max_json_bytes: int = _variable(
-        "MAX_JSON_BYTES", "1048576", to.integer(0, 1 << 31), "size of a JSON body that is decoded"
+    max_body_bytes: int = setting(
+        "MAX_BODY_BYTES", "2097152", parsers.integer(0, 1 << 40), "size of a request body"
     )
-    max_json_values: int = _variable(
-        "MAX_JSON_VALUES", "10000", to.integer(1, 1 << 31), "values in a JSON body or message"
+    max_json_bytes: int = setting(
+        "MAX_JSON_BYTES",
+        "1048576",
+        parsers.integer(0, 1 << 31),
+        "size of a JSON body that is decoded",
     )
-    header_timeout_secs: float = _variable(
-        "HEADER_TIMEOUT_SECS", "10", to.seconds, "how long a request's head may take to arrive"
+    max_json_values: int = setting(
+        "MAX_JSON_VALUES", "10000", parsers.integer(1, 1 << 31), "values in a JSON body or message"
     )
-    min_send_bytes_per_sec: int = _variable(
-        "MIN_SEND_BYTES_PER_SEC", "2048", to.integer(0, 1 << 30), "least rate of a reader; 0: any"
+    header_timeout_secs: float = setting(
+        "HEADER_TIMEOUT_SECS", "10", parsers.seconds, "how long a request's head may take to arrive"
     )
-    keepalive_timeout_secs: float = _variable(
-        "KEEPALIVE_TIMEOUT_SECS", "75", to.seconds, "how long an idle connection is kept"
+    min_send_bytes_per_sec: int = setting(
+        "MIN_SEND_BYTES_PER_SEC",
+        "2048",
+        parsers.integer(0, 1 << 30),
+        "least rate of a reader; 0: any",
     )
-    trusted_proxies: tuple[IpNetwork, ...] = _variable(
-        "TRUSTED_PROXIES", "", to.networks, "proxies whose X-Forwarded-* are believed"
+    keepalive_timeout_secs: float = setting(
+        "KEEPALIVE_TIMEOUT_SECS", "75", parsers.seconds, "how long an idle connection is kept"
     )
-    log_level: LogLevels = _variable(
+    trusted_proxies: tuple[IpNetwork, ...] = setting(
+        "TRUSTED_PROXIES", "", parsers.networks, "proxies whose X-Forwarded-* are believed"
+    )
+    log_level: LogLevels = setting(
         "LOG_LEVEL", "info", LogLevels.parse, "debug, info, warn or error, also per part"
     )
-    log_format: str = _variable(
-        "LOG_FORMAT", "auto", to.one_of("auto", "json", "console"), "form of the log's lines"
+    log_format: str = setting(
+        "LOG_FORMAT", "auto", parsers.one_of("auto", "json", "console"), "form of the log's lines"
     )
-    api_docs: bool = _variable(
-        "API_DOCS", "true", to.boolean, "false: no /docs, /openapi.json and /asyncapi.json"
+    api_docs: bool = setting(
+        "API_DOCS", "true", parsers.boolean, "false: no /docs, /openapi.json and /asyncapi.json"
     )
-    diagnostics: bool = _variable(
-        "DIAGNOSTICS", "false", to.boolean, "true: mount /console and /ws/echo"
+    diagnostics: bool = setting(
+        "DIAGNOSTICS", "false", parsers.boolean, "true: mount /console and /ws/echo"
     )
-    diagnostics_token: str = _variable(
-        "DIAGNOSTICS_TOKEN", "", to.token, "who has it may see /console, from anywhere", secret=True
+    diagnostics_token: str = setting(
+        "DIAGNOSTICS_TOKEN",
+        "",
+        parsers.token,
+        "who has it may see /console, from anywhere",
+        secret=True,
     )
-    fast_reactor: bool = _variable(
-        "X121_REACTOR", "fast", to.fast_or_stock, "stock: Twisted's own reactor, not uvloop's"
+    fast_reactor: bool = setting(
+        "X121_REACTOR", "fast", parsers.fast_or_stock, "stock: Twisted's own reactor, not uvloop's"
     )
-    fast_http: bool = _variable(
-        "X121_HTTP", "fast", to.fast_or_stock, "stock: Twisted's parser reads every request"
+    fast_http: bool = setting(
+        "X121_HTTP", "fast", parsers.fast_or_stock, "stock: Twisted's parser reads every request"
+    )
+    application: str = setting(
+        APP, "x121.app:application", parsers.object_path, "application to serve: package:name"
     )
 
 
@@ -203,41 +235,65 @@ class ServerConfig:
 class WsConfig:
     """How WebSockets are served."""
 
-    heartbeat_interval_secs: float = _variable(
-        "WS_HEARTBEAT_INTERVAL_SECS", "30", to.seconds, "time between pings"
+    heartbeat_interval_secs: float = setting(
+        "WS_HEARTBEAT_INTERVAL_SECS", "30", parsers.seconds, "time between pings"
     )
-    pong_timeout_secs: float = _variable(
-        "WS_PONG_TIMEOUT_SECS", "10", to.seconds, "how long an answer to a ping may take"
+    pong_timeout_secs: float = setting(
+        "WS_PONG_TIMEOUT_SECS", "10", parsers.seconds, "how long an answer to a ping may take"
     )
-    max_message_bytes: int = _variable(
-        "WS_MAX_MESSAGE_BYTES", "1048576", to.integer(1, 1 << 31), "size of a message"
+    max_message_bytes: int = setting(
+        "WS_MAX_MESSAGE_BYTES", "1048576", parsers.integer(1, 1 << 31), "size of a message"
     )
-    send_buffer_bytes: int = _variable(
-        "WS_SEND_BUFFER_BYTES", "1048576", to.integer(1, 1 << 31), "waiting per connection"
+    send_buffer_bytes: int = setting(
+        "WS_SEND_BUFFER_BYTES", "1048576", parsers.integer(1, 1 << 31), "waiting per connection"
     )
-    allowed_origins: tuple[str, ...] = _variable(
-        "WS_ALLOWED_ORIGINS", "", to.origins, "pages that may connect", falls_back_to="CORS_ORIGINS"
+    allowed_origins: tuple[str, ...] = setting(
+        "WS_ALLOWED_ORIGINS",
+        "",
+        parsers.origins,
+        "pages that may connect",
+        falls_back_to="CORS_ORIGINS",
     )
-    fast_lane: bool = _variable(
-        "X121_WEBSOCKET", "fast", to.fast_or_stock, "stock: Autobahn takes every frame apart"
+    fast_lane: bool = setting(
+        "X121_WEBSOCKET", "fast", parsers.fast_or_stock, "stock: Autobahn takes every frame apart"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AppConfig:
-    """Everything that is configured."""
+    """Everything that is configured; ``settings`` are the application's, by their type."""
 
     db: DbConfig
     server: ServerConfig
     ws: WsConfig
+    settings: Mapping[type, Any] = field(default_factory=dict)
 
 
 _SECTIONS: dict[str, type[Any]] = {"db": DbConfig, "server": ServerConfig, "ws": WsConfig}
 
 
-def variables() -> list[Variable]:
-    """Return every variable, in the order of the declarations."""
-    return [f.metadata["variable"] for kind in _SECTIONS.values() for f in dataclasses.fields(kind)]
+def variables(settings: Iterable[type[Any]] = ()) -> list[Variable]:
+    """Return every variable, in the order of the declarations: ours, then those of ``settings``."""
+    return [f.metadata["variable"] for kind in _declared(settings) for f in _fields(kind)]
+
+
+def _declared(settings: Iterable[type[Any]]) -> list[type[Any]]:
+    return [*_SECTIONS.values(), *settings]
+
+
+def _fields(kind: type[Any]) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a declaration.
+
+    Raises :class:`TypeError` for a class that isn't one.
+    """
+    is_frozen = dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    fields = dataclasses.fields(kind) if is_frozen else ()
+    if not is_frozen or not all("variable" in member.metadata for member in fields):
+        raise TypeError(
+            f"{kind.__name__} doesn't declare settings: expected a frozen dataclass whose fields"
+            " are all x121.config.setting(...)"
+        )
+    return list(fields)
 
 
 # --- reading ------------------------------------------------------------------------------
@@ -265,41 +321,101 @@ class Loaded:
     colour: bool
 
 
-def load(environ: Mapping[str, str], env_file: str | None = None) -> Loaded:
-    """Return the configuration that ``environ`` over the ``.env`` file gives.
+class Environment:
+    """The texts of all variables: ``environ`` over the ``.env`` file.
 
-    ``env_file`` names another file, which must then exist; without it ``.env`` in the
-    working directory is read if it is there.  An empty value means the default: one in
-    ``environ`` hides the file's.  Raises
-    :class:`ConfigError`, whose text lists everything that is wrong and never a secret.
+    ``env_file`` names another file, which must then exist; without it ``.env`` in the working
+    directory is read if it is there.  An empty value means the default: one in ``environ`` hides
+    the file's.
     """
-    file_values, problems = _read_env_file(env_file)
-    settings: list[Setting] = []
-    sections: dict[str, Any] = {}
-    for section, kind in _SECTIONS.items():
+
+    def __init__(self, environ: Mapping[str, str], env_file: str | None = None) -> None:
+        self._environ = environ
+        self._file_values, self._problems = _read_env_file(env_file)
+
+    def text(self, name: str) -> str:
+        """Return the text of one of our own variables, which may be wrong."""
+        return _look_up(_find(name, variables()), self._environ, self._file_values)[0]
+
+    def load(
+        self,
+        settings: Iterable[type[Any]] = (),
+        defaults: Mapping[str, str] | None = None,
+        problems: Iterable[str] = (),
+    ) -> Loaded:
+        """Return the configuration, with the application's ``settings``.
+
+        ``defaults`` replace those of variables, by name.  Raises :class:`ConfigError`, whose text
+        lists everything that is wrong, ``problems`` too, and never a secret; and
+        :class:`TypeError` for settings that aren't declared as such, or twice.
+        """
+        reader = _Reader(self._environ, self._file_values, settings, defaults or {})
+        reader.problems = [*self._problems, *problems]
+        sections = {name: reader.read(kind) for name, kind in _SECTIONS.items()}
+        own = {kind: reader.read(kind) for kind in settings}
+        reader.problems += _contradictions(sections)
+        if reader.problems:
+            log_format = {s.name: s.shown for s in reader.settings}["LOG_FORMAT"].lower()
+            # What is wrong with a variable is wrong with those that fall back to it, and said once.
+            raise ConfigError(dict.fromkeys(reader.problems), log_format)
+        return Loaded(
+            AppConfig(**sections, settings=own),
+            tuple(reader.settings),
+            tuple(_unknown_names(self._file_values, reader.variables)),
+            _may_colour(self._environ),
+        )
+
+
+class _Reader:
+    """Turns texts into sections; ``settings`` and ``problems`` are what it has found so far."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        file_values: Mapping[str, str],
+        settings: Iterable[type[Any]],
+        defaults: Mapping[str, str],
+    ) -> None:
+        self.variables = [
+            dataclasses.replace(variable, default=defaults.get(variable.name, variable.default))
+            for variable in variables(settings)
+        ]
+        names = [variable.name for variable in self.variables]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise TypeError(f"{', '.join(twice)}: the same variable is declared twice")
+        self.settings: list[Setting] = []
+        self.problems: list[str] = []
+        self._environ = environ
+        self._file_values = file_values
+
+    def read(self, kind: type[Any]) -> Any:
+        """Return an instance of ``kind``, or None if something is wrong with it."""
         values: dict[str, Any] = {}
-        for member in dataclasses.fields(kind):
-            variable: Variable = member.metadata["variable"]
-            raw, source, name = _look_up(variable, environ, file_values)
+        fields = _fields(kind)
+        for member in fields:
+            variable = _find(member.metadata["variable"].name, self.variables)
+            raw, source, name = _look_up(variable, self._environ, self._file_values, self.variables)
             shown = "(hidden)" if variable.secret and raw else raw
-            settings.append(Setting(variable.name, shown, source))
+            self.settings.append(Setting(variable.name, shown, source))
             try:
                 values[member.name] = variable.parse(raw)
             except ValueError as error:
-                problems.append(f"{name}={to.printable(shown)} ({source}): expected {error}")
-        if len(values) == len(dataclasses.fields(kind)):
-            sections[section] = kind(**values)
-    problems += _contradictions(sections)
-    if problems:
-        log_format = {s.name: s.shown for s in settings}["LOG_FORMAT"].lower()
-        # What is wrong with a variable is wrong with those that fall back to it, and said once.
-        raise ConfigError(dict.fromkeys(problems), log_format)
-    return Loaded(
-        AppConfig(**sections),
-        tuple(settings),
-        tuple(_unknown_names(file_values)),
-        _may_colour(environ),
-    )
+                self.problems.append(
+                    f"{name}={parsers.printable(shown)} ({source}): expected {error}"
+                )
+        return kind(**values) if len(values) == len(fields) else None
+
+
+def _find(name: str, among: Iterable[Variable]) -> Variable:
+    return next(variable for variable in among if variable.name == name)
+
+
+def load(
+    environ: Mapping[str, str], env_file: str | None = None, settings: Iterable[type[Any]] = ()
+) -> Loaded:
+    """Return what :class:`Environment` has; see there."""
+    return Environment(environ, env_file).load(settings)
 
 
 def _may_colour(environ: Mapping[str, str]) -> bool:
@@ -311,7 +427,10 @@ def _may_colour(environ: Mapping[str, str]) -> bool:
 
 
 def _look_up(
-    variable: Variable, environ: Mapping[str, str], file_values: Mapping[str, str]
+    variable: Variable,
+    environ: Mapping[str, str],
+    file_values: Mapping[str, str],
+    among: Iterable[Variable] = (),
 ) -> tuple[str, Source, str]:
     """Return the variable's text, where that came from, and the name it has there."""
     name = variable.name
@@ -320,8 +439,8 @@ def _look_up(
     if file_values.get(name) and name not in environ:
         return file_values[name], ".env", name
     if variable.falls_back_to:
-        other = next(v for v in variables() if v.name == variable.falls_back_to)
-        return _look_up(other, environ, file_values)
+        other = _find(variable.falls_back_to, among or variables())
+        return _look_up(other, environ, file_values, among)
     return variable.default, "default", name
 
 
@@ -369,9 +488,9 @@ def _read_env_file(env_file: str | None) -> tuple[dict[str, str], list[str]]:
     return values, problems
 
 
-def _unknown_names(file_values: Mapping[str, str]) -> Iterable[str]:
+def _unknown_names(file_values: Mapping[str, str], declared: Iterable[Variable]) -> Iterable[str]:
     """Yield a warning for each name that looks like one of ours and is none."""
-    known = [variable.name for variable in variables()]
+    known = [variable.name for variable in declared]
     families = {name.split("_")[0] for name in known}
     for name in file_values:
         if name in known:
@@ -379,4 +498,4 @@ def _unknown_names(file_values: Mapping[str, str]) -> Iterable[str]:
         nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
         if nearest or name.split("_")[0] in families:
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            yield f"{to.printable(name)} in .env is not a variable of x121{hint}"
+            yield f"{parsers.printable(name)} in .env is not a variable of x121{hint}"

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, DNSLookupError
 from twisted.logger import Logger
@@ -18,9 +18,8 @@ from twisted.web.resource import IResource
 
 from x121.api.dispatch import Dispatch
 from x121.api.router import Router
-from x121.api.routes import routes
-from x121.app_state import AppState, Lifecycle, Stage
-from x121.config import AppConfig, WsConfig
+from x121.application import Application, AppState, Lifecycle, MissingProviderError, Stage
+from x121.config import AppConfig
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations
 from x121.db.pool import make_pool
@@ -31,12 +30,12 @@ from x121.http.site import Site
 from x121.json_decoding import JsonLimits
 from x121.middleware import wrap
 from x121.process import Exit, settle
+from x121.runtime.routes import all_routes
+from x121.runtime.state import make_state
 from x121.shutdown import Report, Running, Shutdown
 from x121.systemd import Notifier
-from x121.ws.heartbeat import Heartbeat
-from x121.ws.manager import WsManager
 
-__all__ = ["MakeRoutes", "Server", "make_resource", "make_site", "make_ws_manager"]
+__all__ = ["Server", "make_resource", "make_site"]
 
 _log = Logger(namespace="x121.server")
 
@@ -52,14 +51,22 @@ _EXPECTED = (
     ServiceUnavailable,
     CannotListenError,
     DNSLookupError,
+    MissingProviderError,
 )
 
-MakeRoutes = Callable[[AppState], Router]
 
-
-def make_resource(state: AppState, make_routes: MakeRoutes, *, clock: Any) -> IResource:
-    """Return the tree of resources: every wrapper around the one Klein application."""
-    return wrap(Dispatch(make_routes(state)), state.config.server, clock=clock)
+def make_resource(routes: Router, application: Application, state: AppState) -> IResource:
+    """Return the tree of resources: every middleware around ``routes``."""
+    resource: IResource = Dispatch(routes)
+    for make in reversed(application.middleware):
+        resource = make(resource, state)
+    return wrap(
+        resource,
+        state.config.server,
+        clock=state.clock,
+        request_headers=application.cors_request_headers,
+        response_headers=application.cors_response_headers,
+    )
 
 
 def make_site(
@@ -85,39 +92,30 @@ def make_site(
     )
 
 
-def make_ws_manager(config: WsConfig, *, clock: Any) -> WsManager:
-    """Return the manager of all WebSockets, which pings them as configured."""
-    heartbeat = Heartbeat(
-        interval_secs=config.heartbeat_interval_secs,
-        pong_timeout_secs=config.pong_timeout_secs,
-        clock=clock,
-    )
-    return WsManager(heartbeat, clock=clock)
-
-
 class Server(Service):
     """The server as a service: boots when it is started, drains when it is stopped.
 
-    ``leave`` is told the exit code when all is stopped, ``make_channel`` makes what speaks HTTP.
+    ``application`` is served.  ``leave`` is told the exit code when all is stopped,
+    ``make_channel`` makes what speaks HTTP.
     """
 
     name = "x121"
 
     def __init__(
         self,
+        application: Application,
         config: AppConfig,
         *,
         reactor: Any,
         notifier: Notifier,
         leave: Exit,
-        make_routes: MakeRoutes = routes,
         make_channel: Callable[[], Channel] = Channel,
     ) -> None:
+        self._application = application
         self._config = config
         self._reactor = reactor
         self._notifier = notifier
         self._leave = leave
-        self._make_routes = make_routes
         self._make_channel = make_channel
         self._exit_code = 0
         self._running = Running(Lifecycle(), reactor.getThreadPool())
@@ -140,8 +138,16 @@ class Server(Service):
         await pool.start()
         _log.info("Database pool started with {min} connections", min=config.db.pool_min)
         await warn_of_missing_limits(pool, config.db, statement_timeout_secs=limit)
-        self._running.ws_manager = manager = make_ws_manager(config.ws, clock=self._reactor)
-        await self._listen(AppState(pool, config, manager, self._running.lifecycle))
+        state = make_state(
+            self._application,
+            config,
+            pool,
+            clock=self._reactor,
+            reactor=self._reactor,
+            lifecycle=self._running.lifecycle,
+        )
+        self._running.ws_manager = state.ws_manager
+        await self._listen(state)
         settle()
         self._running.lifecycle.stage = Stage.SERVING
         self._notifier.ready()
@@ -163,13 +169,13 @@ class Server(Service):
 
     async def _listen(self, state: AppState) -> None:
         server = state.config.server
-        resource = make_resource(state, self._make_routes, clock=self._reactor)
+        resource = make_resource(all_routes(self._application, state), self._application, state)
         self._running.site = site = make_site(
             resource, state.config, clock=self._reactor, make_channel=self._make_channel
         )
         state.lifecycle.connections = lambda: site.connections
         self._running.services = state.services
-        state.services.startService()
+        await self._start_services(state.services)
         address = await self._address(server.host)
         interface = address.replace(":", r"\:")
         endpoint = serverFromString(
@@ -178,6 +184,12 @@ class Server(Service):
         self._running.port = port = await endpoint.listen(site)
         host = f"[{address}]" if ":" in address else address
         _log.info("Server listening on http://{host}:{port}", host=host, port=port.getHost().port)
+
+    async def _start_services(self, services: MultiService) -> None:
+        """Start what features have running, one after the other, and wait for each."""
+        for service in services:
+            await maybeDeferred(service.startService)
+        Service.startService(services)  # one that is added from now on starts at once
 
     async def _address(self, host: str) -> str:
         """Return ``host`` as an address; a name is looked up in the reactor's threads."""

@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from x121.app_state import Lifecycle, Stage
+from x121.application import Lifecycle, Stage
 from x121.db.embedded import EmbeddedPostgres
 from x121.db.pool import Pool
 from x121.http.listening import stop_listening

@@ -1,7 +1,7 @@
 """``twistd x121``: START HERE.
 
-1. :class:`Options` reads the command line and the configuration; a wrong one ends it here.  Then
-   it chooses the reactor, before anything is imported that needs one.
+1. :class:`Options` reads the command line and the configuration; a wrong one ends it here.  It
+   chooses the reactor before it imports the application, which needs one.
 2. :func:`makeService` makes the log and the server, and ties both to twistd.
 3. :mod:`x121.server` builds everything else, in order, once the reactor runs.
 4. :mod:`x121.shutdown` takes it down again, in order, when :mod:`x121.process` gets a signal.
@@ -13,23 +13,20 @@ import os
 import sys
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 
 from x121 import logs
-from x121.config import ConfigError, Loaded, ServerConfig, load
+from x121.config import ConfigError, Environment, Loaded, ServerConfig
 from x121.http.channel import Channel
 from x121.log_output import LogOutput
 from x121.lookups import install_resolver
 from x121.pid_file import PidFileError, prepare_pid_file
 from x121.process import Exit, Signals
 from x121.systemd import Notifier
-
-if TYPE_CHECKING:
-    from x121.server import MakeRoutes
 
 __all__ = ["Options", "makeService"]
 
@@ -44,17 +41,22 @@ class Options(usage.Options):
     ]
 
     def postOptions(self) -> None:
-        """Load the configuration into ``self["loaded"]``, or exit with 1 and say what is wrong."""
+        """Load the application and the configuration, or exit with 1 and say what is wrong.
+
+        They are ``self["application"]`` and ``self["loaded"]``.
+        """
+        _choose_reactor(Environment(os.environ, self["env-file"]))
+        from x121.runtime.load import load_config
+
         try:
-            self["loaded"] = loaded = load(os.environ, self["env-file"])
+            self["application"], self["loaded"] = load_config(os.environ, self["env-file"])
         except ConfigError as error:
             raise _start_error(error, error.log_format) from None
         try:
             if self.parent is not None:
                 prepare_pid_file(self.parent, in_background=self._in_background)
         except PidFileError as error:
-            raise _start_error(error, loaded.config.server.log_format) from None
-        _choose_reactor(loaded.config.server)
+            raise _start_error(error, self["loaded"].config.server.log_format) from None
 
     @property
     def log_file(self) -> str:
@@ -75,10 +77,11 @@ def _start_error(error: Exception, log_format: str) -> SystemExit:
     return SystemExit(logs.last_line(f"x121: {error}", log_format))
 
 
-def _choose_reactor(config: ServerConfig) -> None:
+def _choose_reactor(environment: Environment) -> None:
     """Install ours, unless it isn't wanted, uvloop isn't there, or twistd was given another."""
     is_installed = "twisted.internet.reactor" in sys.modules
-    if config.fast_reactor and find_spec("uvloop") and not is_installed:
+    is_wanted = environment.text("X121_REACTOR").lower() != "stock"
+    if is_wanted and find_spec("uvloop") and not is_installed:
         from x121.fast.reactor import install
 
         install()
@@ -93,15 +96,11 @@ def _choose_channel(config: ServerConfig) -> type[Channel]:
     return Channel
 
 
-def makeService(options: Options, make_routes: MakeRoutes | None = None) -> MultiService:
-    """Return the server as a service that logs in its own way once it has an application.
-
-    ``make_routes`` are :func:`x121.api.routes.routes` unless others are given.
-    """
+def makeService(options: Options) -> MultiService:
+    """Return the server as a service that logs in its own way once twistd has it."""
     # Not before the reactor is chosen: Klein imports it, and with it whichever is the default.
     from twisted.internet import reactor as _reactor
 
-    from x121.api.routes import routes
     from x121.server import Server
 
     reactor: Any = _reactor
@@ -119,11 +118,11 @@ def makeService(options: Options, make_routes: MakeRoutes | None = None) -> Mult
 
     make_channel = _choose_channel(config.server)
     server = Server(
+        options["application"],
         config,
         reactor=reactor,
         notifier=Notifier(os.environ, clock=reactor),
         leave=Exit(last_words=observer.flush),
-        make_routes=make_routes or routes,
         make_channel=make_channel,
     )
     server.setServiceParent(service)

@@ -5,7 +5,30 @@ from __future__ import annotations
 import ipaddress
 from typing import NamedTuple, NewType, TypeAlias
 
-__all__ = ["NO_NUL", "DbId", "IpNetwork", "ServerName"]
+from twisted.internet.interfaces import (
+    IReactorCore,
+    IReactorPluggableNameResolver,
+    IReactorProcess,
+    IReactorTCP,
+    IReactorThreads,
+    IReactorTime,
+    IReactorUNIX,
+)
+
+__all__ = ["NO_NUL", "DbId", "IReactor", "IpNetwork", "ServerName"]
+
+
+class IReactor(
+    IReactorCore,
+    IReactorTime,
+    IReactorTCP,
+    IReactorUNIX,
+    IReactorProcess,
+    IReactorThreads,
+    IReactorPluggableNameResolver,
+):
+    """The reactor, for type checkers: everything that both of ours can do."""
+
 
 DbId = NewType("DbId", int)
 """The primary key of a row: a PostgreSQL ``BIGINT`` identity."""

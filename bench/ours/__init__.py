@@ -1,3 +1,3 @@
-"""x121 with the routes that the benchmark asks for: ``twistd x121-bench``."""
+"""The application that the benchmark asks: ``X121_APP=bench.ours.application:application``."""
 
 __all__: list[str] = []

@@ -20,7 +20,7 @@ from werkzeug.routing import RequestRedirect
 from tests.memory import AppTestCase
 from x121.api.dispatch import Dispatch
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.http.request import Request
 from x121.testing.connection import Response
 

@@ -17,7 +17,7 @@ from twisted.web.template import tags
 from tests.memory import AppTestCase
 from x121.api.responses import json_response, no_content
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.http.request import Request
 from x121.models.base import Id
 
@@ -454,13 +454,52 @@ class NestTests(SynchronousTestCase):
                 self.assertIn("/<note_id>/x", str(error))
         router.route("/<any('{a}', b):name>")(_handler)
 
-    def test_same_prefix_twice(self) -> None:
-        """Two routes of one name under one prefix are refused, not shadowed."""
+    def test_one_prefix(self) -> None:
+        """Features may share a prefix, and their handlers may have the same names."""
+
+        class One:
+            router = Router()
+
+            @router.route("/x")
+            def show(self, request: Any) -> str:
+                return "one"
+
+        class Other:
+            router = Router()
+
+            @router.route("/y")
+            def show(self, request: Any) -> str:
+                return "other"
+
+        both = Router().nest("/a", One().router).nest("/a", Other().router)
+        self.assertEqual(self.rules(both), {"/a/x", "/a/y"})
+        request: Any = None
+        shown = [both.execute_endpoint(name, request) for name in ("a.show", "a.Other.show")]
+        self.assertEqual(shown, ["one", "other"])
+
+    def test_served_twice(self) -> None:
+        """A path that is served already is refused, not shadowed, whatever its parameter is."""
         one, other = Router(), Router()
-        one.route("/x")(_handler)
-        other.route("/y")(_handler)
+        one.route("/<int:number>", methods=["GET", "POST"])(_handler)
+        other.route("/<int:item_id>", methods=["POST"])(_handler)
         outer = Router().nest("/a", one)
-        self.assertIn("/a", str(self.assertRaises(ValueError, outer.nest, "/a", other)))
+        error = self.assertRaises(ValueError, outer.nest, "/a", other)
+        self.assertIn("POST /a/<int:item_id>: served already, by a._handler", str(error))
+
+    def test_nested_into_an_instance(self) -> None:
+        """What is nested into an instance's router stays there, and is that instance's alone."""
+
+        class Outer:
+            router = Router()
+
+            def __init__(self, inner: Router) -> None:
+                self.router.nest("/inner", inner)
+
+        inner = Router()
+        inner.route("/x")(_handler)
+        for _ in range(2):
+            self.assertEqual(self.rules(Outer(inner).router), {"/inner/x"})
+        self.assertEqual(self.rules(Outer.router), set())
 
     def test_error_handlers_are_refused(self) -> None:
         """A nested router with error handlers is refused, saying what to do instead."""

@@ -18,7 +18,7 @@ from twisted.web.iweb import IRequest
 from tests.memory import AppTestCase
 from x121.api.operation import Answer, Body, Header, Query
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.errors import NotFound
 from x121.models.base import Id, Model, Text, Timestamp
 from x121.testing.connection import Response

@@ -12,8 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.memory import AppTestCase
 from tests.ws.client import WebSocket
 from x121.api.router import Router
-from x121.api.routes import routes
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.console.histogram import ACCURACY
 from x121.console.recorder import HISTORY_SECS, MOST_ERRORS, PROBE_SECS, Recorder
 from x121.http.request import Request
@@ -228,13 +227,6 @@ class LifeTests(SynchronousTestCase):
         app = App(DIAGNOSTICS="true")
         app.close()
         self.assertEqual((self.observers(), app.clock.getDelayedCalls()), (before, []))
-
-    def test_routes_twice(self) -> None:
-        """Routes may be made twice for one state, as a table of them and its wrappers need it."""
-        app = App(DIAGNOSTICS="true")
-        self.addCleanup(app.close)
-        routes(app.state)
-        self.assertEqual(len(list(app.state.services)), 2)
 
     def test_runs_with_the_server(self) -> None:
         """The state's services start it and stop it."""

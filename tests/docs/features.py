@@ -53,8 +53,9 @@ class Tree(Model):
 
 class Chat:
     messages = Handlers()
+    room = messages.topic("rooms/{room}", public=True)
     said = messages.event(
-        "chat.said", Line, topic="rooms/{room}", description="Somebody said something.\n\nAloud."
+        "chat.said", Line, topic=room, description="Somebody said something.\n\nAloud."
     )
     evil = messages.event(f"event {EVIL}", int, description=EVIL)
 

@@ -56,7 +56,7 @@ class Page(HTMLParser):
 class ServedTests(AppTestCase):
     def served(self) -> App:
         """Return a server that has the documentation of tests' features below ``/test``."""
-        return self.app(MessageDocs(make_websockets()).serve(Router()))
+        return self.app(MessageDocs(make_websockets(), "Test", "1").serve(Router()))
 
     def get(self, path: str) -> Response:
         """Return what is served at a path, which is there."""
@@ -114,7 +114,7 @@ class ServedTests(AppTestCase):
 
 class PageTests(AppTestCase):
     def setUp(self) -> None:
-        app = self.app(MessageDocs(make_websockets()).serve(Router()))
+        app = self.app(MessageDocs(make_websockets(), "Test", "1").serve(Router()))
         self.html = app.request("GET", "/test/docs/messages").body.decode()
         self.page = Page(self.html)
 

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from tests.fast.heads import AMBIGUOUS, EVERY_BYTE, LIMITS, PLAIN, STRANGE, request
 from tests.memory import AppTestCase
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.fast.http import FastChannel
 from x121.http.channel import Channel
 from x121.http.request import Request

@@ -14,7 +14,7 @@ from twisted.web.http_headers import _nameEncoder
 
 from tests.memory import AppTestCase
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.http.intake import SHARE
 from x121.http.request import Request
 from x121.testing.app import App

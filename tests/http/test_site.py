@@ -7,7 +7,7 @@ from twisted.internet.task import deferLater
 
 from tests.memory import AppTestCase
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.http.request import Request
 from x121.http.site import DRAIN_CLOSING_SECS
 

@@ -9,7 +9,7 @@ from twisted.protocols.basic import FileSender
 
 from tests.memory import AppTestCase
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.http.request import Request
 
 KEYS = {

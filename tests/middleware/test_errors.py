@@ -18,7 +18,7 @@ from werkzeug.exceptions import Unauthorized as WerkzeugUnauthorized
 from tests.memory import AppTestCase
 from x121 import errors
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.http.request import Request
 from x121.testing.app import App
 

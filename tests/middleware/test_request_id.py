@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from tests.memory import AppTestCase
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.http.request import Request
 from x121.ids import make_id
 from x121.testing.app import App

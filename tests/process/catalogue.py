@@ -12,6 +12,7 @@ from pydantic import Field
 from x121.api.etags import ANY_VERSION, IfMatch
 from x121.api.operation import Answer, Body, Header, Query
 from x121.api.router import Router
+from x121.application import AppState, Feature
 from x121.errors import Conflict, Forbidden, NotFound, PreconditionFailed, Unauthorized
 from x121.models.base import Id, Model, Text, Timestamp, optional
 from x121.types import DbId
@@ -75,12 +76,13 @@ class Found(Model):
     language: str
 
 
-class Catalogue:
+class Catalogue(Feature):
     """Things, which are forgotten when the server stops."""
 
     router = Router()
 
-    def __init__(self) -> None:
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state)
         self._things: dict[int, Thing] = {}
         self._ids = itertools.count(1)
 

@@ -43,7 +43,7 @@ DEADLINE_SECS = 30.0
 """How long anything may take before a test gives up on it; nothing takes long when all is well."""
 
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")
-WITH_TRIALS = ("-m", "tests.process.start")
+TRIALS = "tests.process.trials:application"
 _POLL_SECS = 0.01
 
 SPEED = ("X121_REACTOR", "X121_HTTP", "X121_WEBSOCKET")
@@ -121,9 +121,9 @@ class ServerProcess:
         self.errors: list[bytes] = []
         self._connections: list[http.client.HTTPConnection] = []
         self._process = subprocess.Popen(
-            [sys.executable, *(WITH_TRIALS if trials else program), *twistd, "x121", *arguments],
+            [sys.executable, *program, *twistd, "x121", *arguments],
             cwd=folder,
-            env=_environment(environ),
+            env=_environment({"X121_APP": TRIALS, **environ} if trials else environ),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.PIPE,

@@ -19,32 +19,16 @@ from tests.process.catalogue import Catalogue
 from tests.process.turns import Turns
 from x121.api.responses import json_response, no_content
 from x121.api.router import Router
-from x121.api.routes import routes
-from x121.app_state import AppState
+from x121.app.projects.routes import Projects
+from x121.application import Application, AppState, Feature
 from x121.models.base import Model
 from x121.ws.messages import Handlers, Message
 from x121.ws.router import WsRouter
 
-__all__ = ["routes_with_trials"]
+__all__ = ["application"]
 
 _log = Logger()
 _CHUNK = b"x" * 65_536
-
-
-def routes_with_trials(state: AppState) -> Router:
-    """Return every route of the server, ``/trials``, and ``/ws/trials`` for the messages.
-
-    What is at ``/catalogue`` behaves, and declares what it does.
-    """
-    trials = Trials(state)
-    websockets = WsRouter(state.config, state.ws_manager).nest(trials.messages)
-    return (
-        routes(state)
-        .nest("/trials", trials.router)
-        .nest("/trials/turns", Turns().router)
-        .nest("/ws/trials", websockets.routes)
-        .nest("/catalogue", Catalogue().router)
-    )
 
 
 class Note(Model):
@@ -54,15 +38,13 @@ class Note(Model):
     text: str
 
 
-class Trials:
+class Trials(Feature):
     """Each logs that it has begun, so that a test knows when a request is in flight."""
 
     router = Router()
     messages = Handlers()
-    noted = messages.event("trials.noted", Note, topic="trials/{room}")
-
-    def __init__(self, state: AppState) -> None:
-        self._state = state
+    room = messages.topic("trials/{room}", public=True)
+    noted = messages.event("trials.noted", Note, topic=room)
 
     @router.route("/hold")
     async def hold(self, request: IRequest) -> bytes:
@@ -79,7 +61,7 @@ class Trials:
     async def query(self, request: IRequest, seconds: float) -> bytes:
         """Has PostgreSQL sleep for ``seconds``."""
         _log.info("Trial begun")
-        await self._state.pool.fetch_one("SELECT pg_sleep(%s)", (seconds,))
+        await self.state.pool.fetch_one("SELECT pg_sleep(%s)", (seconds,))
         return json_response(request, {"slept": seconds})
 
     @router.route("/stream/<int:chunks>")
@@ -152,13 +134,13 @@ class Trials:
     @messages.on("trials.broadcast")
     def broadcast(self, message: Message) -> int:
         """Sends the event ``trials.news`` to everybody, and replies how many took it."""
-        return self._state.ws_manager.broadcast("trials.news", message.data)
+        return self.state.ws_manager.broadcast("trials.news", message.data)
 
     @messages.on("trials.note")
     async def note(self, message: Message[Note]) -> int:
         """Tells those who subscribed to the room, and replies how many took it."""
         note = message.data
-        return self._state.ws_manager.publish_event(self.noted, note, room=note.room)
+        return self.state.ws_manager.publish_event(self.noted, note, room=note.room)
 
     @messages.on("trials.close")
     def close(self, message: Message) -> None:
@@ -169,7 +151,7 @@ class Trials:
     def subscribe(self, message: Message) -> None:
         """Subscribes to the topics given."""
         for topic in message.data:
-            self._state.ws_manager.subscribe(message.connection, topic)
+            self.state.ws_manager.subscribe(message.connection, topic)
 
     @messages.on("trials.raise")
     def raise_text(self, message: Message) -> None:
@@ -186,3 +168,23 @@ def _pause(seconds: float) -> Deferred[None]:
     from twisted.internet import reactor
 
     return deferLater(reactor, seconds)
+
+
+class Messages(Feature):
+    """The same messages at an endpoint of their own, ``/ws/trials``."""
+
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state)
+        websockets = WsRouter(state.config, state.ws_manager)
+        self.router = websockets.nest(Trials(state).messages).routes
+
+
+# What is at /catalogue behaves, and declares what it does.
+application = (
+    Application("trials", database="trulience_x121")
+    .nest("/projects", Projects)
+    .nest("/trials", Trials, below="")
+    .nest("/ws/trials", Messages, below="")
+    .nest("/trials/turns", Turns, below="")
+    .nest("/catalogue", Catalogue, below="")
+)

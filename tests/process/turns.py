@@ -10,11 +10,12 @@ from twisted.web.iweb import IRequest
 
 from x121.api.responses import json_response, no_content
 from x121.api.router import Router
+from x121.application import AppState, Feature
 
 __all__ = ["Turns"]
 
 
-class Turns:
+class Turns(Feature):
     """Measures what the reactor's thread does from one turn to the next.
 
     It has the reactor turn without a pause meanwhile, so nothing of two turns is taken for one.
@@ -23,7 +24,8 @@ class Turns:
 
     router = Router()
 
-    def __init__(self) -> None:
+    def __init__(self, state: AppState) -> None:
+        super().__init__(state)
         self._next: IDelayedCall | None = None
         self._last = self._longest = 0.0
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from x121.api.responses import json_response
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.db.pool import Pool
 from x121.http.request import Request
 from x121.testing import App, waiting

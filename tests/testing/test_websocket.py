@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.errors import BadRequest, FieldError, Unauthorized
 from x121.http.request import Request
 from x121.testing import App, Closed, ErrorReply, Refused, WebSocket, waiting

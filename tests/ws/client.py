@@ -8,9 +8,9 @@ from typing import Any
 from klein import Klein
 
 from tests.memory import AppTestCase
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.testing import websocket
-from x121.testing.app import App, Feature
+from x121.testing.app import App, Served
 from x121.testing.frames import CLOSE
 from x121.ws.messages import Handlers
 from x121.ws.router import WsRouter
@@ -55,9 +55,9 @@ class WebSocketTestCase(AppTestCase):
     way = "fast"
     """What ``X121_WEBSOCKET`` is for the servers."""
 
-    def app(self, feature: Feature | None = None, **environ: str) -> App:
-        """Return a server, with ``feature`` at ``/test``."""
-        return super().app(feature, **{"X121_WEBSOCKET": self.way, **environ})
+    def app(self, served: Served | None = None, **environ: str) -> App:
+        """Return a server, with a feature that is ``served`` at ``/test``."""
+        return super().app(served, **{"X121_WEBSOCKET": self.way, **environ})
 
     def serve(self, feature: Callable[[AppState], Handlers], **environ: str) -> App:
         """Return a server that answers the messages of ``feature`` at ``/test``."""

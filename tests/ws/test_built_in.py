@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from tests.ws.client import WebSocket, WebSocketTestCase
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.errors import Forbidden
 from x121.models.base import Model
 from x121.testing.app import App
@@ -25,9 +25,24 @@ class Project(Model):
 
 
 class Feature:
+    """Topics with a rule that each test gives; without one they are for everybody."""
+
     messages = Handlers()
-    created = messages.event("project.created", Project, topic="projects")
-    renamed = messages.event("project.renamed", Project, topic="projects/{project_id}")
+    all_projects = messages.topic("projects")
+    one_project = messages.topic("projects/{project_id}")
+    created = messages.event("project.created", Project, topic=all_projects)
+    renamed = messages.event("project.renamed", Project, topic=one_project)
+
+    def __init__(self, may: May | None) -> None:
+        self._may = may or (lambda connection, topic: None)
+
+    @all_projects.rule
+    def may_follow_all(self, connection: WsConnection) -> Awaitable[None] | None:
+        return self._may(connection, "projects")
+
+    @one_project.rule
+    def may_follow(self, connection: WsConnection, project_id: str) -> Awaitable[None] | None:
+        return self._may(connection, f"projects/{project_id}")
 
 
 class SubscribeTests(WebSocketTestCase):
@@ -35,9 +50,8 @@ class SubscribeTests(WebSocketTestCase):
         """Return a server with the feature's topics."""
 
         def router(state: AppState) -> Any:
-            how: Any = {} if may_subscribe is None else {"may_subscribe": may_subscribe}
-            websockets = WsRouter(state.config, state.ws_manager, **how)
-            return websockets.nest(Feature().messages).routes
+            websockets = WsRouter(state.config, state.ws_manager)
+            return websockets.nest(Feature(may_subscribe).messages).routes
 
         return self.app(router, **environ)
 
@@ -252,6 +266,6 @@ class DeclaredTests(WebSocketTestCase):
     def test_wrong(self) -> None:
         """A topic or a type that is none is an error where it is declared, and names the event."""
         handlers = Handlers()
-        self.assertRaises(ValueError, handlers.event, "x", int, topic="a//b")
+        self.assertRaises(ValueError, handlers.topic, "a//b")
         error = self.assertRaises(TypeError, handlers.event, "x", WebSocketTestCase)
         self.assertIn("the event x", str(error))

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from tests.ws.client import WebSocketTestCase
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.errors import BadRequest, Forbidden, InternalError
 from x121.testing.app import App
 from x121.testing.frames import BINARY, TEXT

@@ -12,7 +12,7 @@ from twisted.web.http_headers import Headers
 
 from tests.memory import ORIGIN
 from tests.ws.client import WebSocket, WebSocketTestCase
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.errors import Forbidden, Unauthorized
 from x121.http.request import Request
 from x121.testing.app import App

@@ -27,6 +27,7 @@ from x121.ws.heartbeat import Heartbeat
 from x121.ws.manager import WsManager
 from x121.ws.messages import Handlers
 from x121.ws.threads import WrongThread
+from x121.ws.topics import Topic
 
 ALICE, BOB = DbId(1), DbId(2)
 
@@ -151,7 +152,7 @@ class MembersTests(SynchronousTestCase):
         """Where nobody listens, nothing is encoded."""
         self.add("one")
         self.assertEqual(self.manager.publish("news", "x", object()), 0)
-        event: Event[int] = Event("x", int, topic="news")
+        event: Event[int] = Event("x", int, topic=Topic("news"))
         unfit: Any = object()
         self.assertEqual(self.manager.publish_event(event, unfit), 0)
 
@@ -177,7 +178,7 @@ class MembersTests(SynchronousTestCase):
         """A declared event goes to its topic, one without to everybody, as its type has it."""
         one, _ = self.add("one"), self.add("two")
         self.manager.subscribe(one, "rooms/7")
-        in_room: Event[UUID] = Event("joined", UUID, topic="rooms/{room}")
+        in_room: Event[UUID] = Event("joined", UUID, topic=Topic("rooms/{room}"))
         self.assertEqual(self.manager.publish_event(in_room, UUID(int=1), room=7), 1)
         self.assertEqual(self.manager.publish_event(in_room, UUID(int=1), room=8), 0)
         self.assertEqual(self.manager.publish_event(Event("all", int), 7), 2)
@@ -197,7 +198,7 @@ class MembersTests(SynchronousTestCase):
         self.assertNotIn("hunter2", error.message)
         self.assertEqual(sent(one), [])
         for parameters in ({}, {"room": 7, "more": 1}, {"other": 7}):
-            event: Event[int] = Event("x", int, topic="rooms/{room}")
+            event: Event[int] = Event("x", int, topic=Topic("rooms/{room}"))
             self.assertRaises(TypeError, self.manager.publish_event, event, 1, **parameters)
         self.assertRaises(ValueError, self.manager.publish_event, event, 1, room="7/8")
         self.assertRaises(TypeError, Event[int]("all", int).topic_of)

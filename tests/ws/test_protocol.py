@@ -15,7 +15,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, NotACoroutineError, ensureDeferred
 
 from tests.ws.client import WebSocket, WebSocketTestCase
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.logs import CONNECTION_ID
 from x121.testing.app import App
 from x121.testing.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, client_frame

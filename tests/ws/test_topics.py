@@ -13,18 +13,19 @@ class TopicTests(SynchronousTestCase):
     def test_plain(self) -> None:
         """One without a parameter stands for itself alone."""
         topic = Topic("projects/all")
-        self.assertTrue(topic.matches("projects/all"))
+        self.assertEqual(topic.parse("projects/all"), {})
         for other in ("projects", "projects/", "projects/all/", "/projects/all", "Projects/all"):
-            self.assertFalse(topic.matches(other), other)
+            self.assertIsNone(topic.parse(other), other)
         self.assertEqual((topic.fill({}), topic.parameters), ("projects/all", ()))
 
     def test_parameter(self) -> None:
         """A parameter stands for any text between its slashes, but for none."""
         topic = Topic("projects/{project_id}/members")
         for one in ("projects/7/members", "projects/{project_id}/members", "projects/é ü/members"):
-            self.assertTrue(topic.matches(one), one)
+            self.assertIsNotNone(topic.parse(one), one)
         for other in ("projects//members", "projects/7/8/members", "projects/7", "x/7/members"):
-            self.assertFalse(topic.matches(other), other)
+            self.assertIsNone(topic.parse(other), other)
+        self.assertEqual(topic.parse("projects/7/members"), {"project_id": "7"})
         self.assertEqual(topic.fill({"project_id": 7}), "projects/7/members")
         self.assertEqual(topic.parameters, ("project_id",))
 
@@ -46,10 +47,56 @@ class TopicTests(SynchronousTestCase):
                      "x" * 201):  # fmt: skip
             self.assertRaises(ValueError, Topic, text)
 
-    def test_contains(self) -> None:
-        """A topic is declared if one of those that are stands for it."""
+    # --- rules ---
+
+    def find(self, *declared: Topic) -> Topics:
+        """Return topics that are declared with their rules, by no class."""
         topics = Topics()
-        for declared in ("all", "a/{b}", "a/{c}", "all"):
-            topics.add(Topic(declared))
-        known: Any = {name: name in topics for name in ("all", "a/7", "a", "b", "")}
+        for topic in declared:
+            topics.add(topic, topic.rule_on(None))
+        return topics
+
+    def test_find(self) -> None:
+        """A topic is found if one of those that are declared stands for it."""
+        topics = self.find(Topic("all", public=True), Topic("a/{b}", public=True))
+        known = {name: topics.find(name) is not None for name in ("all", "a/7", "a", "b", "")}
         self.assertEqual(known, {"all": True, "a/7": True, "a": False, "b": False, "": False})
+
+    def test_rule(self) -> None:
+        """The rule of a topic is asked with the connection and the parameters, by name."""
+        topic = Topic("a/{b}/{c}")
+        asked = []
+
+        @topic.rule
+        def rule(connection: Any, b: str, c: str) -> None:
+            asked.append((connection, b, c))
+
+        found = self.find(topic).find("a/7/x")
+        assert found is not None
+        connection: Any = object()
+        found(connection)
+        self.assertEqual(asked, [(connection, "7", "x")])
+
+    def test_plain_before_pattern(self) -> None:
+        """A topic that is declared as it stands goes before one with parameters."""
+        pattern, plain = Topic("a/{b}"), Topic("a/all", public=True)
+
+        @pattern.rule
+        def rule(connection: Any, b: str) -> None:
+            raise AssertionError("the pattern's rule was asked")
+
+        found = self.find(pattern, plain).find("a/all")
+        assert found is not None
+        connection: Any = object()
+        found(connection)
+
+    def test_no_rule(self) -> None:
+        """A topic that is neither public nor has a rule is refused, with what to write."""
+        error = self.assertRaises(ValueError, Topic("a/{b}").rule_on, None)
+        self.assertIn("'a/{b}'", str(error))
+        self.assertIn("public=True", str(error))
+
+    def test_declared_twice(self) -> None:
+        """A topic belongs to one declaration."""
+        topic = Topic("all", public=True)
+        self.assertRaises(ValueError, self.find, topic, Topic("all", public=True))

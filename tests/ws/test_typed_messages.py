@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ws.client import WebSocket, WebSocketTestCase
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.models.base import Model
 from x121.testing.frames import TEXT
 from x121.ws.handler import make_handler

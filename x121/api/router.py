@@ -50,14 +50,27 @@ class Router(Klein):
     def __init__(self) -> None:
         super().__init__()
         # A path is what it is: two slashes are not one, and nobody is redirected for them.
-        self._url_map = Map(merge_slashes=False, converters={"int": _BigInt})
+        self._url_map = Map(merge_slashes=False, converters=_CONVERTERS)
+        self._attribute = ""
         self._converters = self._url_map.converters
         self._subroute = ""
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Note the attribute that this is."""
+        self._attribute = name
+
     def __get__(self, instance: Any, owner: object) -> Router:
-        """Return the router whose handlers are called on ``instance``."""
+        """Return the router whose handlers are called on ``instance``.
+
+        It is the instance's own: what is nested into it is served by no other instance.
+        """
         bound = super().__get__(instance, owner)
         assert isinstance(bound, Router)
+        if instance is not None and self._attribute:
+            bound._endpoints = dict(self._endpoints)
+            rules = [rule.empty() for rule in self._url_map.iter_rules()]
+            bound._url_map = Map(rules, merge_slashes=False, converters=_CONVERTERS)
+            vars(instance)[self._attribute] = bound
         return bound
 
     # --- typed ---
@@ -153,27 +166,42 @@ class Router(Klein):
         Its route ``/`` is ``prefix`` itself.  A prefix may have parameters, as in
         ``/teams/<int:team_id>``; every handler takes them, or it is a :class:`TypeError`.
 
-        Raises :class:`ValueError` for a prefix that isn't a path, and for a router with error
-        handlers: they would be everybody's, so a feature raises
-        :class:`~x121.errors.AppError` instead.
+        Several routers may have one prefix.  Raises :class:`ValueError` for a prefix that isn't a
+        path, for a route that is served already, and for a router with error handlers: they would
+        be everybody's, so a feature raises :class:`~x121.errors.AppError` instead.
         """
         _check_names_in(prefix)
         if not prefix.startswith("/") or prefix.endswith("/"):
             raise ValueError(f"a prefix is like /projects, not {prefix!r}")
         if router._error_handlers:
             raise ValueError(f"{prefix}: a nested router can't have error handlers of its own")
-        for name in router.endpoints:
-            self._adopt(prefix, router, name)
-        for rule in router.url_map.iter_rules():
-            nested = rule.empty()
-            nested.rule = prefix + ("" if rule.rule == "/" else rule.rule)
-            nested.endpoint = _nested_name(prefix, rule.endpoint)
-            self._url_map.add(nested)
+        rules = [_nested_rule(prefix, rule) for rule in router.url_map.iter_rules()]
+        self._check_unserved(rules)
+        adopted = {name: self._adopt(prefix, router, name) for name in router.endpoints}
+        for rule in rules:
+            rule.endpoint = adopted[rule.endpoint]
+            self._url_map.add(rule)
         return self
 
-    def _adopt(self, prefix: str, router: Klein, name: str) -> None:
-        """Take over a handler of ``router``, on the instance that it is bound to."""
-        endpoint = _nested_name(prefix, name)
+    def _check_unserved(self, rules: list[Rule]) -> None:
+        """Raise :class:`ValueError` if one of ``rules`` is for what is served already."""
+        # Within Klein's subroute() the map can only be added to.
+        known = self._url_map.iter_rules() if isinstance(self._url_map, Map) else ()
+        served = {request: rule.endpoint for rule in known for request in _served(rule)}
+        for rule in rules:
+            for method, path in _served(rule):
+                if (method, path) in served:
+                    first = served[method, path]
+                    raise ValueError(f"{method} {rule.rule}: served already, by {first}")
+
+    def _adopt(self, prefix: str, router: Klein, name: str) -> str:
+        """Take over a handler of ``router``, on the instance that it is bound to.
+
+        Return its name here.
+        """
+        endpoint = f"{prefix[1:]}.{name}"
+        if endpoint in self._endpoints:  # of another router with this prefix
+            endpoint = f"{prefix[1:]}.{type(router._instance).__name__}.{name}"
         if endpoint in self._endpoints:
             raise ValueError(f"{prefix}: there already is a route named {endpoint}")
         known: Any = router.endpoints[name]
@@ -191,6 +219,7 @@ class Router(Klein):
             getattr(known, "owner", None) or router._instance,
             is_bound=True,
         )
+        return endpoint
 
 
 _DECLARABLE = Declaration.__annotations__.keys()
@@ -217,6 +246,9 @@ class _BigInt(IntegerConverter):
     regex = _up_to(2**63 - 1)
 
 
+_CONVERTERS = {"int": _BigInt}
+
+
 def _check_names_in(url: str) -> None:
     """Raise :class:`ValueError` for ``{name}``, which would match nothing but itself."""
     outside = re.sub("<[^>]*>", "", url)
@@ -225,5 +257,14 @@ def _check_names_in(url: str) -> None:
         raise ValueError(f"{url}: a name in a path is written as in {right}; <int:...> is a number")
 
 
-def _nested_name(prefix: str, name: str) -> str:
-    return f"{prefix[1:]}.{name}"
+def _nested_rule(prefix: str, rule: Rule) -> Rule:
+    nested = rule.empty()
+    nested.rule = prefix + ("" if rule.rule == "/" else rule.rule)
+    return nested
+
+
+def _served(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Yield the methods and paths that a rule is for, whatever its parameters are called."""
+    path = re.sub(r"<(?:([^:<>]+):)?[^:<>]+>", r"<\1>", rule.rule)
+    for method in rule.methods or {"*"}:
+        yield method, path

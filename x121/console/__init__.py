@@ -8,7 +8,7 @@ that is open, once a second, over a WebSocket; :mod:`pages` are the page and wha
 from __future__ import annotations
 
 from x121.api.router import Router
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.console.access import Access
 from x121.console.feed import Feed
 from x121.console.pages import Pages

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from x121 import jsons
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.console.recorder import ErrorLine, Recorder
 from x121.ws.connection import WsConnection
 

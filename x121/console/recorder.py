@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
-from x121.app_state import AppState
+from x121.application import AppState
 from x121.console.histogram import Histogram
 from x121.logs import FIELDS, event_ids, event_message
 

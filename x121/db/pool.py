@@ -347,10 +347,10 @@ class Pool:
             self._serving = False
 
 
-def make_pool(config: DbConfig, *, reactor: Reactor, statement_timeout_secs: float) -> Pool:
+def make_pool(config: DbConfig, *, reactor: Reactor, statement_timeout_secs: float | None) -> Pool:
     """Return a pool, not yet started, as ``config`` has it.
 
-    The server ends a statement after ``statement_timeout_secs``.
+    The server ends a statement after ``statement_timeout_secs``, or never if that is None.
     """
     open_one = partial(
         connect,

@@ -171,7 +171,7 @@ class _Document:
 
     def _add_event(self, channel: _Channel, event: Event[Any]) -> None:
         told = _told(event.description)
-        about = {"x-topic": event.topic} if event.topic else {}
+        about = {"x-topic": str(event.topic)} if event.topic else {}
         sent = channel.add(
             event.name,
             {
@@ -185,7 +185,7 @@ class _Document:
             "action": "send",
             "channel": channel.reference,
             "title": event.name,
-            **_with_topic(told, event.topic),
+            **_with_topic(told, str(event.topic or "")),
             "messages": [sent],
             **about,
         }

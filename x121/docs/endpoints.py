@@ -37,8 +37,9 @@ class EndpointDocs:
     document = Router()
     page = Router()
 
-    def __init__(self, documented: Router) -> None:
+    def __init__(self, documented: Router, title: str, version: str) -> None:
         self._documented = documented
+        self._title, self._version = title, version
         self._assets = _find_assets()
         template = Template((STATIC / "docs.html").read_text("utf-8"))
         self._page = template.substitute(assets=f"docs/{self._assets.version}").encode()
@@ -51,7 +52,7 @@ class EndpointDocs:
     def _document(self) -> bytes:
         # When it is asked for, because then every feature is there.  It costs a tenth of a
         # millisecond an endpoint, once.
-        made = make_openapi(self._documented, title="x121", version=version("x121"))
+        made = make_openapi(self._documented, title=self._title, version=self._version)
         return jsons.encode(made)
 
     @document.route("/", is_documented=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 
 from x121 import jsons
@@ -27,8 +26,9 @@ class MessageDocs:
     document = Router()
     page = Router()
 
-    def __init__(self, websockets: WsRouter) -> None:
+    def __init__(self, websockets: WsRouter, title: str, version: str) -> None:
         self._websockets = websockets
+        self._title, self._version = title, version
         self._page = b""
         self._style = (STATIC / "messages.css").read_bytes()
 
@@ -38,7 +38,7 @@ class MessageDocs:
 
     @cached_property
     def _document(self) -> dict[str, Any]:
-        return make_asyncapi(self._websockets, title="x121", version=version("x121"))
+        return make_asyncapi(self._websockets, title=self._title, version=self._version)
 
     @cached_property
     def _encoded_document(self) -> bytes:

@@ -10,9 +10,12 @@ From the outside in:
 6. ``cross_site``: a page of another site may not write.
 7. ``body_limit``: a body that is too large is an error like any other.
 8. ``timeout``: closest to the handler, whose time it measures.
+9. The application's own.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
@@ -31,15 +34,30 @@ from x121.middleware.timeout import Timeout
 __all__ = ["order", "wrap"]
 
 
-def wrap(resource: IResource, config: ServerConfig, *, clock: IReactorTime) -> IResource:
-    """Return ``resource`` inside all wrappers; this reads from the inside out."""
+def wrap(
+    resource: IResource,
+    config: ServerConfig,
+    *,
+    clock: IReactorTime,
+    request_headers: Sequence[str] = (),
+    response_headers: Sequence[str] = (),
+) -> IResource:
+    """Return ``resource`` inside all wrappers; this reads from the inside out.
+
+    The headers are those of :class:`~x121.middleware.cors.Cors`.
+    """
     resource = Timeout(resource, seconds=config.request_timeout_secs, clock=clock)
     resource = BodyLimit(resource, max_bytes=config.max_body_bytes)
     resource = CrossSite(resource, origins=config.cors_origins)
     if config.server_names:
         resource = ServerNames(resource, names=config.server_names)
     resource = Errors(resource)
-    resource = Cors(resource, origins=config.cors_origins)
+    resource = Cors(
+        resource,
+        origins=config.cors_origins,
+        request_headers=request_headers,
+        response_headers=response_headers,
+    )
     resource = AccessLog(resource, clock=clock)
     return RequestId(resource)
 

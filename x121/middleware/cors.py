@@ -27,9 +27,6 @@ MAX_AGE_SECS = 3600
 # Every page may send these; they need no leave (Fetch, "CORS-safelisted request-header").
 _SAFELISTED = frozenset((b"accept", b"accept-language", b"content-language"))
 _KNOWN_METHODS = frozenset(method.encode() for method in ALLOWED_METHODS) | {b"HEAD"}
-_KNOWN_HEADERS = (
-    frozenset(name.lower().encode() for name in (*ALLOWED_HEADERS, *CONDITIONS)) | _SAFELISTED
-)
 # Of an answer that has them, a page may read these too; the names are canonical.
 _TELLING = (b"ETag", b"Location")
 _PREFLIGHT_VARY = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
@@ -38,12 +35,25 @@ _PREFLIGHT_VARY = b"Origin, Access-Control-Request-Method, Access-Control-Reques
 class Cors(Wrapper):
     """Answers preflights, and puts the CORS headers on every other answer.
 
-    ``origins`` are the exact origins allowed, as a browser writes them.
+    ``origins`` are the exact origins allowed, as a browser writes them.  ``request_headers`` may be
+    sent by their pages, and ``response_headers`` read, besides those that always are.
     """
 
-    def __init__(self, inner: IResource, *, origins: Sequence[str]) -> None:
+    def __init__(
+        self,
+        inner: IResource,
+        *,
+        origins: Sequence[str],
+        request_headers: Sequence[str] = (),
+        response_headers: Sequence[str] = (),
+    ) -> None:
         super().__init__(inner)
         self._origins = frozenset(origin.encode() for origin in origins)
+        self._allowed_headers = (*ALLOWED_HEADERS, *request_headers)
+        self._known_headers = _SAFELISTED | {
+            name.lower().encode() for name in (*self._allowed_headers, *CONDITIONS)
+        }
+        self._exposed = ", ".join(("X-Request-Id", *response_headers)).encode()
 
     def render(self, request: Request) -> Rendered:
         """Answer a preflight; handle any other request."""
@@ -59,7 +69,7 @@ class Cors(Wrapper):
         if origin is not None and origin in self._origins:
             _let_in(request, origin)
             present = [name for name in _TELLING if request.responseHeaders.get(name) is not None]
-            exposed = b", ".join((b"X-Request-Id", *present)) if present else b"X-Request-Id"
+            exposed = b", ".join((self._exposed, *present)) if present else self._exposed
             request.responseHeaders.put(b"Access-Control-Expose-Headers", exposed)
 
     def _answer_preflight(self, request: Request) -> None:
@@ -73,7 +83,7 @@ class Cors(Wrapper):
         request.setHeader(b"Access-Control-Allow-Methods", ", ".join(ALLOWED_METHODS))
         asked = {name.lower() for name in _asked_headers(request)}
         conditions = [name for name in CONDITIONS if name.lower().encode() in asked]
-        allowed = ", ".join((*ALLOWED_HEADERS, *conditions))
+        allowed = ", ".join((*self._allowed_headers, *conditions))
         request.setHeader(b"Access-Control-Allow-Headers", allowed)
         request.setHeader(b"Access-Control-Max-Age", b"%d" % MAX_AGE_SECS)
         request.finish()
@@ -87,7 +97,7 @@ class Cors(Wrapper):
         if method not in _KNOWN_METHODS:
             return f"Method {quoted(method)} is not allowed from another origin"
         for name in _asked_headers(request):
-            if name.lower() not in _KNOWN_HEADERS:
+            if name.lower() not in self._known_headers:
                 return f"Header {quoted(name)} is not allowed from another origin"
         return None
 

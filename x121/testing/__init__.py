@@ -14,7 +14,7 @@ pytest has all of this as fixtures, :mod:`x121.testing.fixtures`; trial as a tes
 
 from __future__ import annotations
 
-from x121.testing.app import App, Feature
+from x121.testing.app import App, Served
 from x121.testing.connection import Connection, Response
 from x121.testing.database import Databases, running_pool
 from x121.testing.frames import Frame
@@ -27,11 +27,11 @@ __all__ = [
     "Connection",
     "Databases",
     "ErrorReply",
-    "Feature",
     "Frame",
     "Postgres",
     "Refused",
     "Response",
+    "Served",
     "WebSocket",
     "running_pool",
     "running_postgres",

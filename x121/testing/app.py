@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
 import psycopg2
@@ -15,23 +15,25 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from x121 import config, logs
-from x121.api.router import Router
-from x121.api.routes import routes
-from x121.app_state import AppState, Lifecycle, Stage
+from x121 import logs
+from x121.application import Application, AppState, Feature, Lifecycle, Stage
+from x121.config import Environment, variables
 from x121.db.pool import Pool
 from x121.http.channel import Channel
-from x121.server import make_resource, make_site, make_ws_manager
+from x121.runtime.load import load_application
+from x121.runtime.routes import all_routes
+from x121.runtime.state import make_state
+from x121.server import make_resource, make_site
 from x121.testing.connection import ABSENT, PEER, Connection, Response
-from x121.testing.waiting import Waiting
+from x121.testing.waiting import Waiting, global_reactor
 from x121.testing.websocket import WebSocket
 
-__all__ = ["App", "Feature"]
+__all__ = ["App", "Served"]
 
 T = TypeVar("T")
 
-Feature = Klein | Callable[[AppState], Klein]
-"""What is served: a router, or what makes one of the state."""
+Served = Application | type[Feature] | Klein | Callable[[AppState], Klein]
+"""An application, a feature, a router, or a function that makes a router of the state."""
 
 _START = 1_000_000_000.0
 
@@ -42,9 +44,11 @@ class App:
         with App() as app:
             assert app.request("GET", "/health").json == {"status": "ok"}
 
-    ``feature`` is served besides, below ``at``.  ``pool`` is the database; without one there is
-    none, and whoever asks it gets 503.  ``environ`` are variables of the configuration, as in
-    the environment: ``App(MAX_BODY_BYTES="10")``.  ``make_channel`` makes what speaks HTTP.
+    ``served`` is an application, by default the one that ``X121_APP`` names.  A feature or a
+    router is served below ``at``, alone but for what comes along.  ``pool`` is the database;
+    without one there is none, and whoever asks it gets 503.  ``environ`` are variables of the
+    configuration, as in the environment: ``App(MAX_BODY_BYTES="10")``.  ``make_channel`` makes what
+    speaks HTTP.
 
     What features have running in the background, the ``services`` of ``app.state``, a test starts.
 
@@ -54,7 +58,7 @@ class App:
 
     def __init__(
         self,
-        feature: Feature | None = None,
+        served: Served | None = None,
         *,
         at: str = "/test",
         pool: Pool | None = None,
@@ -63,15 +67,14 @@ class App:
     ) -> None:
         self.clock = Clock()
         self.clock.advance(_START)
-        self.state = _make_state(self.clock, pool, environ)
-
-        def make_routes(state: AppState) -> Router:
-            router = routes(state)
-            if feature is None:
-                return router
-            return router.nest(at, feature if isinstance(feature, Klein) else feature(state))
-
-        resource = make_resource(self.state, make_routes, clock=self.clock)
+        self.application = _application(served, at)
+        self.state = _make_state(self.application, self.clock, pool, environ)
+        routes = all_routes(self.application, self.state)
+        if isinstance(served, Klein):
+            routes.nest(at, served)
+        elif not isinstance(served, (Application, type, NoneType)):
+            routes.nest(at, served(self.state))
+        resource = make_resource(routes, self.application, self.state)
         self.site = make_site(
             resource, self.state.config, clock=self.clock, make_channel=make_channel
         )
@@ -211,14 +214,33 @@ class _Observer:
         self._log.append(json.loads(logs.format_json(event)))
 
 
-def _make_state(clock: Clock, pool: Pool | None, environ: Mapping[str, str]) -> AppState:
+def _application(served: Served | None, at: str) -> Application:
+    if served is None:
+        return load_application(os.environ)
+    if isinstance(served, Application):
+        return served
+    application = Application("test", title="Test", version="1")
+    if isinstance(served, type):
+        application.nest(at, served, below="")
+    return application
+
+
+def _make_state(
+    application: Application, clock: Clock, pool: Pool | None, environ: Mapping[str, str]
+) -> AppState:
     """Return the state of a server that serves."""
-    unknown = environ.keys() - {variable.name for variable in config.variables()}
-    if unknown:
+    known = {variable.name for variable in variables(application.settings)}
+    if unknown := environ.keys() - known:
         raise TypeError(f"the configuration has no variable {', '.join(sorted(unknown))}")
-    loaded = config.load(environ, os.devnull)
-    manager = make_ws_manager(loaded.config.ws, clock=clock)
-    return AppState(pool or _no_pool(clock), loaded.config, manager, Lifecycle(Stage.SERVING))
+    config = Environment(environ, os.devnull).load(application.settings).config
+    return make_state(
+        application,
+        config,
+        pool or _no_pool(clock),
+        clock=clock,
+        reactor=global_reactor(),
+        lifecycle=Lifecycle(Stage.SERVING),
+    )
 
 
 def _no_pool(clock: Clock) -> Pool:

@@ -14,17 +14,9 @@ from x121.ws.manager import WsManager
 from x121.ws.messages import Handlers, Message
 from x121.ws.topics import MAX_TOPIC_LENGTH, Topics
 
-__all__ = ["BuiltIn", "MaySubscribe", "anybody"]
+__all__ = ["BuiltIn"]
 
 _MOST_TOPICS = 100
-
-MaySubscribe = Callable[[WsConnection, str], Awaitable[None] | None]
-"""Asked whether a connection may subscribe to a topic: raises ``Forbidden`` or ``NotFound``, or
-returns None, or an awaitable that does so."""
-
-
-def anybody(connection: WsConnection, topic: str) -> None:
-    """Let everybody subscribe to everything."""
 
 
 class Welcome(Model):
@@ -44,16 +36,15 @@ class Subscription(Model):
 class BuiltIn:
     """The messages ``ping``, ``subscribe`` and ``unsubscribe``, and the event ``welcome``.
 
-    ``topics`` are those that there are, and ``may_subscribe`` says who may have which.
+    ``topics`` are those of all features, with their rules.
     """
 
     messages = Handlers()
     welcome = messages.event("welcome", Welcome, description="The first that a client hears.")
 
-    def __init__(self, manager: WsManager, topics: Topics, may_subscribe: MaySubscribe) -> None:
+    def __init__(self, manager: WsManager, topics: Topics) -> None:
         self._manager = manager
         self._topics = topics
-        self._may_subscribe = may_subscribe
 
     @messages.on("ping")
     def ping(self, message: Message) -> Literal["pong"]:
@@ -67,11 +58,11 @@ class BuiltIn:
         To do so twice is fine.  Whoever is answered with an error isn't subscribed.
         """
         connection, topic = message.connection, message.data.topic
-        self._check_declared(topic)
+        rule = self._rule_of(topic)
         if topic not in connection.topics and len(connection.topics) >= _MOST_TOPICS:
             raise Conflict(f"A connection has at most {_MOST_TOPICS} topics")
         try:
-            asked = self._may_subscribe(connection, topic)
+            asked = rule(connection)
             if isinstance(asked, Awaitable):
                 await asked
         except BaseException:
@@ -83,10 +74,12 @@ class BuiltIn:
     @messages.on("unsubscribe")
     def unsubscribe(self, message: Message[Subscription]) -> Subscription:
         """Get the events of a topic no longer.  To do so twice is fine, too."""
-        self._check_declared(message.data.topic)
+        self._rule_of(message.data.topic)
         self._manager.unsubscribe(message.connection, message.data.topic)
         return message.data
 
-    def _check_declared(self, topic: str) -> None:
-        if topic not in self._topics:
+    def _rule_of(self, topic: str) -> Callable[[WsConnection], object]:
+        rule = self._topics.find(topic)
+        if rule is None:
             raise NotFound(f"There is no topic {topic[:100]!r}")
+        return rule

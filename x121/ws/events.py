@@ -16,18 +16,19 @@ T = TypeVar("T")
 class Event(Generic[T]):
     """What clients may be told, unasked: ``name``, and data of one type.
 
-    It is for those who subscribed to ``topic``, as that was declared; for everybody, where that is
-    empty.  Raises :class:`TypeError` for a type that can't be checked, and :class:`ValueError` for
-    a name or a topic that is none.
+    It is for those who subscribed to ``topic``; for everybody, without one.  Raises
+    :class:`TypeError` for a type that can't be checked, and :class:`ValueError` for an invalid
+    name.
     """
 
-    def __init__(self, name: str, data: Any, *, topic: str = "", description: str = "") -> None:
+    def __init__(
+        self, name: str, data: Any, *, topic: Topic | None = None, description: str = ""
+    ) -> None:
         check_event_name(name)
         self.name = name
         self.topic = topic
         self.description = description
         self.data_type: DataType[T] = DataType(data, f"The data of the event {name}")
-        self.declared_topic = Topic(topic) if topic else None
 
     def topic_of(self, **parameters: object) -> str:
         """Return the topic, with its parameters.
@@ -35,9 +36,9 @@ class Event(Generic[T]):
         Raises :class:`TypeError` for other parameters than it has, and :class:`ValueError` for
         values that make no topic.
         """
-        if self.declared_topic is None:
+        if self.topic is None:
             raise TypeError(f"the event {self.name} has no topic")
-        return self.declared_topic.fill(parameters)
+        return self.topic.fill(parameters)
 
     def encode(self, data: T) -> bytes:
         """Return the event as it is sent.

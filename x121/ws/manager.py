@@ -145,7 +145,7 @@ class WsManager:
         many connections took it.  Raises :class:`~x121.errors.InternalError` for data that isn't
         of the event's type, where anybody listens, and what :meth:`Event.topic_of` raises.
         """
-        if event.topic:
+        if event.topic is not None:
             listening = self._subscribed(event.topic_of(**parameters))
         else:
             listening = self.connections()

@@ -5,7 +5,13 @@ stand beside them::
 
     class Chat:
         messages = Handlers()
-        said = messages.event("chat.said", Line, topic="rooms/{room}")
+        room = messages.topic("rooms/{room}")
+        said = messages.event("chat.said", Line, topic=room)
+
+        @room.rule
+        def may_subscribe(self, connection: WsConnection, room: str) -> None:
+            if room != "hall" and connection.user_id is None:
+                raise Forbidden("Only the hall is open to strangers")
 
         def __init__(self, state: AppState) -> None:
             self._ws_manager = state.ws_manager
@@ -26,6 +32,7 @@ from typing import Any, TypeVar
 
 from x121.ws.events import Event
 from x121.ws.handler import Handler, Message, make_handler
+from x121.ws.topics import Rule, Topic
 
 __all__ = ["Event", "Handler", "Handlers", "Message"]
 
@@ -42,6 +49,7 @@ class Handlers:
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self._events: dict[str, Event[Any]] = {}
+        self._topics: list[Topic] = []
         self._instance: object | None = None
         self._owner = ""
 
@@ -63,14 +71,24 @@ class Handlers:
 
         return register
 
+    def topic(self, declared: str, *, public: bool = False) -> Topic:
+        """Declare a topic, which clients may subscribe to: everybody if it is ``public``.
+
+        Another one needs a rule, a method decorated with :meth:`~x121.ws.topics.Topic.rule`.  A
+        topic may have parameters, as in ``projects/{project_id}``.  Raises what
+        :class:`~x121.ws.topics.Topic` raises.
+        """
+        topic = Topic(declared, public=public)
+        self._topics.append(topic)
+        return topic
+
     def event(
-        self, name: str, data: type[T], *, topic: str = "", description: str = ""
+        self, name: str, data: type[T], *, topic: Topic | None = None, description: str = ""
     ) -> Event[T]:
         """Declare an event, whose data is a ``data``, for those who subscribe to ``topic``.
 
-        Without a topic it is for everybody.  A topic may have parameters, as in
-        ``projects/{project_id}``.  Raises :class:`ValueError` for a name that is taken, and what
-        :class:`~x121.ws.events.Event` raises.
+        Without a topic it is for everybody.  Raises :class:`ValueError` for a name that is taken,
+        and what :class:`~x121.ws.events.Event` raises.
         """
         if name in self._events:
             raise ValueError(f"there already is an event {name!r}")
@@ -83,11 +101,20 @@ class Handlers:
         """The events that are declared."""
         return list(self._events.values())
 
+    @property
+    def topics(self) -> list[tuple[Topic, Rule]]:
+        """The topics that are declared, each with its rule.
+
+        Raises :class:`ValueError` for one with no rule.
+        """
+        return [(topic, topic.rule_on(self._instance)) for topic in self._topics]
+
     def __get__(self, instance: object | None, owner: object) -> Handlers:
         """Return the handlers as methods of ``instance``."""
         bound = Handlers()
         bound._handlers = self._handlers
         bound._events = self._events
+        bound._topics = self._topics
         bound._instance = instance
         return self if instance is None else bound
 

@@ -10,7 +10,7 @@ from twisted.web.resource import IResource
 
 from x121.config import AppConfig
 from x121.http.request import Request
-from x121.ws.built_in import BuiltIn, MaySubscribe, anybody
+from x121.ws.built_in import BuiltIn
 from x121.ws.dispatch import Dispatch
 from x121.ws.events import Event
 from x121.ws.handler import Handler
@@ -29,8 +29,7 @@ class WsRouter:
     """Endpoints for WebSockets, to be nested into a router for HTTP as ``routes``.
 
     The route ``/`` is the endpoint that speaks the messages of :mod:`x121.ws.wire`, with those of
-    :mod:`x121.ws.built_in`.  ``authenticate`` says whose a handshake is, or refuses it;
-    ``may_subscribe`` who may subscribe to which topic.
+    :mod:`x121.ws.built_in`.  ``authenticate`` returns the user id of a handshake, or refuses it.
 
     ``handlers`` and ``events`` are those of all features, by type and by name, and ``endpoints``
     the other ones, by path.
@@ -42,7 +41,6 @@ class WsRouter:
         manager: WsManager,
         *,
         authenticate: Authenticate = anonymous,
-        may_subscribe: MaySubscribe = anybody,
     ) -> None:
         self._origins = frozenset(origin.encode() for origin in config.ws.allowed_origins)
         self._authenticate = authenticate
@@ -59,13 +57,14 @@ class WsRouter:
             clock=manager.clock,
         )
         self._serve("/", messages)
-        self.nest(BuiltIn(manager, self._topics, may_subscribe).messages)
+        self.nest(BuiltIn(manager, self._topics).messages)
 
     def nest(self, handlers: Handlers) -> WsRouter:
         """Let ``handlers`` answer the messages of their types, and return ``self``.
 
-        Clients can subscribe to the topics of their events.  Raises :class:`ValueError` for a type
-        that is answered already, and for an event whose name another one has.
+        Clients can subscribe to their topics.  Raises :class:`ValueError` for a type that is
+        answered already, for an event or a topic that is declared already, and for a topic with no
+        rule.
         """
         for handler in handlers:
             if handler.type in self.handlers:
@@ -75,8 +74,8 @@ class WsRouter:
             if event.name in self.events:
                 raise ValueError(f"there already is an event {event.name!r}")
             self.events[event.name] = event
-            if event.declared_topic is not None:
-                self._topics.add(event.declared_topic)
+        for topic, rule in handlers.topics:
+            self._topics.add(topic, rule)
         return self
 
     def mount(

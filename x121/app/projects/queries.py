@@ -12,8 +12,8 @@ from typing import Any
 
 from psycopg2.sql import SQL, Identifier
 
+from x121.app.projects.models import NewProject, Project, ProjectChanges
 from x121.db.pool import Pool, Session
-from x121.models.projects import NewProject, Project, ProjectChanges
 from x121.types import DbId
 
 __all__ = ["change", "create", "delete", "find", "page"]

@@ -223,7 +223,7 @@ def _say(text: str) -> None:
 def main(command: Sequence[str]) -> int:
     """Run ``command``, which starts the server, as long as one develops; return the exit code."""
     if not command:
-        raise SystemExit("usage: python -m x121.dev COMMAND [ARGUMENT...], as `make dev` does")
+        raise SystemExit("usage: python -m x121.commands.dev COMMAND [ARGUMENT...], as make dev")
     return Supervisor(command).run(ROOT, Path.cwd())
 
 

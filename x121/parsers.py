@@ -23,6 +23,7 @@ __all__ = [
     "host",
     "integer",
     "networks",
+    "object_path",
     "one_of",
     "origins",
     "path",
@@ -48,6 +49,13 @@ def token(raw: str) -> str:
     """Return a secret that can stand in a header and can't be guessed, or nothing."""
     if raw and not re.fullmatch(r"[!-~]{16,512}", raw):
         raise ValueError("16 to 512 ASCII characters without spaces, such as openssl rand -hex 32")
+    return raw
+
+
+def object_path(raw: str) -> str:
+    """Return the path of an object in a module."""
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", raw, re.ASCII):
+        raise ValueError("a module and a name in it, such as studio:application")
     return raw
 
 

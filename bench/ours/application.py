@@ -9,16 +9,15 @@ from twisted.web.iweb import IRequest
 from bench.ws.contract import BROADCAST, EVENT, PATH
 from x121.api.responses import json_response
 from x121.api.router import Router
-from x121.api.routes import routes
-from x121.app_state import AppState
+from x121.application import Application, AppState, Feature
 from x121.http.request import Request
 from x121.ws.messages import Handlers, Message
 from x121.ws.router import WsRouter
 
-__all__ = ["routes_with_bench"]
+__all__ = ["application"]
 
 
-class Items:
+class Items(Feature):
     """``/items``: a number in the path."""
 
     router = Router()
@@ -29,7 +28,7 @@ class Items:
         return json_response(request, {"id": item_id})
 
 
-class Echo:
+class Echo(Feature):
     """``/echo``: JSON in and out."""
 
     router = Router()
@@ -40,7 +39,7 @@ class Echo:
         return json_response(request, orjson.loads(request.content.read()))
 
 
-class Rows:
+class Rows(Feature):
     """``/rows``: the database."""
 
     router = Router()
@@ -57,7 +56,7 @@ class Rows:
         return json_response(request, {"id": row_id, "title": title})
 
 
-class Panic:
+class Panic(Feature):
     """``/panic``: a fault."""
 
     router = Router()
@@ -68,7 +67,7 @@ class Panic:
         raise RuntimeError("nobody expects this")
 
 
-class Slow:
+class Slow(Feature):
     """``/slow``: no answer."""
 
     router = Router()
@@ -94,15 +93,20 @@ class Broadcasts:
         return self._manager.broadcast(EVENT, message.data)
 
 
-def routes_with_bench(state: AppState) -> Router:
-    """Return every route of the server, and these."""
-    websockets = WsRouter(state.config, state.ws_manager).nest(Broadcasts(state).messages)
-    return (
-        routes(state)
-        .nest("/items", Items().router)
-        .nest("/echo", Echo().router)
-        .nest("/rows", Rows(state).router)
-        .nest("/panic", Panic().router)
-        .nest("/slow", Slow().router)
-        .nest(PATH, websockets.routes)
-    )
+class MoreMessages(Feature):
+    """The same messages at an endpoint of their own."""
+
+    def __init__(self, state: AppState) -> None:
+        websockets = WsRouter(state.config, state.ws_manager)
+        self.router = websockets.nest(Broadcasts(state).messages).routes
+
+
+application = (
+    Application("bench", database="trulience_x121")
+    .nest("/items", Items, below="")
+    .nest("/echo", Echo, below="")
+    .nest("/rows", Rows, below="")
+    .nest("/panic", Panic, below="")
+    .nest("/slow", Slow, below="")
+    .nest(PATH, MoreMessages, below="")
+)

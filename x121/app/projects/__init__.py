@@ -1,0 +1,3 @@
+"""Projects: the feature to copy from."""
+
+__all__: list[str] = []

@@ -1,0 +1,22 @@
+"""``x121 check``."""
+
+from __future__ import annotations
+
+from x121.commands.base import Command, say
+
+__all__ = ["Check"]
+
+
+class Check(Command):
+    """``x121 check``: print the configuration in force."""
+
+    longdesc = "Prints every variable, its value (secrets hidden) and where that came from."
+
+    def run(self) -> int:
+        """Print the table; exit code 1 when something is wrong."""
+        _, loaded = self.load()
+        for setting in loaded.settings:
+            say(f"{setting.name:28}{setting.shown or '(empty)':32}{setting.source}")
+        for warning in loaded.warnings:
+            say(f"warning: {warning}")
+        return 0

@@ -1,0 +1,67 @@
+"""``x121``: finds the command, runs it, and exits with its code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.python import usage
+
+from x121.commands.base import BaseOptions
+from x121.commands.check import Check
+from x121.commands.feature import feature_commands
+from x121.commands.migrate import Migrate
+from x121.commands.new_feature import NewFeature
+from x121.commands.routes import Routes
+from x121.commands.scaffold import ScaffoldError
+from x121.config import ConfigError
+
+__all__ = ["main"]
+
+_COMMANDS: dict[str, tuple[type[usage.Options], str]] = {
+    "check": (Check, "Print the configuration and where each value came from"),
+    "migrate": (Migrate, "Apply the pending migrations, or print their state"),
+    "routes": (Routes, "Print what is served where"),
+    "new-feature": (NewFeature, "Write the files of a feature, in the pattern of another one"),
+}
+
+
+class Options(BaseOptions):
+    """``x121``: the commands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subCommands: list[Any] = [[name, None, *about] for name, about in _COMMANDS.items()]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Add the commands of the application's features, unless the command is one of ours."""
+        arguments = sys.argv[1:] if options is None else options
+        if not _COMMANDS.keys() & set(arguments):
+            self.subCommands += [[name, None, *about] for name, about in _of_features().items()]
+        super().parseOptions(arguments)
+
+    def postOptions(self) -> None:
+        """Refuse to do nothing."""
+        if self.subCommand is None:
+            names = ", ".join(name for name, *_ in self.subCommands)
+            raise usage.UsageError(f"give a command: {names}")
+
+
+def _of_features() -> dict[str, tuple[type[usage.Options], str]]:
+    from x121.runtime.load import load_application
+
+    return feature_commands(load_application(os.environ))
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run a command and exit with its code: 0, or 1 with one message on standard error."""
+    options = Options()
+    try:
+        options.parseOptions(arguments)
+        sys.exit(options.subOptions.run())
+    except usage.UsageError as error:
+        sys.exit(f"x121: {error}\n\n{options}")
+    except (ConfigError, ScaffoldError) as error:
+        sys.exit(f"x121: {error}")

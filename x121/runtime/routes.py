@@ -1,0 +1,60 @@
+"""Every route and message of the server: the application's features, and those that come along."""
+
+from __future__ import annotations
+
+from x121.api.router import Router
+from x121.application import Application, AppState
+from x121.builtin.health import Health
+from x121.console import mount_console
+from x121.docs.endpoints import EndpointDocs
+from x121.docs.messages import MessageDocs
+from x121.ws.echo import Echo
+from x121.ws.handshake import Authenticate, anonymous
+from x121.ws.router import WsRouter
+
+__all__ = ["all_routes", "api_routes", "ws_routes"]
+
+
+def api_routes(state: AppState) -> Router:
+    """Return the routes of the application's features, which are built."""
+    router = Router()
+    for mount in state.mounts:
+        if mount.feature.router is not None:
+            router.nest(mount.prefix, mount.feature.router)
+    return router
+
+
+def ws_routes(state: AppState) -> WsRouter:
+    """Return the messages and events of the same features, served at ``/ws``."""
+    websockets = WsRouter(state.config, state.ws_manager, authenticate=_authenticate(state))
+    for mount in state.mounts:
+        if mount.feature.messages is not None:
+            websockets.nest(mount.feature.messages)
+    return websockets
+
+
+def all_routes(application: Application, state: AppState) -> Router:
+    """Return every route of the server; the features of ``application`` are built for it."""
+    application.build(state)
+    websockets = ws_routes(state)
+    router = api_routes(state).nest("/health", Health(state).router)
+    if state.config.server.diagnostics:
+        websockets.mount("/echo", Echo())
+        mount_console(state, router, websockets)
+    router.nest("/ws", websockets.routes)
+    if state.config.server.api_docs:
+        MessageDocs(websockets, application.title, application.version).serve(router)
+        EndpointDocs(router, application.title, application.version).serve(router)
+    return router
+
+
+def _authenticate(state: AppState) -> Authenticate:
+    """Return what tells whose a handshake is.
+
+    Raises :class:`ValueError` if several features do.
+    """
+    features = [mount.feature for mount in state.mounts if mount.feature.authenticate is not None]
+    if len(features) > 1:
+        names = " and ".join(type(feature).__name__ for feature in features)
+        raise ValueError(f"{names} both have a method authenticate: expected one feature with it")
+    return next((feature.authenticate for feature in features if feature.authenticate), anonymous)

@@ -1,0 +1,65 @@
+"""Makes the state that features are built with: for the server, for tests and for commands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from x121.application import Application, AppState, Lifecycle
+from x121.config import AppConfig, DbConfig, WsConfig
+from x121.db.pool import Pool, make_pool
+from x121.ws.heartbeat import Heartbeat
+from x121.ws.manager import WsManager
+
+__all__ = ["make_state", "make_ws_manager", "running_state"]
+
+
+def make_ws_manager(config: WsConfig, *, clock: Any) -> WsManager:
+    """Return the manager of all WebSockets, which pings them as configured."""
+    heartbeat = Heartbeat(
+        interval_secs=config.heartbeat_interval_secs,
+        pong_timeout_secs=config.pong_timeout_secs,
+        clock=clock,
+    )
+    return WsManager(heartbeat, clock=clock)
+
+
+def make_state(
+    application: Application,
+    config: AppConfig,
+    pool: Pool,
+    *,
+    clock: IReactorTime,
+    reactor: Any,
+    lifecycle: Lifecycle,
+) -> AppState:
+    """Return a state with everything that ``application`` shares; no feature is built."""
+    return AppState(
+        pool,
+        config,
+        make_ws_manager(config.ws, clock=clock),
+        clock=clock,
+        reactor=reactor,
+        lifecycle=lifecycle,
+        providers=application.providers,
+    )
+
+
+@asynccontextmanager
+async def running_state(
+    application: Application, config: AppConfig, db: DbConfig, *, reactor: Any
+) -> AsyncIterator[AppState]:
+    """Give a state whose pool is open and whose features are built; nothing is served."""
+    pool = make_pool(db, reactor=reactor, statement_timeout_secs=None)
+    await pool.start()
+    try:
+        state = make_state(
+            application, config, pool, clock=reactor, reactor=reactor, lifecycle=Lifecycle()
+        )
+        application.build(state)
+        yield state
+    finally:
+        await pool.stop()

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # Every room, and what of x121 it may import.  A name stands for the module, or for the package
 # and everything in it that has no rule of its own.
 MAY_KNOW = {
-    "x121": "",
+    "x121": "x121",
     "x121.types": "",
     "x121.ids": "",
     "x121.jsons": "",
@@ -55,7 +55,7 @@ MAY_KNOW = {
     "x121.periodic": "",
     "x121.application": ("x121.config x121.db.pool x121.periodic x121.types x121.ws"),
     "x121.app": (
-        "x121.app x121.application x121.api x121.models x121.db x121.errors x121.types"
+        "x121 x121.app x121.application x121.api x121.models x121.db x121.errors x121.types"
         " x121.http.request x121.ws.messages"
     ),
     "x121.runtime.load": "x121.application x121.config x121.parsers",

@@ -1,6 +1,125 @@
 """A backend foundation on Twisted: HTTP, WebSockets and PostgreSQL on one reactor.
 
-Start reading in :mod:`x121.tap`.
+Everything that a feature needs is here: ``from x121 import Feature, Router, Model``.  A name is
+imported from its module when it is first asked for, so ``import x121`` imports nothing else, and no
+reactor.
+
+To read the source, start in :mod:`x121.tap`.
 """
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from x121 import parsers
+    from x121.api.etags import ANY_VERSION, IfMatch
+    from x121.api.operation import Answer, Body, Header, Query
+    from x121.api.responses import json_response
+    from x121.api.router import Router
+    from x121.application import Application, AppState, Check, Feature, command
+    from x121.config import setting
+    from x121.db.pool import Pool
+    from x121.db.queryable import Queryable
+    from x121.errors import (
+        AppError,
+        BadRequest,
+        Conflict,
+        Forbidden,
+        InternalError,
+        NotFound,
+        PreconditionFailed,
+        ServiceUnavailable,
+        Unauthorized,
+    )
+    from x121.http.request import Request
+    from x121.models.base import Id, Model, Text, Timestamp, optional
+    from x121.models.pages import Cursor, Limit, Page, make_page
+    from x121.types import DbId
+    from x121.ws.connection import WsConnection
+    from x121.ws.messages import Event, Handlers, Message
+
+__all__ = [
+    "ANY_VERSION",
+    "Answer",
+    "AppError",
+    "AppState",
+    "Application",
+    "BadRequest",
+    "Body",
+    "Check",
+    "Conflict",
+    "Cursor",
+    "DbId",
+    "Event",
+    "Feature",
+    "Forbidden",
+    "Handlers",
+    "Header",
+    "Id",
+    "IfMatch",
+    "InternalError",
+    "Limit",
+    "Message",
+    "Model",
+    "NotFound",
+    "Page",
+    "Pool",
+    "PreconditionFailed",
+    "Query",
+    "Queryable",
+    "Request",
+    "Router",
+    "ServiceUnavailable",
+    "Text",
+    "Timestamp",
+    "Unauthorized",
+    "WsConnection",
+    "command",
+    "json_response",
+    "make_page",
+    "optional",
+    "parsers",
+    "setting",
+]
+
+_MODULES = {
+    "x121": ("parsers",),
+    "x121.api.etags": ("ANY_VERSION", "IfMatch"),
+    "x121.api.operation": ("Answer", "Body", "Header", "Query"),
+    "x121.api.responses": ("json_response",),
+    "x121.api.router": ("Router",),
+    "x121.application": ("Application", "AppState", "Check", "Feature", "command"),
+    "x121.config": ("setting",),
+    "x121.db.pool": ("Pool",),
+    "x121.db.queryable": ("Queryable",),
+    "x121.errors": (
+        "AppError",
+        "BadRequest",
+        "Conflict",
+        "Forbidden",
+        "InternalError",
+        "NotFound",
+        "PreconditionFailed",
+        "ServiceUnavailable",
+        "Unauthorized",
+    ),
+    "x121.http.request": ("Request",),
+    "x121.models.base": ("Id", "Model", "Text", "Timestamp", "optional"),
+    "x121.models.pages": ("Cursor", "Limit", "Page", "make_page"),
+    "x121.types": ("DbId",),
+    "x121.ws.connection": ("WsConnection",),
+    "x121.ws.messages": ("Event", "Handlers", "Message"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'x121' has no attribute {name!r}")
+    home = _HOMES[name]
+    if home == __name__:
+        return import_module(f"{home}.{name}")
+    found = globals()[name] = getattr(import_module(home), name)
+    return found

@@ -269,9 +269,9 @@ async def test_results(database: DbConfig, reactor: Any) -> None:
     async with connected(database, reactor) as connection:
         await connection.execute("CREATE TEMP TABLE t (a int)")
         result = await connection.execute("INSERT INTO t VALUES (1), (2)")
-        assert result == ([], 2)
+        assert (result.rows, result.rowcount) == ([], 2)
         result = await connection.execute("SELECT a FROM t WHERE a > %(low)s", {"low": 1})
-        assert result == ([(2,)], 1)
+        assert result == ([(2,)], 1, ("a",))
         result = await connection.execute("SELECT '100%'")
         assert result.rows == [("100%",)]
 

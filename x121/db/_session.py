@@ -14,8 +14,8 @@ import psycopg2.errors
 from twisted.internet.defer import CancelledError, Deferred
 
 from x121.db._commits import Commits
-from x121.db.connection import Params, Query, Result, Row
-from x121.errors import RowNotFound
+from x121.db.connection import Params, Query, Result
+from x121.db.queryable import Queryable
 
 __all__ = ["Lease", "Member", "PooledConnection", "Session", "Transaction"]
 
@@ -64,12 +64,10 @@ class Lender(Protocol):
     def give_back(self, member: Member) -> None: ...
 
 
-class Session:
+class Session(Queryable):
     """A borrowed connection, good inside its ``async with`` block and for one query at a time.
 
-    Queries fail with :class:`psycopg2.Error`; ``RuntimeError`` means that the caller broke one
-    of the two rules.  Values go into ``params``, never into the text: ``%s`` or ``%(name)s``
-    stands for one.  Without params a ``%`` is just that.
+    ``RuntimeError`` means that the caller broke one of the two rules.
     """
 
     __slots__ = ("_committed", "_connection")
@@ -77,26 +75,6 @@ class Session:
     def __init__(self, connection: PooledConnection) -> None:
         self._connection: PooledConnection | None = connection
         self._committed: list[Callable[[], object]] | None = None
-
-    async def fetch_all(self, query: Query, params: Params = ()) -> list[Row]:
-        """Return every row."""
-        return (await self._run(query, params)).rows
-
-    async def fetch_optional(self, query: Query, params: Params = ()) -> Row | None:
-        """Return the first row, or None when there is none."""
-        rows = (await self._run(query, params)).rows
-        return rows[0] if rows else None
-
-    async def fetch_one(self, query: Query, params: Params = ()) -> Row:
-        """Return the first row; raise :class:`x121.errors.RowNotFound` when there is none."""
-        row = await self.fetch_optional(query, params)
-        if row is None:
-            raise RowNotFound("a query that had to give a row gave none")
-        return row
-
-    async def execute(self, query: Query, params: Params = ()) -> int:
-        """Return how many rows the statement touched; -1 where PostgreSQL counts none."""
-        return (await self._run(query, params)).rowcount
 
     def on_commit(self, call: Callable[[], object]) -> None:
         """Call ``call()`` once the transaction is committed, and never if it isn't.

@@ -50,10 +50,11 @@ _CLIENT_CHECK_SINCE = 140_000
 
 
 class Result(NamedTuple):
-    """What a statement gave: its rows (none for an INSERT) and the number it touched."""
+    """A statement's rows (none for an INSERT), the number it touched, and its columns' names."""
 
     rows: list[Row]
     rowcount: int
+    columns: tuple[str, ...] = ()
 
 
 class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
@@ -311,8 +312,10 @@ def _ends_session(error: Exception) -> bool:
 
 
 def _fetch(cursor: extensions.cursor) -> Result:
-    rows = cursor.fetchall() if cursor.description is not None else []
-    return Result(rows, cursor.rowcount)
+    if cursor.description is None:
+        return Result([], cursor.rowcount)
+    columns = tuple(column.name for column in cursor.description)
+    return Result(cursor.fetchall(), cursor.rowcount, columns)
 
 
 # --- connecting -----------------------------------------------------------------------------

@@ -34,7 +34,8 @@ from x121.db._members import Members, begin
 from x121.db._retry import retry
 from x121.db._session import Lease, Member, PooledConnection, Session, Transaction
 from x121.db._waiters import Waiters
-from x121.db.connection import Params, Query, Reactor, Row, connect
+from x121.db.connection import Params, Query, Reactor, Result, connect
+from x121.db.queryable import Queryable
 from x121.errors import ServiceUnavailable
 
 __all__ = ["Pool", "PoolStats", "Session", "make_pool"]
@@ -76,12 +77,13 @@ class PoolStats:
     last_error: str
 
 
-class Pool:
+class Pool(Queryable):
     """Between ``min_size`` and ``max_size`` connections, lent to one borrower at a time.
 
     ``connect`` makes a connection, and bounds its own time.  All seconds are those of ``clock``.
     A connection is replaced when it is lost, and after ``max_lifetime_secs`` or up to a tenth
     less.  Up to ``max_waiting`` may wait, ``acquire_timeout_secs`` each.
+    Its queries run on any connection.
     """
 
     def __init__(
@@ -250,25 +252,9 @@ class Pool:
             rng=self._rng,
         )
 
-    async def fetch_all(self, query: Query, params: Params = ()) -> list[Row]:
-        """Return every row; as :meth:`Session.fetch_all`, on any connection."""
+    async def _run(self, query: Query, params: Params) -> Result:
         async with self.acquire() as session:
-            return await session.fetch_all(query, params)
-
-    async def fetch_optional(self, query: Query, params: Params = ()) -> Row | None:
-        """Return the first row or None; as :meth:`Session.fetch_optional`."""
-        async with self.acquire() as session:
-            return await session.fetch_optional(query, params)
-
-    async def fetch_one(self, query: Query, params: Params = ()) -> Row:
-        """Return the first row or raise RowNotFound; as :meth:`Session.fetch_one`."""
-        async with self.acquire() as session:
-            return await session.fetch_one(query, params)
-
-    async def execute(self, query: Query, params: Params = ()) -> int:
-        """Return how many rows were touched; as :meth:`Session.execute`."""
-        async with self.acquire() as session:
-            return await session.execute(query, params)
+            return await session._run(query, params)
 
     async def is_writable(self) -> bool:
         """Whether the database takes writes, which a standby doesn't.

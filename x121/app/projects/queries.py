@@ -1,99 +1,53 @@
-"""The SQL of projects.
-
-What changes one tells ``committed`` of it once that is so for everybody: when the transaction is
-committed, and only then.
-"""
+"""The SQL of projects.  Each query runs on a pool or in a transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
-from psycopg2.sql import SQL, Identifier
-
-from x121.app.projects.models import NewProject, Project, ProjectChanges
-from x121.db.pool import Pool, Session
+from x121.app.projects.models import NewProject, Project
+from x121.db.queryable import Queryable
 from x121.types import DbId
 
-__all__ = ["change", "create", "delete", "find", "page"]
+__all__ = ["create", "delete", "find", "lock", "page", "update"]
 
-Committed = Callable[[Project], object]
-Check = Callable[[Project], object]
-
-_COLUMNS = SQL("id, name, description, created_at, updated_at")
+_COLUMNS = "id, name, description, created_at, updated_at"
 
 
-def _project(row: tuple[Any, ...]) -> Project:
-    return Project(**dict(zip(Project.model_fields, row, strict=True)))
+async def page(db: Queryable, *, after: DbId, most: int, prefix: str) -> list[Project]:
+    """Return up to ``most`` projects whose names begin with ``prefix``, behind the id ``after``."""
+    query = f"SELECT {_COLUMNS} FROM projects WHERE id > %s AND name ^@ %s ORDER BY id LIMIT %s"
+    return await db.fetch_all(query, (after, prefix, most), into=Project)
 
 
-async def page(pool: Pool, *, after: DbId, most: int, prefix: str) -> list[Project]:
-    """Return up to ``most`` projects whose names begin with ``prefix``, from id ``after`` on."""
-    query = SQL("SELECT {} FROM projects WHERE id > %s AND name ^@ %s ORDER BY id LIMIT %s")
-    rows = await pool.fetch_all(query.format(_COLUMNS), (after, prefix, most))
-    return [_project(row) for row in rows]
-
-
-async def find(pool: Pool, project_id: DbId) -> Project:
+async def find(db: Queryable, project_id: DbId) -> Project:
     """Return a project.  Raises :class:`~x121.errors.RowNotFound`."""
-    query = SQL("SELECT {} FROM projects WHERE id = %s").format(_COLUMNS)
-    return _project(await pool.fetch_one(query, (project_id,)))
+    query = f"SELECT {_COLUMNS} FROM projects WHERE id = %s"
+    return await db.fetch_one(query, (project_id,), into=Project)
 
 
-async def create(pool: Pool, new: NewProject, committed: Committed) -> Project:
-    """Return the project that ``new`` has become.
-
-    Raises :class:`psycopg2.errors.UniqueViolation` of ``uq_projects_name``.
-    """
-    query = SQL("INSERT INTO projects (name, description) VALUES (%s, %s) RETURNING {}")
-    async with pool.transaction() as transaction:
-        row = await transaction.fetch_one(query.format(_COLUMNS), (new.name, new.description))
-        project = _project(row)
-        transaction.on_commit(partial(committed, project))
-    return project
-
-
-async def change(
-    pool: Pool, project_id: DbId, changes: ProjectChanges, check: Check, committed: Committed
-) -> Project:
-    """Return the project as it is with ``changes``.
-
-    ``check`` is given it as it was, and raises if it shouldn't be changed; nobody else changes it
-    in between.  Raises :class:`~x121.errors.RowNotFound`, and as :func:`create` does.
-    """
-    values = changes.model_dump(exclude_unset=True)
-    async with pool.transaction() as transaction:
-        project = await _lock(transaction, project_id)
-        check(project)
-        if values:
-            project = await _update(transaction, project_id, values)
-            transaction.on_commit(partial(committed, project))
-    return project
-
-
-async def delete(pool: Pool, project_id: DbId, check: Check, committed: Committed) -> None:
-    """Delete a project, of which ``committed`` gets the last; ``check`` as in :func:`change`.
+async def lock(db: Queryable, project_id: DbId) -> Project:
+    """Return a project that nobody else changes before the transaction ends.
 
     Raises :class:`~x121.errors.RowNotFound`.
     """
-    async with pool.transaction() as transaction:
-        project = await _lock(transaction, project_id)
-        check(project)
-        await transaction.execute("DELETE FROM projects WHERE id = %s", (project_id,))
-        transaction.on_commit(partial(committed, project))
+    query = f"SELECT {_COLUMNS} FROM projects WHERE id = %s FOR UPDATE"
+    return await db.fetch_one(query, (project_id,), into=Project)
 
 
-async def _lock(transaction: Session, project_id: DbId) -> Project:
-    """Return a project that nobody else changes before the transaction ends."""
-    query = SQL("SELECT {} FROM projects WHERE id = %s FOR UPDATE").format(_COLUMNS)
-    return _project(await transaction.fetch_one(query, (project_id,)))
+async def create(db: Queryable, new: NewProject) -> Project:
+    """Insert a project.
+
+    Raises :class:`psycopg2.errors.UniqueViolation` of ``uq_projects_name``.
+    """
+    query = f"INSERT INTO projects (name, description) VALUES (%s, %s) RETURNING {_COLUMNS}"
+    return await db.fetch_one(query, (new.name, new.description), into=Project)
 
 
-async def _update(transaction: Session, project_id: DbId, values: dict[str, Any]) -> Project:
-    query = SQL("UPDATE projects SET {} WHERE id = {} RETURNING {}").format(
-        SQL(", ").join(SQL("{} = %s").format(Identifier(name)) for name in values),
-        SQL("%s"),
-        _COLUMNS,
-    )
-    return _project(await transaction.fetch_one(query, (*values.values(), project_id)))
+async def update(db: Queryable, project: Project) -> Project:
+    """Store the fields of a project that clients may change.  Raises as :func:`create` does."""
+    query = f"UPDATE projects SET name = %s, description = %s WHERE id = %s RETURNING {_COLUMNS}"
+    values = (project.name, project.description, project.id)
+    return await db.fetch_one(query, values, into=Project)
+
+
+async def delete(db: Queryable, project_id: DbId) -> None:
+    """Delete a project."""
+    await db.execute("DELETE FROM projects WHERE id = %s", (project_id,))

@@ -1,31 +1,39 @@
-"""Projects: listed, created, shown, changed and deleted, and told of to those who follow them."""
+"""The routes of projects, and the events for clients that follow them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Annotated
 
 from pydantic import Field
 
-from x121.api.etags import ANY_VERSION, IfMatch
-from x121.api.operation import Answer
-from x121.api.router import Router
+from x121 import (
+    ANY_VERSION,
+    Answer,
+    AppState,
+    Conflict,
+    Cursor,
+    DbId,
+    Event,
+    Feature,
+    Handlers,
+    Id,
+    IfMatch,
+    Limit,
+    Page,
+    PreconditionFailed,
+    Request,
+    Router,
+    Text,
+    make_page,
+)
 from x121.app.projects import queries
 from x121.app.projects.models import NewProject, Project, ProjectChanges
-from x121.application import AppState, Feature
-from x121.errors import Conflict, PreconditionFailed
-from x121.http.request import Request
-from x121.models.base import Id, Text
-from x121.models.pages import Cursor, Limit, Page, make_page
-from x121.types import DbId
-from x121.ws.messages import Event, Handlers
 
 __all__ = ["Projects"]
 
 
 class Projects(Feature):
-    """What people work on."""
+    """Projects: create, list, change and delete."""
 
     router = Router()
     messages = Handlers()
@@ -36,8 +44,8 @@ class Projects(Feature):
     deleted = messages.event("project.deleted", Project, topic=topic)
 
     def __init__(self, state: AppState) -> None:
+        super().__init__(state)
         self._pool = state.pool
-        self._ws_manager = state.ws_manager
 
     @router.get("/")
     async def index(
@@ -55,7 +63,9 @@ class Projects(Feature):
     @router.post("/", status=201, etag=True, errors=[Conflict], headers={"Location": "Where it is"})
     async def create(self, request: Request, new: NewProject) -> Answer[Project]:
         """Create a project."""
-        project = await queries.create(self._pool, new, self._tell(self.created))
+        async with self._pool.transaction() as transaction:
+            project = await queries.create(transaction, new)
+            transaction.on_commit(lambda: self._publish(self.created, project))
         return Answer(project, {"Location": f"{request.path.decode()}/{project.id}"})
 
     @router.get("/<int:project_id>", etag=True)
@@ -71,15 +81,24 @@ class Projects(Feature):
 
         With `If-Match` only if nobody else has changed it since the client got that `ETag`.
         """
-        return await queries.change(
-            self._pool, project_id, changes, if_match.check, self._tell(self.updated)
-        )
+        async with self._pool.transaction() as transaction:
+            project = await queries.lock(transaction, project_id)
+            if_match.check(project)
+            values = changes.model_dump(exclude_unset=True)
+            if not values:
+                return project
+            project = await queries.update(transaction, project.model_copy(update=values))
+            transaction.on_commit(lambda: self._publish(self.updated, project))
+        return project
 
     @router.delete("/<int:project_id>", errors=[PreconditionFailed])
     async def delete(self, project_id: Id, if_match: IfMatch = ANY_VERSION) -> None:
         """Delete a project, with `If-Match` only if nobody else has changed it."""
-        await queries.delete(self._pool, project_id, if_match.check, self._tell(self.deleted))
+        async with self._pool.transaction() as transaction:
+            project = await queries.lock(transaction, project_id)
+            if_match.check(project)
+            await queries.delete(transaction, project_id)
+            transaction.on_commit(lambda: self._publish(self.deleted, project))
 
-    def _tell(self, event: Event[Project]) -> Callable[[Project], int]:
-        """Return what tells those who follow the projects of an event."""
-        return partial(self._ws_manager.publish_event, event)
+    def _publish(self, event: Event[Project], project: Project) -> None:
+        self.state.ws_manager.publish_event(event, project)

@@ -75,13 +75,14 @@ setup(
     },
     # The migrations live at the top of the tree, where people look for them, and are
     # installed inside the package, where an installed server finds them.
-    packages=[*find_packages(include=["x121", "x121.*"]), "x121.migrations", "twisted.plugins"],
-    package_dir={"x121.migrations": "migrations"},
+    packages=[*find_packages(include=["x121", "x121.*"]), "x121.app.migrations", "twisted.plugins"],
+    package_dir={"x121.app.migrations": "migrations"},
     package_data={
         "x121": ["py.typed"],
         "x121.console": ["static/*"],
         "x121.docs": ["static/*"],
-        "x121.migrations": ["*.sql"],
+        "x121.app.migrations": ["*.sql"],
+        "x121.db": ["sql/*.sql"],
     },
     entry_points={"console_scripts": ["x121 = x121.commands.cli:main"]},
     zip_safe=False,

@@ -10,6 +10,7 @@ import sys
 import tarfile
 import zipfile
 from importlib.metadata import PathDistribution
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -71,16 +72,19 @@ def names_below(folder: Path, pattern: str) -> set[str]:
 
 def test_modules(installed: Path) -> None:
     """Every module of the tree is in the wheel, and no other."""
-    assert names_below(installed / "x121", "*.py") - {"migrations/__init__.py"} == names_below(
+    assert names_below(installed / "x121", "*.py") - {"app/migrations/__init__.py"} == names_below(
         ROOT / "x121", "*.py"
     )
+
+
+DATA = ("x121/**/*.css", "x121/**/static/*", "x121/**/*.sql")
 
 
 def test_data(installed: Path) -> None:
     """The wheel has the migrations and the pages' files, as they are, and the marker of types."""
     for path in (ROOT / "migrations").glob("*.sql"):
-        assert (installed / "x121/migrations" / path.name).read_bytes() == path.read_bytes()
-    for path in (*ROOT.glob("x121/**/*.css"), *ROOT.glob("x121/**/static/*")):
+        assert (installed / "x121/app/migrations" / path.name).read_bytes() == path.read_bytes()
+    for path in chain.from_iterable(map(ROOT.glob, DATA)):
         assert (installed / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
     assert (installed / "x121/py.typed").exists()
 
@@ -160,9 +164,11 @@ def test_twistd_finds_the_plugin(installed: Path) -> None:
 def test_migrations_are_found(installed: Path) -> None:
     """The installed package reads the migrations that came with it."""
     code = (
-        "import x121; from x121.db.migrations import read_migrations;"
-        "print(x121.__file__, *(m.file_name for m in read_migrations()), sep='\\n')"
+        "import x121; from x121.app import application;"
+        "print(x121.__file__, *(m.file_name for m in application.read_migrations()), sep='\\n')"
     )
     home, *names = python(code, installed=installed).split()
     assert Path(home).parent == installed / "x121"
-    assert names == sorted(path.name for path in (ROOT / "migrations").glob("*.sql"))
+    own = sorted(path.name for path in (ROOT / "migrations").glob("*.sql"))
+    framework = sorted(path.name for path in (ROOT / "x121" / "db" / "sql").glob("*.sql"))
+    assert names == [*(f"x121/{name}" for name in framework), *own]

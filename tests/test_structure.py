@@ -53,7 +53,7 @@ MAY_KNOW = {
     ),
     "x121.models": "x121.models x121.types",
     "x121.periodic": "",
-    "x121.application": ("x121.config x121.db.pool x121.periodic x121.types x121.ws"),
+    "x121.application": ("x121.config x121.db x121.periodic x121.types x121.ws"),
     "x121.app": (
         "x121 x121.app x121.application x121.api x121.models x121.db x121.errors x121.types"
         " x121.http.request x121.ws.messages"

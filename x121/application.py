@@ -15,7 +15,9 @@ import enum
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from importlib.resources import files
 from inspect import isfunction
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 from klein import Klein
@@ -24,6 +26,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from x121.config import AppConfig
+from x121.db.migrations import Migration, framework_migrations, read_migrations
 from x121.db.pool import Pool
 from x121.periodic import PeriodicTask
 from x121.types import IReactor
@@ -189,7 +192,7 @@ class Application:
     ``name`` is a lower-case identifier; ``database`` is the default of ``DB_NAME``, ``name`` if
     empty.  ``title`` and ``version`` are shown in the API's documents and on the console.
     ``settings`` is a frozen dataclass, as a feature's.  ``migrations`` is the package with the SQL
-    files.  ``cors_request_headers`` may be sent by pages of allowed origins, and
+    files, or their folder.  ``cors_request_headers`` may be sent by pages of allowed origins, and
     ``cors_response_headers`` be read by them, besides the usual ones.  ``middleware`` is applied
     inside access log, CORS and errors, the first one outermost.
 
@@ -204,7 +207,7 @@ class Application:
         version: str = "",
         database: str = "",
         settings: type[Any] | None = None,
-        migrations: str = "",
+        migrations: str | Path = "",
         cors_request_headers: Sequence[str] = (),
         cors_response_headers: Sequence[str] = (),
         middleware: Sequence[MakeMiddleware] = (),
@@ -218,7 +221,7 @@ class Application:
         self.title = title or name
         self.version = version
         self.database = database or name
-        self.migrations = migrations
+        self._migrations = migrations
         self.cors_request_headers = tuple(cors_request_headers)
         self.cors_response_headers = tuple(cors_response_headers)
         self.middleware = tuple(middleware)
@@ -266,6 +269,17 @@ class Application:
         """The declarations of all settings: the application's, then the features'."""
         declared = [self._settings, *(feature.settings for feature in self.features)]
         return list(dict.fromkeys(kind for kind in declared if kind is not None))
+
+    def read_migrations(self) -> list[Migration]:
+        """Return the framework's migrations and the application's.
+
+        Reads files.  Raises :class:`~x121.db.migrations.MigrationError`.
+        """
+        if not self._migrations:
+            return framework_migrations()
+        place = self._migrations
+        folder = place if isinstance(place, Path) else files(place)
+        return [*framework_migrations(), *read_migrations(folder)]
 
     def build(self, state: AppState) -> None:
         """Build every feature, once.

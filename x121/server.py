@@ -21,7 +21,7 @@ from x121.api.router import Router
 from x121.application import Application, AppState, Lifecycle, MissingProviderError, Stage
 from x121.config import AppConfig
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from x121.db.migrations import MigrationError, migrate, read_migrations
+from x121.db.migrations import MigrationError, migrate
 from x121.db.pool import make_pool
 from x121.db.poolers import warn_of_missing_limits
 from x121.errors import ServiceUnavailable
@@ -161,7 +161,7 @@ class Server(Service):
             config = dataclasses.replace(config, db=await self._running.embedded.start())
         await migrate(
             config.db,
-            read_migrations(),
+            self._application.read_migrations(),
             reactor=self._reactor,
             on_progress=self._notifier.status,
         )

@@ -25,6 +25,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.postgres import PausablePostgres
+from x121.app import application
+from x121.application import Application
 from x121.config import DbConfig
 from x121.db.connection import connect
 from x121.db.migrations import (
@@ -144,11 +146,14 @@ class ReadMigrationsTests(SynchronousTestCase):
         for name in ("0001_a.sql and 0001_b.sql", "2_c.sql", "0003-d.sql"):
             assert name in str(caught.value)
 
-    def test_own(self) -> None:
-        """Without a folder, a checkout gives the files of ``migrations/``."""
-        names = {path.name for path in (ROOT / "migrations").glob("*.sql")}
-        assert {found.file_name for found in read_migrations()} == names
-        assert "0001_set_updated_at.sql" in names
+    def test_of_an_application(self) -> None:
+        """The framework's files come first, then the application's."""
+        own = [path.name for path in (ROOT / "migrations").glob("*.sql")]
+        found = [migration.file_name for migration in application.read_migrations()]
+        assert found[0] == "x121/0001_set_updated_at.sql"
+        assert found[-len(own) :] == sorted(own)
+        framework = [migration.file_name for migration in Application("x").read_migrations()]
+        assert found == [*framework, *sorted(own)]
 
 
 def test_installed_package(tmp_path: Path) -> None:
@@ -164,8 +169,9 @@ def test_installed_package(tmp_path: Path) -> None:
     build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(installed)]
     subprocess.run(build, cwd=source, check=True, capture_output=True)
     code = (
-        "import x121, x121.db.migrations as m; print(x121.__file__);"
-        "print(*[(f.file_name, f.checksum) for f in m.read_migrations()], sep='\\n')"
+        "import x121, x121.app; print(x121.__file__);"
+        "found = x121.app.application.read_migrations();"
+        "print(*[(f.file_name, f.checksum) for f in found], sep='\\n')"
     )
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(
@@ -173,7 +179,7 @@ def test_installed_package(tmp_path: Path) -> None:
     )
     origin, *found = done.stdout.decode().splitlines()
     assert origin.startswith(str(installed))
-    assert found == [str((own.file_name, own.checksum)) for own in read_migrations()]
+    assert found == [str((own.file_name, own.checksum)) for own in application.read_migrations()]
 
 
 # --- against a database ---------------------------------------------------------------------
@@ -258,7 +264,7 @@ async def test_no_migrations(database: DbConfig, reactor: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_own_migrations(database: DbConfig, postgres: Postgres, reactor: Any) -> None:
     """The program's own files apply, and ``set_updated_at`` keeps ``updated_at`` true."""
-    await migrate(database, read_migrations(), reactor=reactor)
+    await migrate(database, application.read_migrations(), reactor=reactor)
     postgres.query(
         "CREATE TABLE t (n int, updated_at timestamptz NOT NULL DEFAULT 'epoch');"
         "CREATE TRIGGER set_updated_at BEFORE UPDATE ON t"
@@ -270,12 +276,50 @@ async def test_own_migrations(database: DbConfig, postgres: Postgres, reactor: A
     assert postgres.query(query, database.name) == [(True,)]
 
 
+DUMPS = Path(__file__).parent / "dumps"
+
+
+@pytest_twisted.ensureDeferred
+async def test_upgrade(database: DbConfig, postgres: Postgres, reactor: Any) -> None:
+    """A database of release 0.1.0 goes on: nothing is applied again, and no row is lost."""
+    dump = (DUMPS / "0.1.0.sql").read_text("utf-8")
+    postgres.query(f'SET ROLE "{database.user}"; {dump}', database.name)
+    rows = "SELECT count(*), max(updated_at), sum(length(description)) FROM projects"
+    before = postgres.query(rows, database.name)
+    migrations = application.read_migrations()
+    assert {one.state for one in await status(database, migrations, reactor=reactor)} == {"applied"}
+    for _ in range(2):
+        assert await migrate(database, migrations, reactor=reactor) == []
+    assert postgres.query(rows, database.name) == before == [(19, *before[0][1:])]
+    records = postgres.query(
+        "SELECT source, version, name FROM x121_migrations ORDER BY 1 DESC, 2", database.name
+    )
+    assert records == [
+        ("x121", 1, "set_updated_at"),
+        ("x121", 2, "advance_updated_at"),
+        ("application", 3, "create_projects"),
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_sources_are_apart(database: DbConfig, reactor: Any) -> None:
+    """Both sources may have one version, and the framework's is applied first."""
+    own = migration("0001_own.sql", "CREATE TABLE own AS SELECT * FROM base")
+    base = Migration.parse("0001_base.sql", b"CREATE TABLE base (n int)", "x121")
+    applied = await migrate(database, [own, base], reactor=reactor)
+    assert [one.file_name for one in applied] == ["x121/0001_base.sql", "0001_own.sql"]
+    assert states(await status(database, [own], reactor=reactor)) == {
+        "x121/0001_base.sql": "missing",
+        "0001_own.sql": "applied",
+    }
+
+
 @pytest_twisted.ensureDeferred
 async def test_updated_at_never_goes_back(
     database: DbConfig, postgres: Postgres, reactor: Any
 ) -> None:
     """Each change of a row is later than the one before, whenever its transaction began."""
-    await migrate(database, read_migrations(), reactor=reactor)
+    await migrate(database, application.read_migrations(), reactor=reactor)
     postgres.query("INSERT INTO projects (name) VALUES ('a')", database.name)
     change = "UPDATE projects SET description = %s RETURNING updated_at"
     first, second = [

@@ -11,8 +11,8 @@ import pytest
 from tests.postgres import PausablePostgres
 from tests.process.conftest import Serve
 from tests.process.server import HOST, database_environ
+from x121.app import application
 from x121.config import DbConfig
-from x121.db.migrations import read_migrations
 from x121.testing.postgres import Postgres
 
 WRONG = {
@@ -96,7 +96,7 @@ def test_four_at_once(serve: Serve, empty_database: DbConfig, postgres: Postgres
     for server in servers:
         assert server.get("/health/ready").status == 200
     applied = sum(server.wait_for("Migrations: ")["applied"] for server in servers)
-    assert applied == len(read_migrations())
+    assert applied == len(application.read_migrations())
     rows = postgres.query("SELECT count(*) FROM x121_migrations", empty_database.name)
     assert rows == [(applied,)]
 

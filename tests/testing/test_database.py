@@ -19,8 +19,9 @@ import pytest_twisted
 from twisted.internet import reactor as _reactor
 
 from tests.process.server import wait_until
+from x121.app import application
 from x121.config import DbConfig
-from x121.db.migrations import Migration, MigrationError, read_migrations, status
+from x121.db.migrations import Migration, MigrationError, status
 from x121.db.pool import Pool
 from x121.testing import Databases, Postgres, running_pool, running_postgres
 
@@ -32,8 +33,9 @@ TABLE = Migration.parse("0001_table.sql", b"CREATE TABLE item (id int)")
 @pytest_twisted.ensureDeferred
 async def test_is_migrated(database: DbConfig) -> None:
     """The database has every migration of the project, and its record."""
-    states = [one.state for one in await status(database, read_migrations(), reactor=reactor)]
-    assert states == ["applied"] * len(read_migrations())
+    migrations = application.read_migrations()
+    states = [one.state for one in await status(database, migrations, reactor=reactor)]
+    assert states == ["applied"] * len(migrations)
 
 
 @pytest_twisted.ensureDeferred

@@ -6,11 +6,20 @@ A team's own package looks like this one: an object, and one line for each featu
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
 from x121.app.projects.routes import Projects
 from x121.application import Application
 
 __all__ = ["application"]
 
-application = Application("x121", version=version("x121"), database="trulience_x121")
+# They stand at the top of a checkout, where people look for them; a wheel has them in the package.
+_CHECKOUT = Path(__file__).parents[2] / "migrations"
+
+application = Application(
+    "x121",
+    version=version("x121"),
+    database="trulience_x121",
+    migrations=_CHECKOUT if _CHECKOUT.is_dir() else "x121.app.migrations",
+)
 application.nest("/projects", Projects)

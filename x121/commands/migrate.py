@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.task import react
 
@@ -10,7 +11,10 @@ from x121.commands.base import Command, log_to_standard_error, say
 from x121.commands.database import running_database
 from x121.config import DbConfig
 from x121.db.embedded import EmbeddedPostgresError
-from x121.db.migrations import MigrationError, migrate, read_migrations, status
+from x121.db.migrations import Migration, MigrationError, migrate, status
+
+if TYPE_CHECKING:
+    from x121.application import Application
 
 __all__ = ["Migrate"]
 
@@ -26,19 +30,18 @@ class Migrate(Command):
 
     def run(self) -> int:
         """Do it on a reactor of its own; exit code 1 when a migration is wrong or fails."""
-        _, loaded = self.load()
+        application, loaded = self.load()
         log_to_standard_error(loaded)
-        react(self._work, (loaded.config.db,))
+        react(self._work, (loaded.config.db, application))
 
-    async def _work(self, reactor: Any, db: DbConfig) -> None:
+    async def _work(self, reactor: Any, db: DbConfig, application: Application) -> None:
         try:
             async with running_database(db, reactor) as running:
-                await self._migrate(reactor, running)
+                await self._migrate(reactor, running, application.read_migrations())
         except (MigrationError, EmbeddedPostgresError) as error:
             raise SystemExit(f"x121: {error}") from None
 
-    async def _migrate(self, reactor: Any, db: DbConfig) -> None:
-        migrations = read_migrations()
+    async def _migrate(self, reactor: Any, db: DbConfig, migrations: Sequence[Migration]) -> None:
         if not (self["status"] or self["dry-run"]):
             await migrate(db, migrations, reactor=reactor)
             return

@@ -9,11 +9,20 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
-from pathlib import Path
 
-__all__ = ["NO_TRANSACTION", "Migration", "MigrationError", "read_migrations"]
+__all__ = [
+    "APPLICATION",
+    "FRAMEWORK",
+    "NO_TRANSACTION",
+    "Migration",
+    "MigrationError",
+    "framework_migrations",
+    "name_file",
+    "read_migrations",
+]
 
-_PACKAGE = "x121.migrations"
+FRAMEWORK = "x121"
+APPLICATION = "application"
 # PostgreSQL's integer, the type of a recorded version, holds any number of nine digits.
 _NAME = re.compile(r"([0-9]{4}|[1-9][0-9]{4,8})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql")
 NO_TRANSACTION = "-- x121: no-transaction"
@@ -23,10 +32,18 @@ class MigrationError(Exception):
     """Migrations can't be read or applied; the text names each file and says what to do."""
 
 
+def name_file(source: str, version: int, name: str) -> str:
+    """Return how a file is named in messages; the application's own are those that have no more."""
+    file_name = f"{version:04d}_{name}.sql"
+    return file_name if source == APPLICATION else f"{source}/{file_name}"
+
+
 @dataclass(frozen=True)
 class Migration:
-    """One file.  ``sql`` has LF line ends and no byte order mark, and so has what
-    ``checksum``, a SHA-256 in hexadecimal, is made of.
+    """One file of a ``source``, whose versions are apart from those of others.
+
+    ``sql`` has LF line ends and no byte order mark, and so has what ``checksum``, a SHA-256 in
+    hexadecimal, is made of.
     """
 
     version: int
@@ -34,14 +51,20 @@ class Migration:
     sql: str
     checksum: str
     transactional: bool
+    source: str = APPLICATION
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Return the source and the version."""
+        return self.source, self.version
 
     @property
     def file_name(self) -> str:
         """Return the name of the file it comes from."""
-        return f"{self.version:04d}_{self.name}.sql"
+        return name_file(self.source, self.version, self.name)
 
     @classmethod
-    def parse(cls, file_name: str, data: bytes) -> Migration:
+    def parse(cls, file_name: str, data: bytes, source: str = APPLICATION) -> Migration:
         """Return the migration that a file is.  Raises :class:`MigrationError`."""
         named = _NAME.fullmatch(file_name)
         if named is None:
@@ -64,11 +87,20 @@ class Migration:
             sql=sql,
             checksum=hashlib.sha256(sql.encode()).hexdigest(),
             transactional=sql.partition("\n")[0].rstrip() != NO_TRANSACTION,
+            source=source,
         )
 
 
-def read_migrations(folder: Traversable | None = None) -> list[Migration]:
-    """Return the migrations in ``folder``, by version; without one, those of this program.
+def framework_migrations() -> list[Migration]:
+    """Return the framework's own migrations, which come before an application's.
+
+    Raises as :func:`read_migrations` does.
+    """
+    return read_migrations(importlib.resources.files("x121.db") / "sql", FRAMEWORK)
+
+
+def read_migrations(folder: Traversable, source: str = APPLICATION) -> list[Migration]:
+    """Return the migrations in ``folder``, by version.
 
     Every ``.sql`` file must be a migration; other files are ignored, and so are names that
     begin with a dot, which editors and archives leave.  Reads files: call it before the reactor
@@ -76,10 +108,10 @@ def read_migrations(folder: Traversable | None = None) -> list[Migration]:
     """
     migrations = []
     problems = []
-    for file in _home() if folder is None else folder.iterdir():
+    for file in folder.iterdir():
         if file.name.lower().endswith(".sql") and not file.name.startswith("."):
             try:
-                migrations.append(Migration.parse(file.name, file.read_bytes()))
+                migrations.append(Migration.parse(file.name, file.read_bytes(), source))
             except MigrationError as error:
                 problems.append(str(error))
     migrations.sort(key=lambda migration: (migration.version, migration.name))
@@ -87,14 +119,6 @@ def read_migrations(folder: Traversable | None = None) -> list[Migration]:
     if problems:
         raise MigrationError("\n".join(sorted(problems)))
     return migrations
-
-
-def _home() -> Iterable[Traversable]:
-    try:
-        return importlib.resources.files(_PACKAGE).iterdir()
-    except ModuleNotFoundError:
-        # A checkout that is not installed: there the folder is at the top, beside x121.
-        return (Path(__file__).resolve().parents[2] / "migrations").iterdir()
 
 
 def _double_versions(migrations: Sequence[Migration]) -> Iterable[str]:

@@ -2,6 +2,8 @@
 
 :func:`read_migrations` reads the files, :func:`migrate` applies those that a database lacks,
 :func:`status` tells which it has.  The table ``x121_migrations`` in the database is the record.
+A migration has a source, the framework or the application, which number theirs apart; those of the
+framework are applied first.
 
 A file and its record are one transaction.  A file whose first line is
 ``-- x121: no-transaction`` runs outside one, for statements that can't be in a transaction, such
@@ -26,17 +28,31 @@ from twisted.logger import Logger
 
 from x121.config import DbConfig
 from x121.db._migration_files import (
+    APPLICATION,
+    FRAMEWORK,
     NO_TRANSACTION,
     Migration,
     MigrationError,
+    framework_migrations,
+    name_file,
     read_migrations,
 )
 from x121.db._migration_lock import LIFT_LIMITS, LockTimeoutError, migration_lock
 from x121.db.connection import Connection, connect
 from x121.db.poolers import pooler_advice
 
-__all__ = ["Migration", "MigrationError", "State", "Status", "migrate", "read_migrations", "status"]
+__all__ = [
+    "Migration",
+    "MigrationError",
+    "State",
+    "Status",
+    "framework_migrations",
+    "migrate",
+    "read_migrations",
+    "status",
+]
 
+_Key = tuple[str, int]
 State = Literal["applied", "pending", "edited", "missing"]
 
 _log = Logger()
@@ -53,13 +69,15 @@ _COPY_ADVICE = (
 
 @dataclass(frozen=True)
 class Status:
-    """What a database has of one file.  ``applied_at`` and ``duration`` are None if pending.
+    """What a database has of one file.  ``key`` is its source and its version.
+
+    ``applied_at`` and ``duration`` are None if it is pending.
 
     ``edited``: it was applied with another text or name.  ``missing``: it was applied, and
     there is no such file any more.
     """
 
-    version: int
+    key: tuple[str, int]
     file_name: str
     state: State
     applied_at: datetime | None = None
@@ -102,14 +120,17 @@ async def migrate(
         ),
         _connected(config, reactor) as connection,
     ):
-        table = _table(await _find_table(connection) or await _create_table(connection))
+        schema = await _find_table(connection)
+        table = _table(await _create_table(connection) if schema is None else schema)
+        if not await _has_source(connection):
+            await _add_source(connection, table)
         states = _compare(migrations, await _read_records(connection, table))
         if problems := [_advice(state) for state in states if state.state in _ADVICE]:
             raise MigrationError("\n".join(problems))
-        pending = {state.version for state in states if state.state == "pending"}
+        pending = {state.key for state in states if state.state == "pending"}
         applied = []
-        for migration in sorted(migrations, key=lambda migration: migration.version):
-            if migration.version in pending:
+        for migration in sorted(migrations, key=lambda migration: _order(migration.key)):
+            if migration.key in pending:
                 on_progress(f"Applying {migration.file_name}")
                 _check_lock(holder, migration)
                 applied.append(await _apply(connection, table, migration, reactor))
@@ -198,11 +219,13 @@ async def _find_table(connection: Connection) -> str | None:
 async def _create_table(connection: Connection) -> str:
     await connection.execute(
         f"CREATE TABLE {_TABLE} ("
-        " version integer PRIMARY KEY,"
+        " source text,"
+        " version integer,"
         " name text NOT NULL,"
         " checksum text NOT NULL,"
         " applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),"
-        " duration interval NOT NULL)"
+        " duration interval NOT NULL,"
+        " PRIMARY KEY (source, version))"
     )
     schema = await _find_table(connection)
     assert schema is not None
@@ -213,13 +236,44 @@ def _table(schema: str) -> sql.Identifier:
     return sql.Identifier(schema, _TABLE)
 
 
-async def _read_records(connection: Connection, table: sql.Identifier) -> dict[int, _Record]:
-    query = sql.SQL("SELECT version, name, checksum, applied_at, duration FROM {}").format(table)
-    return {row[0]: _Record(*row) for row in (await connection.execute(query)).rows}
+# Before release 0.2 records had no source.
+_OLD_SOURCE = sql.SQL(
+    "CASE WHEN (version, name) IN ((1, 'set_updated_at'), (2, 'advance_updated_at'))"
+    " THEN {} ELSE {} END"
+).format(sql.Literal(FRAMEWORK), sql.Literal(APPLICATION))
+
+
+async def _has_source(connection: Connection) -> bool:
+    found = await connection.execute(
+        "SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'source'",
+        (_TABLE,),
+    )
+    return bool(found.rows)
+
+
+async def _add_source(connection: Connection, table: sql.Identifier) -> None:
+    """Give the records of an older release their source, all of them or none."""
+    statements = sql.SQL(
+        "BEGIN;"
+        " ALTER TABLE {table} ADD COLUMN source text;"
+        " UPDATE {table} SET source = {source};"
+        " ALTER TABLE {table} DROP CONSTRAINT x121_migrations_pkey,"
+        " ADD PRIMARY KEY (source, version);"
+        " COMMIT"
+    )
+    await connection.execute(statements.format(table=table, source=_OLD_SOURCE))
+
+
+async def _read_records(connection: Connection, table: sql.Identifier) -> dict[_Key, _Record]:
+    source = sql.Identifier("source") if await _has_source(connection) else _OLD_SOURCE
+    query = sql.SQL("SELECT {}, version, name, checksum, applied_at, duration FROM {}")
+    found = await connection.execute(query.format(source, table))
+    return {(row[0], row[1]): _Record(*row) for row in found.rows}
 
 
 @dataclass(frozen=True)
 class _Record:
+    source: str
     version: int
     name: str
     checksum: str
@@ -245,22 +299,28 @@ def _advice(state: Status) -> str:
     return _ADVICE[state.state].format(file_name=state.file_name, applied_at=state.applied_at)
 
 
-def _compare(migrations: Iterable[Migration], records: dict[int, _Record]) -> list[Status]:
-    files = {migration.version: migration for migration in migrations}
+def _compare(migrations: Iterable[Migration], records: dict[_Key, _Record]) -> list[Status]:
+    files = {migration.key: migration for migration in migrations}
     states = []
-    for version in sorted(files.keys() | records.keys()):
-        file, record = files.get(version), records.get(version)
+    for key in sorted(files.keys() | records.keys(), key=_order):
+        file, record = files.get(key), records.get(key)
         if record is None:
-            states.append(Status(version, files[version].file_name, "pending"))
+            states.append(Status(key, files[key].file_name, "pending"))
             continue
         state: State = "applied"
         if file is None:
             state = "missing"
         elif (file.name, file.checksum) != (record.name, record.checksum):
             state = "edited"
-        name = f"{version:04d}_{record.name}.sql"
-        states.append(Status(version, name, state, record.applied_at, record.duration))
+        name = name_file(*key, record.name)
+        states.append(Status(key, name, state, record.applied_at, record.duration))
     return states
+
+
+def _order(key: _Key) -> tuple[bool, str, int]:
+    """Return what puts the framework's before all others, and then the lower version first."""
+    source, version = key
+    return source != FRAMEWORK, source, version
 
 
 # --- applying -------------------------------------------------------------------------------
@@ -287,7 +347,7 @@ async def _apply(
     _log.info(
         "{file} applied in {secs:.3f} s", file=migration.file_name, secs=duration.total_seconds()
     )
-    return Status(migration.version, migration.file_name, "applied", applied_at, duration)
+    return Status(migration.key, migration.file_name, "applied", applied_at, duration)
 
 
 async def _run_in_transaction(connection: Connection, migration: Migration) -> None:
@@ -343,10 +403,10 @@ async def _record(
     connection: Connection, table: sql.Identifier, migration: Migration, duration: timedelta
 ) -> datetime:
     insert = sql.SQL(
-        "INSERT INTO {} (version, name, checksum, duration) VALUES (%s, %s, %s, %s)"
+        "INSERT INTO {} (source, version, name, checksum, duration) VALUES (%s, %s, %s, %s, %s)"
         " RETURNING applied_at"
     ).format(table)
-    values = (migration.version, migration.name, migration.checksum, duration)
+    values = (*migration.key, migration.name, migration.checksum, duration)
     applied_at: datetime = (await connection.execute(insert, values)).rows[0][0]
     return applied_at
 

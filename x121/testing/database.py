@@ -8,14 +8,16 @@ does; nothing is rolled back behind its back.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from psycopg2 import sql
 
 from x121.config import DbConfig
-from x121.db.migrations import Migration, migrate, read_migrations
+from x121.db.migrations import Migration, migrate
 from x121.db.pool import Pool, make_pool
+from x121.runtime.load import load_application
 from x121.testing.postgres import Postgres
 from x121.testing.waiting import global_reactor
 
@@ -25,13 +27,16 @@ _STATEMENT_TIMEOUT_SECS = 35.0  # as the server has it with its defaults
 
 
 class Databases:
-    """The tests' databases on one server.  ``read`` gives the migrations, the project's own."""
+    """The tests' databases on one server.
+
+    ``read`` returns the migrations; by default those of the application that ``X121_APP`` names.
+    """
 
     def __init__(
-        self, server: Postgres, read: Callable[[], Sequence[Migration]] = read_migrations
+        self, server: Postgres, read: Callable[[], Sequence[Migration]] | None = None
     ) -> None:
         self._server = server
-        self._read = read
+        self._read = read or load_application(os.environ).read_migrations
         self._template: str | None = None
         self._left: list[str] = []
 

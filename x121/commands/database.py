@@ -1,28 +1,56 @@
-"""The database of a command, which runs no longer than the command if it is embedded."""
+"""Commands that need the database: it runs no longer than the command if it is embedded."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.task import react
+
 from x121.config import DbConfig
-from x121.db.embedded import EmbeddedPostgres
+from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from x121.db.migrations import MigrationError
+from x121.process import Exit, Signals
 
-__all__ = ["running_database"]
+__all__ = ["run_with_database"]
+
+Work = Callable[[Any, DbConfig], Awaitable[None]]
 
 
-@asynccontextmanager
-async def running_database(db: DbConfig, reactor: Any) -> AsyncIterator[DbConfig]:
-    """Give the configuration of a database that runs: ``db``'s, or the embedded one.
+def run_with_database(db: DbConfig, work: Work, *, interrupted: str) -> None:
+    """Run ``work(reactor, db)`` on a reactor of its own, with a database that runs, and exit.
 
-    Raises :class:`~x121.db.embedded.EmbeddedPostgresError`.
+    The exit code is 1, with one message, if the database can't be used or a signal comes;
+    ``interrupted`` is the message then.
     """
-    if db.host:
-        yield db
-        return
-    embedded = EmbeddedPostgres(db, reactor=reactor)
+    react(_begin, (db, work, interrupted))
+
+
+def _begin(reactor: Any, db: DbConfig, work: Work, interrupted: str) -> Deferred[None]:
+    embedded = EmbeddedPostgres(db, reactor=reactor) if not db.host else None
+    running = ensureDeferred(_run(reactor, db, work, embedded, interrupted))
+
+    def undo() -> Deferred[None]:
+        running.cancel()
+        return running
+
+    # A signal stops the reactor, which waits until an embedded PostgreSQL has stopped, too.
+    reactor.addSystemEventTrigger("before", "shutdown", undo)
+    leave = Exit(last_words=embedded.interrupt if embedded else lambda: None)
+    reactor.callWhenRunning(Signals(reactor, leave, reopen_log=lambda _: None).install)
+    return running
+
+
+async def _run(
+    reactor: Any, db: DbConfig, work: Work, embedded: EmbeddedPostgres | None, interrupted: str
+) -> None:
     try:
-        yield await embedded.start()
+        await work(reactor, db if embedded is None else await embedded.start())
+    except (MigrationError, EmbeddedPostgresError) as error:
+        raise SystemExit(f"x121: {error}") from None
+    except CancelledError:
+        raise SystemExit(f"x121: {interrupted}") from None
     finally:
-        await embedded.stop()
+        if embedded is not None:
+            await embedded.stop()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError, validate_call
-from twisted.internet.task import react
 from twisted.python import usage
 
 from x121.commands.base import Command, log_to_standard_error
-from x121.commands.database import running_database
-from x121.config import AppConfig
-from x121.db.embedded import EmbeddedPostgresError
+from x121.commands.database import run_with_database
+from x121.config import AppConfig, DbConfig
 
 if TYPE_CHECKING:
     from x121.application import Application
@@ -68,21 +67,19 @@ class _FeatureCommand(Command):
         """Run it on a reactor of its own; exit code 1 if the database can't be reached."""
         application, loaded = self.load()
         log_to_standard_error(loaded)
-        react(self._work, (application, loaded.config))
+        work = partial(self._work, application, loaded.config)
+        run_with_database(loaded.config.db, work, interrupted="interrupted")
+        return 0
 
-    async def _work(self, reactor: Any, application: Application, config: AppConfig) -> None:
+    async def _work(
+        self, application: Application, config: AppConfig, reactor: Any, db: DbConfig
+    ) -> None:
         from x121.runtime.state import running_state
 
-        try:
-            async with (
-                running_database(config.db, reactor) as db,
-                running_state(application, config, db, reactor=reactor) as state,
-            ):
-                features = [mount.feature for mount in state.mounts]
-                feature = next(one for one in features if type(one) is self.feature)
-                await self._call(getattr(feature, self.method_name))
-        except EmbeddedPostgresError as error:
-            raise SystemExit(f"x121: {error}") from None
+        async with running_state(application, config, db, reactor=reactor) as state:
+            features = [mount.feature for mount in state.mounts]
+            feature = next(one for one in features if type(one) is self.feature)
+            await self._call(getattr(feature, self.method_name))
 
     async def _call(self, method: Callable[..., Any]) -> None:
         try:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.task import react
-
 from x121.commands.base import Command, log_to_standard_error, say
-from x121.commands.database import running_database
+from x121.commands.database import run_with_database
 from x121.config import DbConfig
-from x121.db.embedded import EmbeddedPostgresError
-from x121.db.migrations import Migration, MigrationError, migrate, status
+from x121.db.migrations import migrate, status
 
 if TYPE_CHECKING:
     from x121.application import Application
@@ -32,16 +29,14 @@ class Migrate(Command):
         """Do it on a reactor of its own; exit code 1 when a migration is wrong or fails."""
         application, loaded = self.load()
         log_to_standard_error(loaded)
-        react(self._work, (loaded.config.db, application))
+        work = partial(self._migrate, application)
+        run_with_database(
+            loaded.config.db, work, interrupted="interrupted; see x121 migrate --status"
+        )
+        return 0
 
-    async def _work(self, reactor: Any, db: DbConfig, application: Application) -> None:
-        try:
-            async with running_database(db, reactor) as running:
-                await self._migrate(reactor, running, application.read_migrations())
-        except (MigrationError, EmbeddedPostgresError) as error:
-            raise SystemExit(f"x121: {error}") from None
-
-    async def _migrate(self, reactor: Any, db: DbConfig, migrations: Sequence[Migration]) -> None:
+    async def _migrate(self, application: Application, reactor: Any, db: DbConfig) -> None:
+        migrations = application.read_migrations()
         if not (self["status"] or self["dry-run"]):
             await migrate(db, migrations, reactor=reactor)
             return

@@ -18,7 +18,7 @@ from tests.process.server import ROOT, database_environ
 from x121.config import DbConfig, variables
 from x121.testing.postgres import Postgres
 
-FIRST = "0001_set_updated_at.sql"
+FIRST = "x121/0001_set_updated_at.sql"
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def test_migrate(tmp_path: Path, environ: dict[str, str]) -> None:
     [
         ("UPDATE x121_migrations SET checksum = 'x' WHERE version = 1", FIRST, "edited"),
         (
-            "INSERT INTO x121_migrations VALUES (9999, 'x', 'x', now(), '1 s')",
+            "INSERT INTO x121_migrations VALUES ('application', 9999, 'x', 'x', now(), '1 s')",
             "9999_x.sql",
             "missing",
         ),

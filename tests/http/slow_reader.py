@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.task import deferLater
-from x121.app_state import AppState
+from x121.application import AppState
 
 from x121.api.router import Router
 from x121.http.delivery import SLICE_BYTES

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from twisted.internet.task import deferLater
-from x121.application import AppState
 
 from x121.api.router import Router
+from x121.application import AppState
 from x121.http.delivery import SLICE_BYTES
 from x121.http.request import Request
 from x121.testing.app import App

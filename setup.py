@@ -12,9 +12,9 @@ VERSION = "0.1.0"
 # The README says for each why it is here.  One with an upper bound is used beyond what it
 # documents: its next series may break that, and is let in once the tests have passed with it.
 CORE = [
-    "twisted>=26.4,<27",  # x121.http, x121.fast and x121.lookups override private methods
+    "twisted>=26.4,<27",  # x121.http, x121.fast and x121.reactor.lookups override private methods
     "klein>=24.8,<25",  # its error handlers and bound instances, in x121.api
-    "werkzeug>=3.0,<3.2",  # the tree in its map of routes, which x121.api.rule_tree reads
+    "werkzeug>=3.0,<3.2",  # the tree in its map of routes, which x121.web.rule_tree reads
     "autobahn>=26.6,<27",  # the states of its protocol, in x121.ws
     "txpostgres>=1.7,<1.8",  # its Connection and Cursor, which x121.db overrides
     "psycopg2-binary>=2.9.9,<2.10",  # libpq comes with it
@@ -79,8 +79,8 @@ setup(
     package_dir={"x121.app.migrations": "migrations"},
     package_data={
         "x121": ["py.typed"],
-        "x121.console": ["static/*"],
-        "x121.docs": ["static/*"],
+        "x121.builtin.console": ["static/*"],
+        "x121.builtin.docs": ["static/*"],
         "x121.app.migrations": ["*.sql"],
         "x121.db": ["sql/*.sql"],
     },

@@ -19,12 +19,12 @@ from pydantic import Field
 from bench.machine import choose_cores, describe, package_versions
 from bench.rounds import medians_in_turns
 from bench.table import table, verdict
-from x121.api.responses import json_response
-from x121.api.router import Router
-from x121.fast.http import FastChannel
+from x121.core.models import Id, Model, Text
+from x121.http.fast import FastChannel
 from x121.http.request import Request
-from x121.models.base import Id, Model, Text
 from x121.testing import App, Connection
+from x121.web.responses import json_response
+from x121.web.router import Router
 
 __all__ = ["add_options", "run"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 from psycopg2 import sql
 
-from x121.db.binaries import choose_account, let_in
+from x121.db.embedded.binaries import choose_account, let_in
 from x121.testing.postgres import Postgres
 
 __all__ = ["PausablePostgres", "Standby", "active_queries"]

@@ -10,8 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.memory import ORIGIN
-from x121 import parsers
-from x121.api.router import Router
 from x121.application import (
     Application,
     AppState,
@@ -20,14 +18,15 @@ from x121.application import (
     command,
     commands_of,
 )
-from x121.config import ConfigError, setting
+from x121.config import ConfigError, parsers, setting
+from x121.core.types import DbId
 from x121.errors import Forbidden, Unauthorized
 from x121.http.request import Request
-from x121.middleware._wrapper import Wrapper
+from x121.messaging.handlers import Handlers, Message
+from x121.middleware.base import Wrapper
 from x121.runtime.routes import all_routes, api_routes, ws_routes
 from x121.testing import App
-from x121.types import DbId
-from x121.ws.messages import Handlers, Message
+from x121.web.router import Router
 
 
 class Counter(Feature):

@@ -22,14 +22,14 @@ from twisted.internet.defer import ensureDeferred
 from tests.readme import README, block
 from tests.ws.client import WebSocketTestCase
 from x121 import config, errors
-from x121.api.router import Router
 from x121.application import AppState
 from x121.config import DbConfig
 from x121.db.migrations import Migration, migrate
+from x121.messaging.router import WsRouter
 from x121.testing.app import App
 from x121.testing.database import running_pool
 from x121.testing.frames import TEXT
-from x121.ws.router import WsRouter
+from x121.web.router import Router
 
 reactor: Any = _reactor
 LINE = 'router.nest("/notes", Notes(state).router)'

@@ -16,108 +16,31 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parents[1]
 
-# Every room, and what of x121 it may import.  A name stands for the module, or for the package
-# and everything in it that has no rule of its own.
-MAY_KNOW = {
-    "x121": "x121",
-    "x121.types": "",
-    "x121.ids": "",
-    "x121.jsons": "",
-    "x121.json_decoding": "x121.errors",
-    "x121.coroutines": "",
-    "x121.sqlstates": "",
-    "x121.errors": "x121.sqlstates",
-    "x121.failures": "x121.errors",
-    "x121.signatures": "",
-    "x121.validation": "x121.coroutines x121.errors x121.types",
-    "x121.log_output": "",
-    "x121.log_writer": "x121.log_output",
-    "x121.lookups": "",
-    "x121.logs": "x121.jsons x121.log_output x121.log_writer",
-    "x121.parsers": "x121.types",
-    "x121.systemd": "",
-    "x121.config": "x121.parsers x121.logs x121.types",
-    "x121.http": "x121.http x121.errors x121.json_decoding x121.jsons x121.logs x121.types",
-    "x121.middleware": (
-        "x121.middleware x121.http x121.errors x121.failures x121.ids x121.logs x121.config"
-        " x121.jsons x121.types"
-    ),
-    "x121.db": (
-        "x121.db x121.errors x121.jsons x121.logs x121.lookups x121.sqlstates x121.types"
-        " x121.config"
-    ),
-    "x121.ws": (
-        "x121.ws x121.errors x121.failures x121.ids x121.logs x121.types x121.config x121.jsons"
-        " x121.json_decoding"
-        " x121.coroutines x121.http x121.signatures x121.validation x121.models.base"
-    ),
-    "x121.models": "x121.models x121.types",
-    "x121.periodic": "",
-    "x121.application": ("x121.config x121.db x121.periodic x121.types x121.ws"),
-    "x121.app": (
-        "x121 x121.app x121.application x121.api x121.models x121.db x121.errors x121.types"
-        " x121.http.request x121.ws.messages"
-    ),
-    "x121.runtime.load": "x121.application x121.config x121.parsers",
-    "x121.runtime.routes": (
-        "x121.api.router x121.application x121.builtin x121.console x121.docs x121.ws"
-    ),
-    "x121.runtime.state": "x121.application x121.config x121.db.pool x121.ws",
-    "x121.runtime": "",
-    "x121.builtin": ("x121.application x121.api x121.errors x121.models.base"),
-    "x121.api.operation": "x121.errors x121.http.request x121.signatures",
-    "x121.api.etags": "x121.api.operation x121.errors x121.http.request",
-    "x121.api.text_values": "",
-    "x121.api.typed": (
-        "x121.api.operation x121.api.text_values x121.api.etags x121.coroutines x121.errors"
-        " x121.http.headers x121.http.request x121.json_decoding x121.signatures x121.validation"
-    ),
-    "x121.api.endpoints": "x121.api.operation",
-    "x121.api.router": "x121.api.endpoints x121.api.operation x121.api.typed",
-    "x121.api.rule_tree": "",
-    "x121.api.route_table": "x121.api.rule_tree x121.http.head",
-    "x121.api.answers": "x121.coroutines x121.errors x121.http",
-    "x121.api.dispatch": (
-        "x121.api.answers x121.api.endpoints x121.api.route_table x121.coroutines x121.http.request"
-    ),
-    "x121.api.listing": "x121.api.operation",
-    "x121.api.responses": "x121.jsons x121.errors x121.http",
-    "x121.api": "x121.errors x121.http x121.jsons x121.types",
-    "x121.console": (
-        "x121.console x121.api.router x121.application x121.errors x121.http x121.jsons x121.logs"
-        " x121.ws.connection x121.ws.router"
-    ),
-    "x121.docs": (
-        "x121.docs x121.ws x121.api.etags x121.api.operation x121.api.router x121.errors x121.http"
-        " x121.jsons x121.models.base x121.signatures x121.types"
-    ),
-    "x121.pid_file": "",
-    "x121.process": "",
-    "x121.shutdown": "x121.application x121.db x121.http x121.ws",
-    "x121.fast": "x121.fast x121.http x121.errors",
-    "x121.server": (
-        "x121.api.dispatch x121.api.router x121.runtime x121.application x121.config x121.db"
-        " x121.errors x121.http x121.json_decoding x121.middleware x121.process x121.shutdown"
-        " x121.systemd x121.ws"
-    ),
-    "x121.tap": (
-        "x121.logs x121.log_output x121.lookups x121.config x121.server x121.pid_file x121.process"
-        " x121.systemd x121.fast x121.runtime.load x121.http.channel"
-    ),
-    "x121.commands.scaffold": "",
-    "x121.commands.dev": "",
-    "x121.commands": (
-        "x121.commands x121.logs x121.log_output x121.config x121.db x121.application x121.api"
-        " x121.middleware x121.process x121.server x121.runtime"
-    ),
-    "x121.testing": "x121",
-}
+# The packages and modules of x121 in layers, from the top.  A line imports only from layers below
+# its own, and from its own package.
+LAYERS = (
+    ("x121.tap",),
+    ("x121.testing", "x121.commands"),
+    ("x121.runtime",),
+    ("x121.app",),
+    ("x121.builtin",),
+    ("x121.application",),
+    ("x121.messaging",),
+    ("x121.middleware", "x121.ws", "x121.db"),
+    ("x121.web", "x121.config"),
+    ("x121.http", "x121.logs"),
+    ("x121.core",),
+    ("x121.telemetry", "x121.errors"),
+    ("x121.reactor",),
+)
+# For the authors of features: it imports when it is asked for a name.
+FRONT_DOOR = "x121"
 
 # Only these may import the reactor, and inside a function: whoever imports it installs it.
 MAY_KNOW_THE_REACTOR = (
     "x121.tap",
-    "x121.commands.base",
-    "x121.fast",
+    "x121.reactor",
+    "x121.commands",
     "x121.testing",
     "twisted.plugins.x121_plugin",
 )
@@ -127,7 +50,7 @@ FORBIDDEN_CALLS = {
     "print": ("the log is for that", {}),
     "time.time": (
         "ask the clock that you were given",
-        {"x121.logs": "a last line is written where there is no reactor to ask"},
+        {"x121.logs.observer": "a last line is written where there is no reactor to ask"},
     ),
     "time.sleep": ("the reactor stands still meanwhile", {}),
     "datetime.now": ("ask the clock that you were given", {}),
@@ -212,10 +135,13 @@ def _is_in(name: str, room: str) -> bool:
     return name == room or name.startswith(room + ".")
 
 
-def _rule(name: str) -> str | None:
-    """Return the most special room of ``MAY_KNOW`` that ``name`` is in."""
-    rooms = [room for room in MAY_KNOW if name == room or (room != "x121" and _is_in(name, room))]
-    return max(rooms, key=len, default=None)
+def _layer(name: str) -> tuple[str, int] | None:
+    """Return the package of ``LAYERS`` that ``name`` is in, and its height."""
+    for height, packages in enumerate(reversed(LAYERS)):
+        for package in packages:
+            if _is_in(name, package):
+                return package, height
+    return None
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -248,38 +174,56 @@ class ImportTests(SynchronousTestCase):
             module = Module(package.name, package.path, ast.parse(text))
             self.assertEqual([one.target for one in module.imports()], [expected])
 
-    def test_every_room_has_a_rule(self) -> None:
-        """A new module or package of x121 is given a rule before it is used."""
-        without = [name for name in modules() if name.startswith("x121") and _rule(name) is None]
-        self.assertNothing(
-            without, "say in MAY_KNOW (tests/test_structure.py) whom these may know:"
-        )
+    def test_every_module_has_a_layer(self) -> None:
+        """A new package of x121 is put into a layer before it is used."""
+        names = [name for name in modules() if _is_in(name, "x121") and name != FRONT_DOOR]
+        without = [name for name in names if _layer(name) is None]
+        self.assertNothing(without, "put into LAYERS (tests/test_structure.py):")
 
-    def test_who_may_know_whom(self) -> None:
-        """No room imports what it may not know, not even for its types or in a function."""
+    def test_layers(self) -> None:
+        """No module imports from its own layer or one above, for its types or in a function."""
         found = []
         for module in modules().values():
-            room = _rule(module.name)
-            if room is None:
+            own = _layer(module.name)
+            if own is None:
                 continue
-            allowed = MAY_KNOW[room].split()
             for one in module.imports():
-                if _is_in(one.target, "x121") and not any(_is_in(one.target, a) for a in allowed):
-                    what = f"{module.at(one.line)} imports {one.target}"
-                    found.append(f"{what}; {room} may know: {', '.join(allowed) or 'nothing'}")
-        self.assertNothing(found, "a room knows one it should not, by MAY_KNOW:")
+                other = _layer(one.target)
+                if other is not None and other[0] != own[0] and other[1] >= own[1]:
+                    found.append(f"{module.at(one.line)} imports {one.target}")
+        self.assertNothing(found, "imports that go up, by LAYERS:")
 
-    def test_wrappers_know_no_wrapper(self) -> None:
-        """A wrapper knows the shape they share and no other one; only ``__init__`` assembles."""
+    def test_front_door(self) -> None:
+        """Only applications, and what generates them, come in through the front door."""
+        found = [
+            f"{module.at(one.line)} imports {one.name} from x121"
+            for module in modules().values()
+            for one in module.imports()
+            if one.target == FRONT_DOOR and not _is_in(module.name, "x121.app")
+        ]
+        self.assertNothing(found, "inside of the framework a name comes from its own module:")
+
+    def test_framework_knows_no_application(self) -> None:
+        """Nothing of the framework imports ``x121.app``, which could be any application."""
+        found = [
+            f"{module.at(one.line)} imports {one.target}"
+            for module in modules().values()
+            for one in module.imports()
+            if _is_in(one.target, "x121.app") and not _is_in(module.name, "x121.app")
+        ]
+        self.assertNothing(found, "the application is found by x121.runtime.load alone:")
+
+    def test_middleware_knows_no_other(self) -> None:
+        """A middleware knows the shape they share and no other; only ``__init__`` assembles."""
         found = []
         for module in modules().values():
             if not _is_in(module.name, "x121.middleware") or module.is_package:
                 continue
             for one in module.imports():
-                shared = one.target == "x121.middleware._wrapper"
+                shared = one.target == "x121.middleware.base"
                 if _is_in(one.target, "x121.middleware") and not shared:
                     found.append(f"{module.at(one.line)} imports {one.target}")
-        self.assertNothing(found, "wrappers are put together in x121/middleware/__init__.py only:")
+        self.assertNothing(found, "middleware is put together in x121/middleware/__init__.py only:")
 
     def test_private_modules(self) -> None:
         """A module named ``_x`` is imported in its own package alone."""

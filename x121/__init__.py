@@ -13,13 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from x121 import parsers
-    from x121.api.etags import ANY_VERSION, IfMatch
-    from x121.api.operation import Answer, Body, Header, Query
-    from x121.api.responses import json_response
-    from x121.api.router import Router
     from x121.application import Application, AppState, Check, Feature, command
-    from x121.config import setting
+    from x121.config import parsers, setting
+    from x121.core.models import Id, Model, Text, Timestamp, optional
+    from x121.core.types import DbId
     from x121.db.pool import Pool
     from x121.db.queryable import Queryable
     from x121.errors import (
@@ -34,11 +31,13 @@ if TYPE_CHECKING:
         Unauthorized,
     )
     from x121.http.request import Request
-    from x121.models.base import Id, Model, Text, Timestamp, optional
-    from x121.models.pages import Cursor, Limit, Page, make_page
-    from x121.types import DbId
+    from x121.messaging.handlers import Event, Handlers, Message
+    from x121.web.etags import ANY_VERSION, IfMatch
+    from x121.web.operations import Answer, Body, Header, Query
+    from x121.web.pages import Cursor, Limit, Page, make_page
+    from x121.web.responses import json_response
+    from x121.web.router import Router
     from x121.ws.connection import WsConnection
-    from x121.ws.messages import Event, Handlers, Message
 
 __all__ = [
     "ANY_VERSION",
@@ -85,13 +84,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "x121": ("parsers",),
-    "x121.api.etags": ("ANY_VERSION", "IfMatch"),
-    "x121.api.operation": ("Answer", "Body", "Header", "Query"),
-    "x121.api.responses": ("json_response",),
-    "x121.api.router": ("Router",),
+    "x121.web.etags": ("ANY_VERSION", "IfMatch"),
+    "x121.web.operations": ("Answer", "Body", "Header", "Query"),
+    "x121.web.responses": ("json_response",),
+    "x121.web.router": ("Router",),
     "x121.application": ("Application", "AppState", "Check", "Feature", "command"),
-    "x121.config": ("setting",),
+    "x121.config": ("parsers", "setting"),
     "x121.db.pool": ("Pool",),
     "x121.db.queryable": ("Queryable",),
     "x121.errors": (
@@ -106,11 +104,11 @@ _MODULES = {
         "Unauthorized",
     ),
     "x121.http.request": ("Request",),
-    "x121.models.base": ("Id", "Model", "Text", "Timestamp", "optional"),
-    "x121.models.pages": ("Cursor", "Limit", "Page", "make_page"),
-    "x121.types": ("DbId",),
+    "x121.core.models": ("Id", "Model", "Text", "Timestamp", "optional"),
+    "x121.web.pages": ("Cursor", "Limit", "Page", "make_page"),
+    "x121.core.types": ("DbId",),
     "x121.ws.connection": ("WsConnection",),
-    "x121.ws.messages": ("Event", "Handlers", "Message"),
+    "x121.messaging.handlers": ("Event", "Handlers", "Message"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -118,8 +116,5 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'x121' has no attribute {name!r}")
-    home = _HOMES[name]
-    if home == __name__:
-        return import_module(f"{home}.{name}")
-    found = globals()[name] = getattr(import_module(home), name)
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
     return found

@@ -26,13 +26,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from x121.config import AppConfig
+from x121.core.periodic import PeriodicTask
+from x121.core.types import IReactor
 from x121.db.migrations import Migration, framework_migrations, read_migrations
 from x121.db.pool import Pool
-from x121.periodic import PeriodicTask
-from x121.types import IReactor
+from x121.messaging.handlers import Handlers
 from x121.ws.handshake import Authenticate
 from x121.ws.manager import WsManager
-from x121.ws.messages import Handlers
 
 __all__ = [
     "API_PREFIX",

@@ -3,8 +3,9 @@
 1. :class:`Options` reads the command line and the configuration; a wrong one ends it here.  It
    chooses the reactor before it imports the application, which needs one.
 2. :func:`makeService` makes the log and the server, and ties both to twistd.
-3. :mod:`x121.server` builds everything else, in order, once the reactor runs.
-4. :mod:`x121.shutdown` takes it down again, in order, when :mod:`x121.process` gets a signal.
+3. :mod:`x121.runtime.server` builds everything else, in order, once the reactor runs.
+4. :mod:`x121.runtime.shutdown` takes it down again, in order, when :mod:`x121.runtime.signals` gets
+a signal.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from twisted.python import usage
 from x121 import logs
 from x121.config import ConfigError, Environment, Loaded, ServerConfig
 from x121.http.channel import Channel
-from x121.log_output import LogOutput
-from x121.lookups import install_resolver
-from x121.pid_file import PidFileError, prepare_pid_file
-from x121.process import Exit, Signals
-from x121.systemd import Notifier
+from x121.logs.output import LogOutput
+from x121.reactor.lookups import install_resolver
+from x121.runtime.pid_file import PidFileError, prepare_pid_file
+from x121.runtime.signals import Exit, Signals
+from x121.runtime.systemd import Notifier
 
 __all__ = ["Options", "makeService"]
 
@@ -82,7 +83,7 @@ def _choose_reactor(environment: Environment) -> None:
     is_installed = "twisted.internet.reactor" in sys.modules
     is_wanted = environment.text("X121_REACTOR").lower() != "stock"
     if is_wanted and find_spec("uvloop") and not is_installed:
-        from x121.fast.reactor import install
+        from x121.reactor.reactor import install
 
         install()
 
@@ -90,7 +91,7 @@ def _choose_reactor(environment: Environment) -> None:
 def _choose_channel(config: ServerConfig) -> type[Channel]:
     """Return what speaks HTTP: ours, unless it isn't wanted or httptools isn't there."""
     if config.fast_http and find_spec("httptools"):
-        from x121.fast.http import FastChannel
+        from x121.http.fast import FastChannel
 
         return FastChannel
     return Channel
@@ -101,7 +102,7 @@ def makeService(options: Options) -> MultiService:
     # Not before the reactor is chosen: Klein imports it, and with it whichever is the default.
     from twisted.internet import reactor as _reactor
 
-    from x121.server import Server
+    from x121.runtime.server import Server
 
     reactor: Any = _reactor
     install_resolver(reactor)

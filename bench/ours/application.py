@@ -7,12 +7,12 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
 from bench.ws.contract import BROADCAST, EVENT, PATH
-from x121.api.responses import json_response
-from x121.api.router import Router
 from x121.application import Application, AppState, Feature
 from x121.http.request import Request
-from x121.ws.messages import Handlers, Message
-from x121.ws.router import WsRouter
+from x121.messaging.handlers import Handlers, Message
+from x121.messaging.router import WsRouter
+from x121.web.responses import json_response
+from x121.web.router import Router
 
 __all__ = ["application"]
 

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from importlib import import_module
 from unittest import TestCase
 
-import tests.api
 import tests.http
 import tests.middleware
+import tests.web
 from tests.memory import AppTestCase
-from x121.fast.http import FastChannel
+from x121.http.fast import FastChannel
 
 
 def _modules() -> Iterator[str]:
     """Yield the modules whose tests say something about HTTP."""
-    for package in (tests.api, tests.http, tests.middleware):
+    for package in (tests.web, tests.http, tests.middleware):
         for module in pkgutil.iter_modules(package.__path__):
             if module.name.startswith("test_"):
                 yield f"{package.__name__}.{module.name}"

@@ -28,11 +28,11 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from x121 import config as configuration
 from x121.config import DbConfig
-from x121.db._cluster import Cluster
-from x121.db._threads import in_thread
-from x121.db.binaries import Account, choose_account, find_binaries, let_in
 from x121.db.connection import connect
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from x121.db.embedded.binaries import Account, choose_account, find_binaries, let_in
+from x121.db.embedded.cluster import Cluster
+from x121.db.threads import in_thread
 
 ROOT = Path(__file__).parents[2]
 NOBODY = pwd.getpwnam("nobody")

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from x121.db._cluster import Cluster
-from x121.db._files import (
+from x121.db.embedded.binaries import Account, EmbeddedPostgresError, find_binaries, let_in
+from x121.db.embedded.cluster import Cluster
+from x121.db.embedded.files import (
     ForeignFileError,
     give_folder,
     read_file,
     replace_file,
 )
-from x121.db.binaries import Account, EmbeddedPostgresError, find_binaries, let_in
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be misled")
 

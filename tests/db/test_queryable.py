@@ -8,10 +8,10 @@ import pytest
 import pytest_twisted
 from pydantic import Field
 
+from x121.core.models import Model, Text
 from x121.db.pool import Pool
 from x121.db.queryable import Queryable
 from x121.errors import InternalError, RowNotFound
-from x121.models.base import Model, Text
 
 
 class Point(Model):

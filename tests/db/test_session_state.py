@@ -14,8 +14,8 @@ from twisted.internet.task import deferLater
 
 from tests.postgres import active_queries
 from x121.config import DbConfig
-from x121.db._session_state import changes_session
 from x121.db.pool import Pool, make_pool
+from x121.db.session_state import changes_session
 from x121.testing.postgres import Postgres
 from x121.testing.waiting import global_reactor
 

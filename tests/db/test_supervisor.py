@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121.db._supervisor import Supervisor
+from x121.db.embedded.supervisor import Supervisor
 
 
 class SupervisorTests(SynchronousTestCase):

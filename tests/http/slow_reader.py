@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from twisted.internet.task import deferLater
 
-from x121.api.router import Router
 from x121.application import AppState
 from x121.http.delivery import SLICE_BYTES
 from x121.http.request import Request
 from x121.testing.app import App
 from x121.testing.connection import Connection
+from x121.web.router import Router
 
 __all__ = ["BODY", "SlowReader", "large"]
 

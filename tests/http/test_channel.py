@@ -13,12 +13,12 @@ from twisted.internet.task import deferLater
 from twisted.web.http_headers import _nameEncoder
 
 from tests.memory import AppTestCase
-from x121.api.router import Router
 from x121.application import AppState
 from x121.http.intake import SHARE
 from x121.http.request import Request
 from x121.testing.app import App
 from x121.testing.connection import Connection
+from x121.web.router import Router
 
 GET = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 

@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import _DataLoss
 
 from tests.memory import AppTestCase
-from x121.api.router import Router
 from x121.errors import AppError, BadRequest, HeadersTooLarge
 from x121.http.chunked import (
     MAX_EXTENSION_BYTES,
@@ -21,6 +20,7 @@ from x121.http.chunked import (
 )
 from x121.http.request import Request
 from x121.testing.app import App
+from x121.web.router import Router
 
 
 @dataclass

@@ -8,9 +8,9 @@ from twisted.internet.task import deferLater
 from twisted.protocols.basic import FileSender
 
 from tests.memory import AppTestCase
-from x121.api.router import Router
 from x121.application import AppState
 from x121.http.request import Request
+from x121.web.router import Router
 
 KEYS = {
     "timestamp", "level", "logger", "method", "path", "status",

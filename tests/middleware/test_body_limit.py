@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.memory import AppTestCase
-from x121.api.router import Router
 from x121.http.request import Request
+from x121.web.router import Router
 
 
 class Echo:

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.memory import ORIGIN, AppTestCase
-from x121.api.responses import no_content
-from x121.api.router import Router
 from x121.http.request import Request
 from x121.testing.app import App
 from x121.testing.connection import Response
+from x121.web.responses import no_content
+from x121.web.router import Router
 
 OWN = "http://example.com"
 EVIL = "https://evil.test"

@@ -17,10 +17,10 @@ from werkzeug.exceptions import Unauthorized as WerkzeugUnauthorized
 
 from tests.memory import AppTestCase
 from x121 import errors
-from x121.api.router import Router
 from x121.application import AppState
 from x121.http.request import Request
 from x121.testing.app import App
+from x121.web.router import Router
 
 _LENGTH = Path(__file__).stat().st_size
 

@@ -13,11 +13,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from tests.memory import AppTestCase
-from x121.api.router import Router
 from x121.application import AppState
+from x121.core.ids import make_id
 from x121.http.request import Request
-from x121.ids import make_id
 from x121.testing.app import App
+from x121.web.router import Router
 
 _log = Logger(namespace="tests.feature")
 _USER: ContextVar[str] = ContextVar("user", default="nobody")

@@ -6,10 +6,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from tests.memory import ORIGIN, AppTestCase
-from x121.api.router import Router
 from x121.application import AppState
 from x121.http.request import Request
 from x121.testing.connection import Connection
+from x121.web.router import Router
 
 
 class Slow:

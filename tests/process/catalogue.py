@@ -9,13 +9,13 @@ from uuid import UUID
 
 from pydantic import Field
 
-from x121.api.etags import ANY_VERSION, IfMatch
-from x121.api.operation import Answer, Body, Header, Query
-from x121.api.router import Router
 from x121.application import AppState, Feature
+from x121.core.models import Id, Model, Text, Timestamp, optional
+from x121.core.types import DbId
 from x121.errors import Conflict, Forbidden, NotFound, PreconditionFailed, Unauthorized
-from x121.models.base import Id, Model, Text, Timestamp, optional
-from x121.types import DbId
+from x121.web.etags import ANY_VERSION, IfMatch
+from x121.web.operations import Answer, Body, Header, Query
+from x121.web.router import Router
 
 __all__ = ["Catalogue"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import schemathesis
 from hypothesis import strategies as st
 
-from x121.models.pages import make_cursor
-from x121.types import DbId
+from x121.core.types import DbId
+from x121.web.pages import make_cursor
 
 # Of each format that only this API has: how texts of it are made.
 _TAGS = st.lists(st.from_regex(r'"[!#-~]{0,30}"', fullmatch=True), min_size=1, max_size=3)

@@ -136,4 +136,4 @@ def test_console(tmp_path: Path, database: DbConfig) -> None:
         wait_until(lambda: b"Server listening" in b"".join(server.raw), "the start")
         assert server.stop() == 0
         assert not any(line.startswith(b"{") for line in server.raw)
-        assert b"info  x121.server: Stopped in" in server.raw[-1]
+        assert b"info  x121.runtime.server: Stopped in" in server.raw[-1]

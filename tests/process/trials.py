@@ -17,13 +17,13 @@ from twisted.web.iweb import IRequest
 
 from tests.process.catalogue import Catalogue
 from tests.process.turns import Turns
-from x121.api.responses import json_response, no_content
-from x121.api.router import Router
 from x121.app.projects.routes import Projects
 from x121.application import Application, AppState, Feature
-from x121.models.base import Model
-from x121.ws.messages import Handlers, Message
-from x121.ws.router import WsRouter
+from x121.core.models import Model
+from x121.messaging.handlers import Handlers, Message
+from x121.messaging.router import WsRouter
+from x121.web.responses import json_response, no_content
+from x121.web.router import Router
 
 __all__ = ["application"]
 

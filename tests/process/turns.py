@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 from twisted.web.iweb import IRequest
 
-from x121.api.responses import json_response, no_content
-from x121.api.router import Router
 from x121.application import AppState, Feature
+from x121.web.responses import json_response, no_content
+from x121.web.router import Router
 
 __all__ = ["Turns"]
 

@@ -14,7 +14,7 @@ from x121.runtime.load import load_application, load_config
 STUDIO = """
 from dataclasses import dataclass
 
-from x121 import parsers
+from x121.config import parsers
 from x121.application import Application
 from x121.config import setting
 

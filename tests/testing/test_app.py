@@ -13,12 +13,12 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121.api.responses import json_response
-from x121.api.router import Router
 from x121.application import AppState
 from x121.db.pool import Pool
 from x121.http.request import Request
 from x121.testing import App, waiting
+from x121.web.responses import json_response
+from x121.web.router import Router
 
 reactor: Any = _reactor
 _log = Logger(namespace="tests.feature")

@@ -10,15 +10,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121.api.router import Router
 from x121.application import AppState
+from x121.core.types import DbId
 from x121.errors import BadRequest, FieldError, Unauthorized
 from x121.http.request import Request
+from x121.messaging.handlers import Handlers, Message
+from x121.messaging.router import WsRouter
 from x121.testing import App, Closed, ErrorReply, Refused, WebSocket, waiting
 from x121.testing.frames import CLOSE, PING, PONG, TEXT
-from x121.types import DbId
-from x121.ws.messages import Handlers, Message
-from x121.ws.router import WsRouter
+from x121.web.router import Router
 
 
 class Feature:

@@ -9,11 +9,11 @@ from klein import Klein
 
 from tests.memory import AppTestCase
 from x121.application import AppState
+from x121.messaging.handlers import Handlers
+from x121.messaging.router import WsRouter
 from x121.testing import websocket
 from x121.testing.app import App, Served
 from x121.testing.frames import CLOSE
-from x121.ws.messages import Handlers
-from x121.ws.router import WsRouter
 
 __all__ = ["WebSocket", "WebSocketTestCase"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from x121.types import DbId
+from x121.core.types import DbId
 from x121.ws.connection import WsConnection
 
 __all__ = ["FakeLink", "connected"]

@@ -13,15 +13,15 @@ from twisted.web.http_headers import Headers
 from tests.memory import ORIGIN
 from tests.ws.client import WebSocket, WebSocketTestCase
 from x121.application import AppState
+from x121.builtin.echo import Echo
+from x121.core.types import DbId
 from x121.errors import Forbidden, Unauthorized
 from x121.http.request import Request
+from x121.messaging.router import WsRouter
 from x121.testing.app import App
 from x121.testing.connection import Response
 from x121.testing.frames import KEY, TEXT, client_frame, handshake
-from x121.types import DbId
-from x121.ws.echo import Echo
 from x121.ws.protocol import _OF_THE_HANDSHAKE, WsProtocol
-from x121.ws.router import WsRouter
 
 
 class HandshakeTests(WebSocketTestCase):

@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ws.client import WebSocketTestCase
 from tests.ws.links import FakeLink
+from x121.messaging.handlers import Handlers
 from x121.testing.frames import CLOSE, PING, PONG, TEXT
 from x121.ws.heartbeat import Heartbeat
-from x121.ws.messages import Handlers
 
 # Powers of two, which floats add up exactly.
 INTERVAL, TIMEOUT, STEP = 32.0, 8.0, 0.0625

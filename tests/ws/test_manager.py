@@ -18,16 +18,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ws.client import WebSocketTestCase
 from tests.ws.links import FakeLink, connected
+from x121.core.types import DbId
 from x121.errors import InternalError
+from x121.messaging.events import Event
+from x121.messaging.handlers import Handlers
+from x121.messaging.topics import Topic
 from x121.testing.frames import CLOSE, TEXT
-from x121.types import DbId
 from x121.ws.connection import WsConnection
-from x121.ws.events import Event
 from x121.ws.heartbeat import Heartbeat
 from x121.ws.manager import WsManager
-from x121.ws.messages import Handlers
 from x121.ws.threads import WrongThread
-from x121.ws.topics import Topic
 
 ALICE, BOB = DbId(1), DbId(2)
 

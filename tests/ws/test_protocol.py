@@ -17,13 +17,13 @@ from twisted.internet.defer import Deferred, NotACoroutineError, ensureDeferred
 from tests.ws.client import WebSocket, WebSocketTestCase
 from x121.application import AppState
 from x121.logs import CONNECTION_ID
+from x121.messaging.handlers import Handlers, Message
+from x121.messaging.router import WsRouter
 from x121.testing.app import App
 from x121.testing.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, client_frame
 from x121.ws.connection import WsConnection
-from x121.ws.messages import Handlers, Message
 from x121.ws.options import Options
 from x121.ws.protocol import CLOSE_TIMEOUT_SECS, Endpoint
-from x121.ws.router import WsRouter
 
 
 class Slow:

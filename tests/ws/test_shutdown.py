@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.threadpool import ThreadPool
 
 from tests.ws.client import WebSocket, WebSocketTestCase
-from x121.shutdown import Report, Running, Shutdown
+from x121.messaging.handlers import Handlers
+from x121.runtime.shutdown import Report, Running, Shutdown
 from x121.testing.app import App
-from x121.ws.messages import Handlers
 from x121.ws.protocol import CLOSE_TIMEOUT_SECS
 
 BUDGET_SECS = 10.0

@@ -12,6 +12,6 @@ x121 = ServiceMaker(
 
 x121_reactor = Reactor(
     "x121",
-    "x121.fast.reactor",
+    "x121.reactor.reactor",
     "asyncio over uvloop, whose own transports serve TCP and UNIX ports (needs uvloop)",
 )

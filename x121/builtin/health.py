@@ -9,11 +9,11 @@ from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
-from x121.api.responses import json_response
-from x121.api.router import Router
 from x121.application import Check, Feature, Stage
+from x121.core.models import Model
 from x121.errors import ServiceUnavailable
-from x121.models.base import Model
+from x121.web.responses import json_response
+from x121.web.router import Router
 
 __all__ = ["Health"]
 

@@ -13,7 +13,7 @@ from twisted.python import usage
 
 from x121 import logs
 from x121.config import AppConfig, Loaded
-from x121.log_output import LogOutput
+from x121.logs.output import LogOutput
 
 if TYPE_CHECKING:
     from x121.application import Application, AppState

@@ -11,7 +11,7 @@ from twisted.internet.task import react
 from x121.config import DbConfig
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError
-from x121.process import Exit, Signals
+from x121.runtime.signals import Exit, Signals
 
 __all__ = ["run_with_database"]
 

@@ -15,10 +15,10 @@ class Routes(Command):
     def run(self) -> int:
         """Print the table; no database is asked."""
         # Not before it is wanted: Klein imports a reactor.
-        from x121.api.listing import list_routes
         from x121.middleware import order
         from x121.runtime.routes import all_routes
-        from x121.server import make_resource
+        from x121.runtime.server import make_resource
+        from x121.web.listing import list_routes
 
         application, loaded = self.load()
         state = idle_state(application, loaded.config)

@@ -17,7 +17,7 @@ from pathlib import Path
 __all__ = ["Names", "ScaffoldError", "new_feature"]
 
 ROUTES = "x121/api/routes.py"
-_FILES = ("x121/models/{}.py", "x121/repositories/{}.py", "x121/api/{}.py", "tests/api/test_{}.py")
+_FILES = ("x121/models/{}.py", "x121/repositories/{}.py", "x121/api/{}.py", "tests/web/test_{}.py")
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _LONGEST_NAME = 40  # PostgreSQL cuts names off after 63 bytes, and constraints have longer ones
 

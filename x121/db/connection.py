@@ -28,11 +28,11 @@ from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
 from x121.config import DbConfig
-from x121.db._adapters import register_adapters
-from x121.db._libpq import hint, keywords, resolve
-from x121.db._placeholders import Params, explain
-from x121.db._session_state import changes_session
-from x121.sqlstates import ends_session
+from x121.db.adapters import register_adapters
+from x121.db.connection_params import hint, keywords, resolve
+from x121.db.placeholders import Params, explain
+from x121.db.session_state import changes_session
+from x121.errors.sqlstates import ends_session
 
 __all__ = ["Connection", "Params", "Query", "Reactor", "Result", "Row", "connect"]
 

@@ -11,7 +11,7 @@ import psycopg2
 from twisted.logger import Logger
 
 from x121.config import DbConfig
-from x121.db._libpq import session_limits
+from x121.db.connection_params import session_limits
 from x121.db.pool import Pool
 
 __all__ = ["pooler_advice", "warn_of_missing_limits"]

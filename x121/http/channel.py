@@ -34,6 +34,7 @@ from twisted.web import http
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from x121.core.deadlines import Deadlines
 from x121.errors import (
     AppError,
     BadRequest,
@@ -43,7 +44,6 @@ from x121.errors import (
     UriTooLong,
 )
 from x121.http.chunked import ChunkedDecoder
-from x121.http.deadlines import Deadlines
 from x121.http.head import (
     MAX_METHOD_BYTES,
     MAX_NAME_BYTES,

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Sequence
 
-from x121.types import IpNetwork
+from x121.core.types import IpNetwork
 
 __all__ = ["MAX_HOPS", "forwarded_for", "hops", "is_loopback", "make_trust", "node_address"]
 

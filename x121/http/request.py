@@ -29,12 +29,12 @@ from twisted.web.http import (
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 
-from x121 import jsons
+from x121.core import json_encoding
+from x121.core.json_decoding import JsonLimits
 from x121.errors import AppError, Panic, ServiceUnavailable, reason_phrase
 from x121.http.delivery import SLICE_BYTES, Delivery
 from x121.http.headers import Headers
 from x121.http.proxies import forwarded_for
-from x121.json_decoding import JsonLimits
 
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
@@ -501,7 +501,7 @@ class Request(server.Request):
 
         For whoever writes it himself; everybody else calls :meth:`fail`.
         """
-        body = jsons.encode(error.body())
+        body = json_encoding.encode(error.body())
         self.responseHeaders = Headers()
         self.chunked = 0
         self.cookies = []

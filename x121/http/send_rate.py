@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from x121.http.deadlines import Deadlines
+from x121.core.deadlines import Deadlines
 from x121.http.sockets import acknowledged_bytes
 
 __all__ = ["WINDOW_SECS", "SendRate"]

@@ -11,12 +11,12 @@ from twisted.web import server
 from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 
+from x121.core.deadlines import Deadlines
+from x121.core.json_decoding import JsonLimits
+from x121.core.types import IpNetwork
 from x121.http.channel import Channel, Phase
-from x121.http.deadlines import Deadlines
 from x121.http.proxies import make_trust
 from x121.http.send_rate import SendRate
-from x121.json_decoding import JsonLimits
-from x121.types import IpNetwork
 
 __all__ = ["Site"]
 

@@ -21,8 +21,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from x121.config import ServerConfig
-from x121.middleware._wrapper import Wrapper
 from x121.middleware.access_log import AccessLog
+from x121.middleware.base import Wrapper
 from x121.middleware.body_limit import BodyLimit
 from x121.middleware.cors import Cors
 from x121.middleware.cross_site import CrossSite

@@ -13,7 +13,7 @@ from twisted.web.resource import IResource
 
 from x121.http.request import Request
 from x121.logs import log_event
-from x121.middleware._wrapper import Rendered, Wrapper
+from x121.middleware.base import Rendered, Wrapper
 
 __all__ = ["CLIENT_CLOSED_REQUEST", "AccessLog"]
 

@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from x121.errors import Forbidden
 from x121.http.origins import quoted
 from x121.http.request import Request
-from x121.middleware._wrapper import Rendered, Wrapper
+from x121.middleware.base import Rendered, Wrapper
 
 __all__ = ["ALLOWED_HEADERS", "ALLOWED_METHODS", "CONDITIONS", "MAX_AGE_SECS", "Cors"]
 

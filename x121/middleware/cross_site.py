@@ -17,7 +17,7 @@ from twisted.web.resource import IResource
 from x121.errors import Forbidden
 from x121.http.origins import own_origin, quoted
 from x121.http.request import Request
-from x121.middleware._wrapper import Rendered, Wrapper
+from x121.middleware.base import Rendered, Wrapper
 
 __all__ = ["CrossSite"]
 

@@ -17,9 +17,9 @@ from twisted.web.error import UnsupportedMethod
 from twisted.web.server import NOT_DONE_YET
 
 from x121.errors import AppError, MethodNotAllowed, as_app_error, error_for_status
-from x121.failures import report
+from x121.errors.reporting import report
 from x121.http.request import Request
-from x121.middleware._wrapper import Rendered, Wrapper
+from x121.middleware.base import Rendered, Wrapper
 
 __all__ = ["Errors"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
+from x121.core.ids import make_id
 from x121.http.request import Request
-from x121.ids import make_id
 from x121.logs import REQUEST_ID
-from x121.middleware._wrapper import Rendered, Wrapper
+from x121.middleware.base import Rendered, Wrapper
 
 __all__ = ["RequestId"]
 

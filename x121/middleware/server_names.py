@@ -13,11 +13,11 @@ from functools import lru_cache
 
 from twisted.web.resource import IResource
 
+from x121.core.types import ServerName
 from x121.errors import MisdirectedRequest
 from x121.http.origins import quoted
 from x121.http.request import Request
-from x121.middleware._wrapper import Rendered, Wrapper
-from x121.types import ServerName
+from x121.middleware.base import Rendered, Wrapper
 
 __all__ = ["ServerNames"]
 

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 
+from x121.core.deadlines import Deadlines
 from x121.errors import RequestTimeout
-from x121.http.deadlines import Deadlines
 from x121.http.request import Request
-from x121.middleware._wrapper import Rendered, Wrapper
+from x121.middleware.base import Rendered, Wrapper
 
 __all__ = ["Timeout"]
 

@@ -9,8 +9,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from x121 import parsers
-from x121.config import APP, Environment, Loaded
+from x121.config import APP, Environment, Loaded, parsers
 
 if TYPE_CHECKING:
     from x121.application import Application

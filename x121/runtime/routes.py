@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from x121.api.router import Router
 from x121.application import Application, AppState
+from x121.builtin.console import mount_console
+from x121.builtin.docs.endpoints import EndpointDocs
+from x121.builtin.docs.messages import MessageDocs
+from x121.builtin.echo import Echo
 from x121.builtin.health import Health
-from x121.console import mount_console
-from x121.docs.endpoints import EndpointDocs
-from x121.docs.messages import MessageDocs
-from x121.ws.echo import Echo
+from x121.messaging.router import WsRouter
+from x121.web.router import Router
 from x121.ws.handshake import Authenticate, anonymous
-from x121.ws.router import WsRouter
 
 __all__ = ["all_routes", "api_routes", "ws_routes"]
 

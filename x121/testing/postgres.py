@@ -25,7 +25,7 @@ from psycopg2 import extensions, sql
 
 from x121 import config as configuration
 from x121.config import DbConfig
-from x121.db.binaries import (
+from x121.db.embedded.binaries import (
     Account,
     EmbeddedPostgresError,
     choose_account,

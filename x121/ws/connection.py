@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from twisted.logger import Logger
 
-from x121.types import DbId
-from x121.ws.lane import make_frame
+from x121.core.event_encoding import encode_event
+from x121.core.types import DbId
+from x121.ws.frames import make_frame
 from x121.ws.threads import check_thread
-from x121.ws.wire import encode_event
 
 __all__ = ["Link", "WsConnection"]
 
@@ -59,9 +59,9 @@ class WsConnection:
 
     ``id`` is a UUID, version 4; ``user_id`` is whose connection it is, None for nobody's;
     ``connected_at`` is when it came, in UTC, and ``is_gone`` whether it left; ``takes_events``
-    tells whether its endpoint speaks the messages of :mod:`x121.ws.wire`, so that events are for
-    it; ``topics`` are those that it is subscribed to; ``link`` is what is beneath it, and
-    ``dropped`` whether we ended that: the server's own.
+    tells whether its endpoint speaks JSON messages, so that events are for it; ``topics`` are those
+    that it is subscribed to; ``link`` is what is beneath it, and ``dropped`` whether we ended that:
+    the server's own.
     """
 
     __slots__ = (

@@ -19,11 +19,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from x121.core.types import DbId
 from x121.errors import BadRequest, Forbidden, ServiceUnavailable, UpgradeRequired
 from x121.http.head import options_in
 from x121.http.origins import own_origin, quoted
 from x121.http.request import Request
-from x121.types import DbId
 from x121.ws.protocol import Accepted, Endpoint, WsFactory, WsProtocol
 
 __all__ = ["Authenticate", "Upgrade", "anonymous", "check_handshake"]

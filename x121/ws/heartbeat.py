@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from x121.http.deadlines import Deadlines
+from x121.core.deadlines import Deadlines
 from x121.ws.connection import Link
 
 __all__ = ["Heartbeat"]

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from x121.types import DbId
+from x121.core.event_encoding import encode_event
+from x121.core.types import DbId
 from x121.ws.connection import WsConnection
-from x121.ws.events import Event
+from x121.ws.frames import make_frame
 from x121.ws.heartbeat import Heartbeat
-from x121.ws.lane import make_frame
 from x121.ws.threads import check_thread
-from x121.ws.wire import encode_event
 
 __all__ = ["WsManager"]
 
 _log = Logger(namespace="x121.ws.manager")
 
 T = TypeVar("T")
+D = TypeVar("D", contravariant=True)
 
 # Thousands that are told to leave in one instant come back to the next server in one instant.
 _LEAVING_PER_SEC = 1000
 _LEAVING_TICK_SECS = 0.05
+
+
+class Publishable(Protocol[D]):
+    """An event as a feature declares it: its topic, if it has one, and how its data is encoded."""
+
+    topic: Any
+
+    def topic_of(self, **parameters: object) -> str: ...
+    def encode(self, data: D, /) -> bytes: ...
 
 
 class WsManager:
@@ -138,12 +147,12 @@ class WsManager:
         subscribed = self._subscribed(topic)
         return self._send(subscribed, encode_event(name, data)) if subscribed else 0
 
-    def publish_event(self, event: Event[T], data: T, **parameters: object) -> int:
+    def publish_event(self, event: Publishable[T], data: T, **parameters: object) -> int:
         """Send an event that a feature declared to those subscribed to its topic.
 
         ``parameters`` are those of the topic.  One without a topic is for everybody.  Returns how
         many connections took it.  Raises :class:`~x121.errors.InternalError` for data that isn't
-        of the event's type, where anybody listens, and what :meth:`Event.topic_of` raises.
+        of the event's type, where anybody listens, and what ``event.topic_of`` raises.
         """
         if event.topic is not None:
             listening = self._subscribed(event.topic_of(**parameters))

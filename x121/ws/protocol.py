@@ -23,11 +23,11 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from x121.config import WsConfig
-from x121.coroutines import drive
-from x121.http.deadlines import Deadlines
-from x121.ids import make_id
+from x121.core.coroutines import drive
+from x121.core.deadlines import Deadlines
+from x121.core.ids import make_id
+from x121.core.types import DbId
 from x121.logs import CONNECTION_ID
-from x121.types import DbId
 from x121.ws.connection import WsConnection
 from x121.ws.inbox import Inbox
 from x121.ws.manager import WsManager

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from x121.ws.lane import find_frame, take_message
+from x121.ws.frames import find_frame, take_message
 
 __all__ = ["Parser", "Reader"]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from x121.models.base import Id, Model, Text, Timestamp, optional
+from x121.core.models import Id, Model, Text, Timestamp, optional
 
 __all__ = ["NewProject", "Project", "ProjectChanges"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from x121.app.projects.models import NewProject, Project
+from x121.core.types import DbId
 from x121.db.queryable import Queryable
-from x121.types import DbId
 
 __all__ = ["create", "delete", "find", "lock", "page", "update"]
 

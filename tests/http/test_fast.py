@@ -1,0 +1,332 @@
+"""Both channels answer everything alike: two servers get the same bytes, in the same pieces."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import deferLater
+
+from tests.http.heads import AMBIGUOUS, EVERY_BYTE, LIMITS, PLAIN, STRANGE, request
+from tests.memory import AppTestCase
+from x121.application import AppState
+from x121.http.channel import Channel
+from x121.http.fast import FastChannel
+from x121.http.request import Request
+from x121.testing.app import App
+from x121.testing.connection import Connection
+from x121.web.router import Router
+
+# What a client does: send bytes, or, in words, something else; or so many seconds pass.
+Step = bytes | str | float
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class Mirror:
+    """Answers with all that a handler sees of its request."""
+
+    router = Router()
+
+    def __init__(self, state: AppState) -> None:
+        self._clock = state.ws_manager.clock
+
+    @router.route("/mirror", methods=METHODS)
+    @router.route("/mirror/<path:rest>", methods=METHODS)
+    def mirror(self, request: Request, rest: str = "") -> str:
+        seen = {
+            "line": (request.method, request.uri, request.path, request.clientproto),
+            "segments": (request.prepath, request.postpath, rest),
+            "args": request.args,
+            "cookies": request.received_cookies,
+            "fields": list(request.requestHeaders.getAllRawHeaders()),
+            "body": request.content.read(),
+            "remote": (request.remote, request.isSecure(), request.getHost(), request.client),
+        }
+        return repr(seen)
+
+    @router.route("/later", methods=METHODS)
+    async def later(self, request: Request) -> str:
+        await deferLater(self._clock, 5)
+        return self.mirror(request)
+
+
+def make_app(make_channel: type[Channel]) -> App:
+    """Return a server with limits and proxies."""
+    return App(
+        lambda state: Mirror(state).router,
+        make_channel=make_channel,
+        MAX_BODY_BYTES="10000",
+        TRUSTED_PROXIES="10.0.0.0/8",
+    )
+
+
+class Pair:
+    """A client of two servers that must do the same, to whom it does the same."""
+
+    def __init__(self, case: AlikeTestCase, peer: str) -> None:
+        self._case = case
+        self._sides = [(app, app.connect(peer)) for app in case.apps]
+        self._done: list[Step] = []
+
+    def do(self, *steps: Step) -> None:
+        """Do ``steps``, and compare what comes of each."""
+        for step in steps:
+            self._done.append(step)
+            for app, connection in self._sides:
+                _do(step, app, connection)
+            expected, found = (_observed(app, connection) for app, connection in self._sides)
+            self._case.assertEqual(found, expected, self._done)
+
+    def end(self) -> None:
+        """See it to its end: answers that are awaited, deadlines, and the client's leaving."""
+        self.do("resume", 5.0, 5.0, 0.0, 30.0, 80.0, "leave")
+
+
+def _do(step: Step, app: App, connection: Connection) -> None:
+    if isinstance(step, bytes):
+        connection.send(step)
+    elif isinstance(step, float):
+        app.clock.advance(step)
+    elif step == "leave":
+        connection.leave()
+    elif not connection.closed:
+        {
+            "pause": connection.channel.pauseProducing,
+            "resume": connection.channel.resumeProducing,
+            "half close": connection.channel.readConnectionLost,
+        }[step]()
+    app.clock.advance(0)
+
+
+def _observed(app: App, connection: Connection) -> dict[str, Any]:
+    """Take all that can be told of a server and a connection since the last time."""
+    received = connection.received
+    connection.transport.clear()
+    log, app.log[:] = list(app.log), []
+    deadlines = app.site.deadlines.items()
+    channel = connection.channel
+    return {
+        "received": ID.sub(b"ID", received),
+        "closed": (connection.closed, connection.transport.aborted),
+        "reading": connection.transport.producerState,
+        "log": [_without_ids(line) for line in log],
+        "phase": channel.phase,
+        "deadlines": [phase for phase, ends in deadlines if ends is not None and channel in ends],
+        "requests": len(channel.requests),
+        "open": app.site.connections,
+    }
+
+
+def _without_ids(line: dict[str, Any]) -> dict[str, Any]:
+    text = ID.sub(b"ID", json.dumps({**line, "timestamp": None}).encode())
+    fields: dict[str, Any] = json.loads(text)
+    return fields
+
+
+class AlikeTestCase(AppTestCase):
+    """A test with two servers."""
+
+    def setUp(self) -> None:
+        self.apps = [make_app(Channel), make_app(FastChannel)]
+        for app in self.apps:
+            self.addCleanup(app.close)
+
+    def connect(self, peer: str = "10.0.0.1") -> Pair:
+        """Return a new connection to both."""
+        return Pair(self, peer)
+
+    def alike(self, *steps: Step) -> None:
+        """Assert that a connection on which ``steps`` are done looks the same on both."""
+        pair = self.connect()
+        pair.do(*steps)
+        pair.end()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    """Return ``data`` in pieces of one byte."""
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
+    """Return ``data`` cut at ``places``."""
+    ends = sorted({place for place in places if 0 < place < len(data)} | {len(data)})
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+class CorpusTests(AlikeTestCase):
+    """Requests that somebody thought of."""
+
+    CORPUS = (*PLAIN, *AMBIGUOUS, *STRANGE)
+    AFTER = request(b"X: after")
+
+    def test_whole(self) -> None:
+        """Each as one segment, alone, behind another request, and before one in a segment."""
+        for data in (*self.CORPUS, *LIMITS):
+            self.alike(data)
+            self.alike(data, self.AFTER)
+            self.alike(self.AFTER, data, self.AFTER)
+
+    def test_with_more_behind(self) -> None:
+        """Each with something behind it in the same segment, and then a request."""
+        for data in self.CORPUS:
+            for more in (
+                self.AFTER, data, self.AFTER[:20], b"G", b"GET ", b"GET /", b"P", b"\r", b"\n",
+                b"\r\n", b"\r\n\r\n", b"\0", b"garbage\r\n\r\n", b"0\r\n\r\n",
+            ):  # fmt: skip
+                self.alike(data + more, self.AFTER)
+            self.alike(data + self.AFTER[:20], self.AFTER[20:])
+
+    def test_bytewise(self) -> None:
+        """Each byte by byte, and then whole."""
+        for data in self.CORPUS:
+            if len(data) < 1000:
+                self.alike(*bytewise(data), data)
+
+    def test_cut_once(self) -> None:
+        """Each cut in two, at every place that is special."""
+        for data in self.CORPUS:
+            for place in {1, data.find(b"\r\n"), data.find(b"\r\n\r\n"), len(data) - 1}:
+                for shift in (0, 1, 2, 4):
+                    self.alike(*cut(data, [place + shift]))
+
+    def test_every_byte(self) -> None:
+        """Each byte in each kind of place, alone and with a request behind it."""
+        for data in EVERY_BYTE:
+            self.alike(data)
+            self.alike(data + self.AFTER)
+
+    def test_while_one_is_handled(self) -> None:
+        """Each while the answer before is awaited, in one segment with it or not."""
+        later = request(target=b"/test/later")
+        for data in self.CORPUS:
+            self.alike(later, data, 5.0)
+            self.alike(later + data, 5.0)
+            self.alike(later, "pause", data, 5.0, "resume", data)
+
+    def test_strays_between_requests(self) -> None:
+        """Empty lines between requests, in segments of their own or not."""
+        for steps in (
+            [b"\r\n", self.AFTER, b"\r\n", self.AFTER],
+            [b"\r\n", self.AFTER, b"\r\n" + self.AFTER],
+            [b"\r\n", b"\r\n", self.AFTER],
+            [b"\r", b"\n", self.AFTER, b"\r", b"\n", self.AFTER],
+            [b"\r\n", *bytewise(self.AFTER), b"\r\n", self.AFTER, b"\r\n\r\n"],
+        ):
+            self.alike(*steps)
+
+
+NAMES = st.sampled_from(
+    [b"Host", b"Content-Length", b"Transfer-Encoding", b"Connection", b"Expect", b"Upgrade",
+     b"Cookie", b"Origin", b"X-Request-Id", b"X-Forwarded-For", b"X", b"x", b"Access-Control"]
+)  # fmt: skip
+VALUES = st.sampled_from(
+    [b"", b"a", b"5", b"0", b"12", b"chunked", b"close", b"keep-alive", b"100-continue", b"a=b",
+     b"upgrade", b"websocket", b"http://localhost:5173", b"203.0.113.9", b"\xe9", b"identity"]
+)  # fmt: skip
+SPACES = st.sampled_from([b" ", b" ", b"", b"\t", b"  "])
+ENDS = st.sampled_from([b"\r\n"] * 20 + [b"\n", b"\r", b"\r\n "])
+METHOD = st.sampled_from([b"GET"] * 5 + [b"POST"] * 5 + [b"HEAD", b"OPTIONS", b"PURGE", b"X"])
+TARGET = st.sampled_from(
+    [b"/test/mirror", b"/test/mirror/%41?a=b&c", b"/test/later", b"/health", b"/no", b"*", b"/%"]
+)
+VERSION = st.sampled_from([b"HTTP/1.1"] * 10 + [b"HTTP/1.0", b"HTTP/1.2", b"HTTP/2.0"])
+SEGMENT = st.sampled_from([b"\r\n", b"0\r\n\r\n", b"5\r\nabcde\r\n0\r\n\r\n", b"GET "])
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    """Return what may be a request."""
+    body = draw(st.sampled_from([b"", b"", b"12345"]) | st.binary(max_size=8) | SEGMENT)
+    fields = [b"Host:" + draw(SPACES) + b"a" + draw(ENDS)]
+    for name in draw(st.lists(NAMES, max_size=3)):
+        fields.append(name + b":" + draw(SPACES) + draw(VALUES) + draw(SPACES) + draw(ENDS))
+    if body and draw(st.booleans()):
+        fields.append(b"Content-Length: %d\r\n" % len(body))
+    line = draw(METHOD) + b" " + draw(TARGET) + b" " + draw(VERSION) + b"\r\n"
+    return line + b"".join(draw(st.permutations(fields))) + b"\r\n" + body
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[bytes]:
+    """Return requests, with a few bytes wrong, cut in pieces."""
+    pieces = draw(st.lists(requests(), min_size=1, max_size=3))
+    data = bytearray(b"".join(pieces))
+    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+        at = draw(st.integers(0, len(data) - 1))
+        data[at : at + draw(st.integers(0, 1))] = draw(st.binary(max_size=1))
+    if draw(st.booleans()):
+        places = [len(b"".join(pieces[:count])) for count in range(1, len(pieces))]
+    else:
+        places = draw(st.lists(st.integers(1, len(data) + 1), max_size=4))
+    return cut(bytes(data), places)
+
+
+OTHERS = st.sampled_from([5.0, "pause", "resume", "half close", 0.1])
+
+
+class AnyRequestTests(AlikeTestCase):
+    """Requests that nobody thought of."""
+
+    @settings(max_examples=600, deadline=None)
+    @given(streams())
+    def test_any_stream(self, pieces: list[bytes]) -> None:
+        """Requests cut at their ends or anywhere."""
+        self.alike(*pieces)
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(requests() | OTHERS | st.sampled_from(PLAIN), max_size=12))
+    def test_any_schedule(self, steps: list[Step]) -> None:
+        """Requests, while time passes, answers are not taken, and the client stops sending."""
+        self.alike(*steps)
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(st.tuples(st.integers(0, 2), requests() | OTHERS | SEGMENT), max_size=12))
+    def test_neighbours(self, steps: list[tuple[int, Step]]) -> None:
+        """Nothing of one connection gets into another."""
+        pairs = [self.connect(), self.connect("192.0.2.1"), self.connect()]
+        for number, step in steps:
+            pairs[number].do(step)
+        for pair in pairs:
+            pair.end()
+
+
+class FastTests(AppTestCase):
+    """The fast way is really taken."""
+
+    def setUp(self) -> None:
+        def fail(*_: object) -> NoReturn:
+            raise AssertionError("Twisted's parser was asked")
+
+        self.patch(Channel, "lineReceived", fail)
+        self.server = make_app(FastChannel)
+        self.addCleanup(self.server.close)
+
+    def test_plain_requests(self) -> None:
+        """What most clients send is not seen by Twisted's parser, on one connection or many."""
+        kept = self.server.connect()
+        for data in PLAIN:
+            for connection in (kept, self.server.connect()):
+                connection.send(data)
+                self.server.clock.advance(5)
+                status = connection.response(data.partition(b" ")[0].decode()).status
+                self.assertIn(status, (200, 204, 404), data)
+
+    def test_behind_one_that_is_handled(self) -> None:
+        """Neither is one that came while the answer before it was awaited."""
+        connection = self.server.connect()
+        connection.send(request(target=b"/test/later"))
+        connection.send(request(target=b"/health"))
+        self.assertEqual(connection.received, b"")
+        self.server.clock.advance(5)
+        self.assertEqual([connection.response().status for _ in range(2)], [200, 200])
+
+    def test_parts_are_not(self) -> None:
+        """A part of a request is."""
+        self.assertRaises(AssertionError, self.server.connect().send, request() + request())

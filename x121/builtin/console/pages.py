@@ -1,0 +1,49 @@
+"""The page, its style and its script: files of this package, served as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+
+from x121.builtin.console.access import Access
+from x121.http.policy import say_type
+from x121.http.request import Request
+from x121.web.router import Router
+
+__all__ = ["Pages"]
+
+_STATIC = Path(__file__).parent / "static"
+_NAMES = ("console.html", "console.css", "console.js")
+
+
+class Pages:
+    """``/console``, and below it the page's style and script, for whom ``access`` lets in."""
+
+    router = Router()
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._files = {name: (_STATIC / name).read_bytes() for name in _NAMES}
+
+    @router.route("/", is_documented=False)
+    def page(self, request: Request) -> bytes:
+        """The page."""
+        body = self._serve(request, "console.html")
+        self._access.keep(request)
+        return body
+
+    @router.route("/console.css", is_documented=False)
+    def style(self, request: Request) -> bytes:
+        """How it looks."""
+        return self._serve(request, "console.css")
+
+    @router.route("/console.js", is_documented=False)
+    def script(self, request: Request) -> bytes:
+        """What it does."""
+        return self._serve(request, "console.js")
+
+    def _serve(self, request: Request, name: str) -> bytes:
+        self._access.check(request)
+        # Who may see it now may not, tomorrow; and it is small.
+        request.setHeader("Cache-Control", "no-store")
+        say_type(request, PurePath(name).suffix)
+        return self._files[name]

@@ -1,0 +1,278 @@
+"""What is said over WebSockets, as an AsyncAPI 3.0 document.
+
+It is made from what features register, and written from the server's side, as
+https://www.asyncapi.com/docs/reference/specification/v3.0.0 has it: what clients send is
+*received*, with a reply to each, and events are *sent*.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from x121.builtin.docs.draft_07 import to_draft_07
+from x121.builtin.docs.envelopes import (
+    ANYTHING,
+    CORRELATION,
+    ERROR,
+    ERROR_EXAMPLE,
+    event_schema,
+    reply_schema,
+    request_schema,
+)
+from x121.builtin.docs.examples import make_example
+from x121.builtin.docs.markdown import as_markdown
+from x121.builtin.docs.schemas import Mode, Schema, Schemas, Use
+from x121.core.signatures import told_in
+from x121.messaging.events import Event
+from x121.messaging.handler import Handler
+from x121.messaging.router import WsRouter
+from x121.messaging.types import DataType
+from x121.ws.protocol import Endpoint
+
+__all__ = ["make_asyncapi"]
+
+_ABOUT = """\
+One WebSocket at {path} speaks JSON in text messages.
+
+A client sends `{{"type": ..., "id": ..., "data": ...}}`. Each message gets one answer, in their \
+order: a `reply` or an `error` with the message's `id`, which is whatever the client likes and \
+null in the answer where it had none.
+
+In between come events, `{{"type": ..., "data": ...}}`, unasked. Those about a topic are for the \
+connections that sent `subscribe` for it."""
+
+
+def make_asyncapi(
+    websockets: WsRouter, *, title: str, version: str, path: str = "/ws"
+) -> dict[str, Any]:
+    """Return the document of what ``websockets`` answers, nested at ``path``.
+
+    Without servers: where this one is, its clients know.
+    """
+    document = _Document(_Schemas(websockets))
+    document.add_messages(path, websockets)
+    for below, endpoint in websockets.endpoints.items():
+        document.add_endpoint(path + below, endpoint, path)
+    made = {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": title,
+            "version": version,
+            "description": _ABOUT.format(path=f"`{path}`"),
+        },
+        "defaultContentType": "application/json",
+        "channels": document.channels,
+        "operations": document.operations,
+    }
+    if document.schemas.named:
+        made["components"] = {"schemas": document.schemas.named}
+    return made
+
+
+class _Schemas:
+    """The schemas of all data, and of the models that they have in common by their names."""
+
+    def __init__(self, websockets: WsRouter) -> None:
+        made = Schemas(Use(one.what, one.kind, mode) for one, mode in _all_types(websockets))
+        self._by_type = {
+            id(one): to_draft_07(made.of(one.kind, mode)) for one, mode in _all_types(websockets)
+        }
+        self.named: dict[str, Schema] = {
+            name: to_draft_07(schema) for name, schema in sorted(made.components.items())
+        }
+
+    def of(self, data_type: DataType[Any] | None) -> Schema:
+        """Return the schema of a type, or of anything."""
+        return ANYTHING if data_type is None else self._by_type[id(data_type)]
+
+    def example_of(self, data_type: DataType[Any]) -> Schema:
+        """Return an example of a type as the ``data`` of a message, if there is one."""
+        try:
+            data = make_example(self.of(data_type), self.named)
+        except ValueError:
+            return {}
+        return {"data": data} if data_type.takes(data) else {}
+
+
+def _all_types(websockets: WsRouter) -> Iterator[tuple[DataType[Any], Mode]]:
+    for handler in websockets.handlers.values():
+        if handler.takes is not None:
+            yield handler.takes, "validation"
+        if handler.gives is not None:
+            yield handler.gives, "serialization"
+    for event in websockets.events.values():
+        yield event.data_type, "serialization"
+
+
+class _Document:
+    """Channels with their messages, and operations, as far as they are added."""
+
+    def __init__(self, schemas: _Schemas) -> None:
+        self.schemas = schemas
+        self.channels: dict[str, Any] = {}
+        self.operations: dict[str, Any] = {}
+
+    # --- messages and events ---
+
+    def add_messages(self, path: str, websockets: WsRouter) -> None:
+        """Add the channel at which features' messages are answered."""
+        channel = self._add_channel(path, "Messages and events", "")
+        error = channel.add(
+            "error",
+            {
+                "name": "error",
+                "title": "error",
+                "summary": "A message that could not be answered with a reply.",
+                "correlationId": CORRELATION,
+                "payload": ERROR,
+                "examples": [{"payload": ERROR_EXAMPLE}],
+            },
+        )
+        for handler in websockets.handlers.values():
+            self._add_handler(channel, handler, error)
+        for event in websockets.events.values():
+            self._add_event(channel, event)
+
+    def _add_handler(self, channel: _Channel, handler: Handler, error: Schema) -> None:
+        told = _told(handler.doc)
+        takes, gives = self.schemas.of(handler.takes), self.schemas.of(handler.gives)
+        nothing = {"data": None} if handler.gives is None else {}
+        is_required = handler.takes is not None and not handler.takes.is_optional
+        sent = channel.add(
+            handler.type,
+            {
+                **_titled(handler.type, told),
+                "correlationId": CORRELATION,
+                "payload": request_schema(handler.type, takes, is_required=is_required),
+                **self._examples({"type": handler.type, "id": 1}, handler.takes),
+            },
+        )
+        reply = channel.add(
+            f"{handler.type}.reply",
+            {
+                "name": "reply",
+                "title": f"reply to {handler.type}",
+                "correlationId": CORRELATION,
+                "payload": reply_schema(gives),
+                **self._examples({"type": "reply", "id": 1, **nothing}, handler.gives),
+            },
+        )
+        self.operations[_key(handler.type, self.operations)] = {
+            "action": "receive",
+            "channel": channel.reference,
+            "title": handler.type,
+            **told,
+            "messages": [sent],
+            "reply": {"channel": channel.reference, "messages": [reply, error]},
+        }
+
+    def _add_event(self, channel: _Channel, event: Event[Any]) -> None:
+        told = _told(event.description)
+        about = {"x-topic": str(event.topic)} if event.topic else {}
+        sent = channel.add(
+            event.name,
+            {
+                **_titled(event.name, told),
+                "payload": event_schema(event.name, self.schemas.of(event.data_type)),
+                **self._examples({"type": event.name}, event.data_type),
+                **about,
+            },
+        )
+        self.operations[_key(event.name, self.operations)] = {
+            "action": "send",
+            "channel": channel.reference,
+            "title": event.name,
+            **_with_topic(told, str(event.topic or "")),
+            "messages": [sent],
+            **about,
+        }
+
+    def _examples(self, example: Schema, data_type: DataType[Any] | None) -> dict[str, Any]:
+        """Return an example with the data that its type has, if its data has one."""
+        if data_type is not None:
+            example = {**example, **self.schemas.example_of(data_type)}
+            if "data" not in example and not data_type.is_optional:
+                return {}
+        return {"examples": [{"payload": example}]}
+
+    # --- other endpoints ---
+
+    def add_endpoint(self, path: str, endpoint: Endpoint, events_path: str) -> None:
+        """Add the channel of an endpoint with messages of its own."""
+        told = _told(inspect.getdoc(type(endpoint)) or "")
+        description = told.get("description", "")
+        if endpoint.takes_events:
+            description += f"\n\nThe events of `{events_path}` are sent here, too."
+        summary = told.get("summary", "")
+        channel = self._add_channel(path, type(endpoint).__name__, summary, description.strip())
+        text = channel.add("text", _raw("text", "text/plain", {"type": "string"}))
+        binary: Schema = {"type": "string", "format": "binary"}
+        raw = channel.add("binary", _raw("binary", "application/octet-stream", binary))
+        for action in ("receive", "send"):
+            self.operations[_key(f"{action}.{path}", self.operations)] = {
+                "action": action,
+                "channel": channel.reference,
+                "messages": [text, raw],
+            }
+
+    def _add_channel(
+        self, address: str, title: str, summary: str, description: str = ""
+    ) -> _Channel:
+        key = _key(address, self.channels)
+        made = {"address": address, "title": title, "messages": {}}
+        for name, text in (("summary", summary), ("description", description)):
+            if text:
+                made[name] = text
+        made["bindings"] = {"ws": {"method": "GET", "bindingVersion": "0.1.0"}}
+        self.channels[key] = made
+        return _Channel(key, made)
+
+
+class _Channel:
+    """A channel that messages are added to."""
+
+    def __init__(self, key: str, made: dict[str, Any]) -> None:
+        self.reference = {"$ref": f"#/channels/{key}"}
+        self._messages: dict[str, Any] = made["messages"]
+
+    def add(self, name: str, message: dict[str, Any]) -> Schema:
+        """Add a message, and return a reference to it."""
+        key = _key(name, self._messages)
+        self._messages[key] = message
+        return {"$ref": f"{self.reference['$ref']}/messages/{key}"}
+
+
+# --- parts --------------------------------------------------------------------------------
+
+
+def _raw(name: str, content_type: str, payload: Schema) -> Schema:
+    return {"name": name, "title": name, "contentType": content_type, "payload": payload}
+
+
+def _titled(name: str, told: dict[str, str]) -> Schema:
+    return {"name": name, "title": name, **told}
+
+
+def _told(doc: str) -> dict[str, str]:
+    """Return the first paragraph of ``doc`` as summary and the rest as description."""
+    return {name: as_markdown(text) for name, text in told_in(doc)._asdict().items() if text}
+
+
+def _with_topic(told: dict[str, str], topic: str) -> dict[str, str]:
+    """Return what is told of an event, and who gets it."""
+    who = f"For connections subscribed to `{topic}`." if topic else ""
+    description = "\n\n".join(part for part in (told.get("description"), who) if part)
+    return {**told, "description": description} if description else told
+
+
+def _key(name: str, taken: dict[str, Any]) -> str:
+    """Return ``name`` as a key that needs no escapes in a reference, and that is not taken."""
+    key = base = re.sub(r"[^A-Za-z0-9_.-]+", "_", name.strip("/")) or "_"
+    number = 1
+    while key in taken:
+        number += 1
+        key = f"{base}_{number}"
+    return key

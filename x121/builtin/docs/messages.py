@@ -1,0 +1,68 @@
+"""Where the documentation of messages is served."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from x121.builtin.docs.asyncapi import make_asyncapi
+from x121.builtin.docs.message_page import make_page
+from x121.builtin.docs.sending import STATIC, send
+from x121.core import json_encoding
+from x121.http.policy import WITHOUT_SCRIPTS
+from x121.http.request import Request
+from x121.messaging.router import WsRouter
+from x121.web.router import Router
+
+__all__ = ["MessageDocs"]
+
+
+class MessageDocs:
+    """``/asyncapi.json`` for programs, and ``/docs/messages`` for people.
+
+    Both tell what ``websockets`` answers when they are asked for first.
+    """
+
+    document = Router()
+    page = Router()
+
+    def __init__(self, websockets: WsRouter, title: str, version: str) -> None:
+        self._websockets = websockets
+        self._title, self._version = title, version
+        self._page = b""
+        self._style = (STATIC / "messages.css").read_bytes()
+
+    def serve(self, router: Router) -> Router:
+        """Nest all of it into ``router``, and return that."""
+        return router.nest("/asyncapi.json", self.document).nest("/docs/messages", self.page)
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        return make_asyncapi(self._websockets, title=self._title, version=self._version)
+
+    @cached_property
+    def _encoded_document(self) -> bytes:
+        return json_encoding.encode(self._document)
+
+    @document.route("/", is_documented=False)
+    def show_document(self, request: Request) -> bytes:
+        """Answer with the AsyncAPI document."""
+        return send(request, ".json", self._encoded_document)
+
+    @page.route("/", is_documented=False)
+    async def show_page(self, request: Request) -> bytes:
+        """Answer with the page."""
+        if not self._page:
+            # Relative, so that it is found behind a proxy that serves this below a path, too.
+            self._page = await make_page(
+                self._document,
+                style="messages/page.css",
+                source="../asyncapi.json",
+                endpoints="../docs",
+            )
+        return send(request, ".html", self._page, WITHOUT_SCRIPTS)
+
+    @page.route("/page.css", is_documented=False)
+    def show_style(self, request: Request) -> bytes:
+        """Answer with the page's style sheet."""
+        return send(request, ".css", self._style)

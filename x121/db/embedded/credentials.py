@@ -1,0 +1,70 @@
+"""The password of the embedded PostgreSQL: made once, kept beside its data, asked of everybody.
+
+Who may read the data may read it: the user that PostgreSQL runs as, and root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from base64 import b64encode
+from contextlib import suppress
+from pathlib import Path
+
+from x121.db.embedded.files import read_file, replace_file
+
+__all__ = ["Credentials", "scram_verifier"]
+
+_FILE_NAME = "x121.password"
+_TRUSTING_LINE = re.compile(
+    rb"^([ \t]*(?:local|host\w*)[ \t].*?[ \t])trust(?=[ \t]*(?:#.*)?$)", re.M
+)
+_ITERATIONS = 1  # they slow down guessing, which is hopeless here, and every connection
+
+
+class Credentials:
+    """The password file and ``pg_hba.conf`` of one data folder.  Everything blocks."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._password_path = data_dir / _FILE_NAME
+        self._hba_path = data_dir / "pg_hba.conf"
+
+    def read(self) -> str:
+        """Return the password; "" where there is none yet."""
+        with suppress(FileNotFoundError):
+            return read_file(self._password_path).decode("ascii")
+        return ""
+
+    def make(self) -> str:
+        """Return the password, a new one where there is none yet."""
+        password = self.read()
+        if not password:
+            password = secrets.token_urlsafe(32)
+            replace_file(self._password_path, password.encode())
+        return password
+
+    def is_required(self) -> bool:
+        """Whether PostgreSQL asks for the password, once it has read its files."""
+        return not _TRUSTING_LINE.search(read_file(self._hba_path))
+
+    def require(self) -> None:
+        """Have PostgreSQL, when it reads its files again, ask where it has trusted everybody."""
+        lines = read_file(self._hba_path)
+        replace_file(self._hba_path, _TRUSTING_LINE.sub(rb"\1scram-sha-256", lines))
+
+
+def scram_verifier(password: str) -> str:
+    """Return what PostgreSQL keeps of a password: it may stand in a log, the password may not.
+
+    https://www.postgresql.org/docs/current/catalog-pg-authid.html has the form, RFC 5802
+    section 3 what is in it.
+    """
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    parts = (salt, hashlib.sha256(client_key).digest(), server_key)
+    salt_text, stored, server = (b64encode(part).decode() for part in parts)
+    return f"SCRAM-SHA-256${_ITERATIONS}:{salt_text}${stored}:{server}"

@@ -1,0 +1,130 @@
+"""The migrations as files: where they are, how they are named, and what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+
+__all__ = [
+    "APPLICATION",
+    "FRAMEWORK",
+    "NO_TRANSACTION",
+    "Migration",
+    "MigrationError",
+    "framework_migrations",
+    "name_file",
+    "read_migrations",
+]
+
+FRAMEWORK = "x121"
+APPLICATION = "application"
+# PostgreSQL's integer, the type of a recorded version, holds any number of nine digits.
+_NAME = re.compile(r"([0-9]{4}|[1-9][0-9]{4,8})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql")
+NO_TRANSACTION = "-- x121: no-transaction"
+
+
+class MigrationError(Exception):
+    """Migrations can't be read or applied; the text names each file and says what to do."""
+
+
+def name_file(source: str, version: int, name: str) -> str:
+    """Return how a file is named in messages; the application's own are those that have no more."""
+    file_name = f"{version:04d}_{name}.sql"
+    return file_name if source == APPLICATION else f"{source}/{file_name}"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file of a ``source``, whose versions are apart from those of others.
+
+    ``sql`` has LF line ends and no byte order mark, and so has what ``checksum``, a SHA-256 in
+    hexadecimal, is made of.
+    """
+
+    version: int
+    name: str
+    sql: str
+    checksum: str
+    transactional: bool
+    source: str = APPLICATION
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Return the source and the version."""
+        return self.source, self.version
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of the file it comes from."""
+        return name_file(self.source, self.version, self.name)
+
+    @classmethod
+    def parse(cls, file_name: str, data: bytes, source: str = APPLICATION) -> Migration:
+        """Return the migration that a file is.  Raises :class:`MigrationError`."""
+        named = _NAME.fullmatch(file_name)
+        if named is None:
+            raise MigrationError(
+                f"{file_name}: a migration's name is NNNN_name.sql: a version of four digits (or,"
+                " above 9999, of up to nine), an underscore, then lower case letters, digits and"
+                " single underscores, such as 0007_add_users.sql"
+            )
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise MigrationError(f"{file_name}, line {line}: this is not UTF-8") from None
+        if "\0" in text:
+            raise MigrationError(f"{file_name}: a NUL character, which PostgreSQL does not take")
+        sql = text.replace("\r\n", "\n")
+        return cls(
+            version=int(named[1]),
+            name=named[2],
+            sql=sql,
+            checksum=hashlib.sha256(sql.encode()).hexdigest(),
+            transactional=sql.partition("\n")[0].rstrip() != NO_TRANSACTION,
+            source=source,
+        )
+
+
+def framework_migrations() -> list[Migration]:
+    """Return the framework's own migrations, which come before an application's.
+
+    Raises as :func:`read_migrations` does.
+    """
+    return read_migrations(importlib.resources.files("x121.db.migrations") / "sql", FRAMEWORK)
+
+
+def read_migrations(folder: Traversable, source: str = APPLICATION) -> list[Migration]:
+    """Return the migrations in ``folder``, by version.
+
+    Every ``.sql`` file must be a migration; other files are ignored, and so are names that
+    begin with a dot, which editors and archives leave.  Reads files: call it before the reactor
+    runs or in a thread.  Raises one :class:`MigrationError` for everything that is wrong.
+    """
+    migrations = []
+    problems = []
+    for file in folder.iterdir():
+        if file.name.lower().endswith(".sql") and not file.name.startswith("."):
+            try:
+                migrations.append(Migration.parse(file.name, file.read_bytes(), source))
+            except MigrationError as error:
+                problems.append(str(error))
+    migrations.sort(key=lambda migration: (migration.version, migration.name))
+    problems += _double_versions(migrations)
+    if problems:
+        raise MigrationError("\n".join(sorted(problems)))
+    return migrations
+
+
+def _double_versions(migrations: Sequence[Migration]) -> Iterable[str]:
+    for first, second in itertools.pairwise(migrations):
+        if first.version == second.version:
+            yield (
+                f"{first.file_name} and {second.file_name} have the same version: give the one"
+                " that no database has yet the next free number"
+            )

@@ -1,0 +1,104 @@
+"""The queue for connections: first come, first served, bounded in length and in time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from x121.db.pool.session import Member
+from x121.errors import ServiceUnavailable
+
+__all__ = ["Waiters"]
+
+
+class _Waiter:
+    __slots__ = ("member", "served")
+
+    def __init__(self) -> None:
+        self.served: Deferred[None] = Deferred()
+        self.member: Member | None = None
+
+
+class Waiters:
+    """Those who wait for a connection, each ``seconds`` at most and ``limit`` of them.
+
+    ``why`` tells the log what there is to wait for; ``joined`` is called when somebody begins
+    to wait; ``returned`` takes a connection that was handed to somebody who had just left.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        seconds: float,
+        limit: int,
+        why: Callable[[], str],
+        joined: Callable[[], None],
+        returned: Callable[[Member], None],
+    ) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._limit = limit
+        self._why = why
+        self._joined = joined
+        self._returned = returned
+        self._queue: OrderedDict[_Waiter, None] = OrderedDict()
+        self.waited_total = 0
+        self.waited_secs_total = 0.0
+        self.timeouts_total = 0
+        self.refused_total = 0
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    async def wait(self) -> Member:
+        """Return a connection; raise :class:`ServiceUnavailable` when it takes too long."""
+        if len(self._queue) >= self._limit:
+            self.refused_total += 1
+            raise ServiceUnavailable("Too many wait for a database connection", detail=self._why())
+        waiter = _Waiter()
+        begin = self._clock.seconds()
+        timer = self._clock.callLater(self._seconds, self._expire, waiter)
+        self._queue[waiter] = None
+        self.waited_total += 1
+        try:
+            self._joined()
+            await waiter.served
+        except BaseException:
+            # Also a coroutine that is cancelled or thrown away between serve() and here.
+            if waiter.member is not None:
+                self._returned(waiter.member)
+            raise
+        finally:
+            self._queue.pop(waiter, None)
+            self.waited_secs_total += self._clock.seconds() - begin
+            if timer.active():
+                timer.cancel()
+        assert waiter.member is not None
+        return waiter.member
+
+    def serve(self, member: Member) -> None:
+        """Hand ``member`` to the first in the queue."""
+        waiter, _ = self._queue.popitem(last=False)
+        waiter.member = member
+        waiter.served.callback(None)
+
+    def fail(self, error: Exception) -> None:
+        """Let everybody who waits now fail with ``error``."""
+        while self._queue:
+            waiter, _ = self._queue.popitem(last=False)
+            waiter.served.errback(error)
+
+    def _expire(self, waiter: _Waiter) -> None:
+        self.timeouts_total += 1
+        detail = self._why()
+        self._queue.pop(waiter, None)
+        waiter.served.errback(
+            ServiceUnavailable(
+                f"No database connection within {self._seconds:g} s",
+                detail=detail,
+            )
+        )

@@ -1,0 +1,3 @@
+"""JSON messages over WebSockets: handlers, events, topics."""
+
+__all__: list[str] = []

@@ -1,0 +1,85 @@
+"""What every client can say and hear, whatever the features are."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from x121.core.models import Model
+from x121.errors import Conflict, NotFound
+from x121.messaging.handlers import Handlers, Message
+from x121.messaging.topics import MAX_TOPIC_LENGTH, Topics
+from x121.ws.connection import WsConnection
+from x121.ws.manager import WsManager
+
+__all__ = ["BuiltIn"]
+
+_MOST_TOPICS = 100
+
+
+class Welcome(Model):
+    """What a client is greeted with."""
+
+    connection_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    """The connection's id, which the server's log has, too."""
+
+
+class Subscription(Model):
+    """A topic that a client gets the events of."""
+
+    topic: Annotated[str, Field(min_length=1, max_length=MAX_TOPIC_LENGTH, examples=["projects/7"])]
+    """One of the topics that the events name."""
+
+
+class BuiltIn:
+    """The messages ``ping``, ``subscribe`` and ``unsubscribe``, and the event ``welcome``.
+
+    ``topics`` are those of all features, with their rules.
+    """
+
+    messages = Handlers()
+    welcome = messages.event("welcome", Welcome, description="The first that a client hears.")
+
+    def __init__(self, manager: WsManager, topics: Topics) -> None:
+        self._manager = manager
+        self._topics = topics
+
+    @messages.on("ping")
+    def ping(self, message: Message) -> Literal["pong"]:
+        """Ask for a sign of life."""
+        return "pong"
+
+    @messages.on("subscribe")
+    async def subscribe(self, message: Message[Subscription]) -> Subscription:
+        """Get the events of a topic, until the connection ends.
+
+        To do so twice is fine.  Whoever is answered with an error isn't subscribed.
+        """
+        connection, topic = message.connection, message.data.topic
+        rule = self._rule_of(topic)
+        if topic not in connection.topics and len(connection.topics) >= _MOST_TOPICS:
+            raise Conflict(f"A connection has at most {_MOST_TOPICS} topics")
+        try:
+            asked = rule(connection)
+            if isinstance(asked, Awaitable):
+                await asked
+        except BaseException:
+            self._manager.unsubscribe(connection, topic)
+            raise
+        self._manager.subscribe(connection, topic)
+        return message.data
+
+    @messages.on("unsubscribe")
+    def unsubscribe(self, message: Message[Subscription]) -> Subscription:
+        """Get the events of a topic no longer.  To do so twice is fine, too."""
+        self._rule_of(message.data.topic)
+        self._manager.unsubscribe(message.connection, message.data.topic)
+        return message.data
+
+    def _rule_of(self, topic: str) -> Callable[[WsConnection], object]:
+        rule = self._topics.find(topic)
+        if rule is None:
+            raise NotFound(f"There is no topic {topic[:100]!r}")
+        return rule

@@ -1,0 +1,180 @@
+"""From a message to its handler, and from what that returns to the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from types import CoroutineType
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from x121.core.coroutines import drive
+from x121.core.deadlines import Deadlines
+from x121.errors import BadRequest, NotFound, RequestTimeout, as_app_error
+from x121.errors.reporting import report
+from x121.messaging.built_in import BuiltIn
+from x121.messaging.codec import decode, encode_error
+from x121.messaging.handler import Handler, Message
+from x121.ws.connection import WsConnection
+
+__all__ = ["Dispatch"]
+
+_LINE = "Message {message_type}: {log_reason}"
+
+
+class Dispatch:
+    """The endpoint that speaks the messages of :mod:`x121.messaging.codec`.
+
+    A handler has ``seconds`` for its reply; then the message is answered with an error, and the
+    handler is cancelled.  A message has at most ``max_values`` values.
+    """
+
+    takes_events = True
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        *,
+        seconds: float,
+        max_values: int,
+        clock: IReactorTime,
+    ) -> None:
+        self._handlers = handlers
+        self._max_values = max_values
+        self._seconds = seconds
+        self._deadlines: Deadlines[_Handling] = Deadlines(seconds, self._expired, clock=clock)
+
+    def opened(self, connection: WsConnection) -> None:
+        """Tell the client its connection's id."""
+        connection.send(BuiltIn.welcome.name, {"connection_id": connection.id})
+
+    def received(
+        self, connection: WsConnection, payload: bytes, is_binary: bool
+    ) -> Coroutine[Any, Any, None] | None:
+        """Answer a message, with a reply or an error: at once, if its handler doesn't wait."""
+        fields: dict[str, Any] = {}
+        answer: bytes | None
+        try:
+            fields = self._read(payload, is_binary)
+            message_type = fields.get("type")
+            handler = self._handlers.get(message_type) if type(message_type) is str else None
+            if handler is None:
+                raise _unknown(fields)
+            data = _call(handler, fields, connection)
+            if isinstance(data, Deferred):
+                return self._answer_later(data, handler, fields, connection)
+            answer = handler.reply(fields.get("id"), data)
+        except BaseException:  # a handler that wants to exit, too, is answered, and nothing more
+            answer = _answer_failure(Failure(), fields, connection)
+        _send(answer, connection)
+        return None
+
+    def _read(self, payload: bytes, is_binary: bool) -> dict[str, Any]:
+        """Return the fields of a message."""
+        if is_binary:
+            raise BadRequest("Messages are JSON, sent as text")
+        return decode(payload, max_values=self._max_values)
+
+    async def _answer_later(
+        self,
+        running: Deferred[Any],
+        handler: Handler,
+        fields: dict[str, Any],
+        connection: WsConnection,
+    ) -> None:
+        answer: bytes | None
+        try:
+            data = await _Handling(running, self._deadlines).result
+            answer = handler.reply(fields.get("id"), data)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            answer = _answer_failure(Failure(), fields, connection)
+        _send(answer, connection)
+
+    def _expired(self, handling: _Handling) -> None:
+        handling.give_up(RequestTimeout(f"The message took longer than {self._seconds:g} s"))
+
+
+class _Handling:
+    """A handler at work.  ``result`` fires with what it returns, or at the deadline fails."""
+
+    def __init__(self, running: Deferred[Any], deadlines: Deadlines[_Handling]) -> None:
+        self._deadlines = deadlines
+        self._error: Exception | None = None
+        self._running = running
+        self.result: Deferred[Any] = Deferred(self._cancel)
+        deadlines.start(self)
+        self._running.addBoth(self._ended)
+
+    def give_up(self, error: Exception) -> None:
+        """Cancel the handler and fail with ``error``, whatever it still says, or doesn't."""
+        self._error = error
+        self._running.cancel()
+        if not self.result.called:
+            self.result.errback(error)
+
+    def _cancel(self, _: object) -> None:
+        """End it, and don't wait for its end: it may take its time."""
+        self._deadlines.stop(self)
+        self._running.cancel()
+
+    def _ended(self, value: Any) -> None:
+        self._deadlines.stop(self)
+        if self._error is not None and isinstance(value, Failure):
+            _report_late(value)
+        elif self._error is None and not self.result.called:
+            self.result.callback(value)
+
+
+# --- the two ends of it -------------------------------------------------------------------
+
+
+def _unknown(fields: dict[str, Any]) -> BadRequest | NotFound:
+    """Return the error that answers a message which nobody handles."""
+    if not isinstance(fields.get("type"), str):
+        return BadRequest("A message has a type, which is text")
+    return NotFound(f"There are no messages of type {_shown(fields)}")
+
+
+def _call(handler: Handler, fields: dict[str, Any], connection: WsConnection) -> Any:
+    """Return what the handler returns, or a Deferred of it if it has to wait."""
+    data = fields.get("data")
+    if handler.takes is not None:
+        data = handler.takes.read(data)
+    result = handler.call(Message(handler.type, fields.get("id"), data, connection))
+    if type(result) is CoroutineType:
+        return drive(result)
+    is_coroutine = hasattr(result, "__await__") and not isinstance(result, Deferred)
+    return drive(result) if is_coroutine else result
+
+
+def _answer_failure(
+    failure: Failure, fields: dict[str, Any], connection: WsConnection
+) -> bytes | None:
+    """Return the error that answers ``failure``; None if the handler ended with its connection."""
+    if failure.check(CancelledError) and not connection.can_send:
+        return None
+    assert failure.value is not None
+    error = as_app_error(failure.value)
+    report(failure, error, _LINE, message_type=_shown(fields))
+    return encode_error(fields.get("id"), error)
+
+
+def _send(answer: bytes | None, connection: WsConnection) -> None:
+    if answer is not None:
+        connection.send_payload(answer)
+
+
+def _report_late(failure: Failure) -> None:
+    """Log what a handler raised after its time was up, unless that was the reason for it."""
+    if not failure.check(CancelledError):
+        assert failure.value is not None
+        report(failure, as_app_error(failure.value), "After its time was up: {log_reason}")
+
+
+def _shown(fields: dict[str, Any]) -> str:
+    """Return what the client calls the message's type, short enough for a line."""
+    return repr(fields.get("type"))[:100]

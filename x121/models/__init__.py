@@ -1,3 +1,0 @@
-"""The features' data types: pure, a module a feature."""
-
-__all__: list[str] = []

@@ -1,0 +1,75 @@
+"""Which target serves a path and a method, as they stand in a request.
+
+Two rules are stricter than werkzeug's, which finds one and the same route under several names
+that a proxy in front tells apart: ``//x`` and ``/%2Fx`` are not ``/x``, and ``get`` is not
+``GET`` (RFC 9110 section 9.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import Map, Rule
+
+from x121.http.head import METHODS
+from x121.web.rule_tree import RuleTree, Unsure
+
+__all__ = ["RouteTable"]
+
+T = TypeVar("T")
+
+
+class RouteTable(Generic[T]):
+    """The rules of ``url_map`` as they are now; ``targets`` has what their endpoints stand for.
+
+    ``adapter`` is the map as werkzeug uses it.
+    """
+
+    def __init__(self, url_map: Map, targets: Mapping[str, T]) -> None:
+        self.adapter = url_map.bind("")
+        self._targets = targets
+        self._tree = RuleTree(url_map)
+        self._static = self._static_routes()
+
+    def _static_routes(self) -> dict[tuple[bytes, bytes], tuple[T, dict[str, Any]]]:
+        """Return the routes without arguments, by path and method as they stand in requests."""
+        found: dict[tuple[bytes, bytes], tuple[T, dict[str, Any]]] = {}
+        for path, rule in self._tree.static():
+            if "%" in path or path.startswith("//"):  # the path in a request is another
+                continue
+            for method in METHODS if rule.methods is None else rule.methods:
+                target = self._targets[rule.endpoint]
+                found.setdefault((path.encode(), method.encode()), (target, {}))
+        return found
+
+    def find(self, path: bytes, method: bytes) -> tuple[T, dict[str, Any]]:
+        """Return the target for a path, which is still percent-encoded, and its arguments.
+
+        Raises what werkzeug does: :class:`NotFound`, :class:`MethodNotAllowed`,
+        :class:`RequestRedirect`, and whatever a converter raises.
+        """
+        found = self._static.get((path, method))
+        if found is not None:
+            return found
+        if path == b"*":  # the server as a whole (RFC 9110 section 9.3.7)
+            raise MethodNotAllowed(METHODS[:-1])
+        if b"%" in path:
+            if b"%2f" in path.lower():
+                raise NotFound
+            path = unquote_to_bytes(path)
+        if path.startswith(b"//"):
+            raise NotFound
+        rule, arguments = self._match(path.decode(), method.decode("latin-1"))
+        return self._targets[rule.endpoint], arguments
+
+    def _match(self, path: str, method: str) -> tuple[Rule, dict[str, Any]]:
+        try:
+            return self._tree.match(path, method)
+        except Unsure:
+            pass
+        known = method if method == method.upper() else f"({method})"
+        rule, arguments = self.adapter.match(path, known, return_rule=True)
+        return rule, dict(arguments)

@@ -1,0 +1,244 @@
+"""Endpoints whose inputs are checked before their handler runs, and whose results after it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from functools import lru_cache, wraps
+from types import CoroutineType
+from typing import Any, NotRequired, Required
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from twisted.internet.defer import Deferred
+from typing_extensions import TypedDict
+
+from x121.core import json_decoding
+from x121.core.coroutines import unawaited
+from x121.core.json_decoding import JsonLimits
+from x121.core.signatures import name_of
+from x121.core.validation import Writer, field_errors
+from x121.errors import (
+    BadRequest,
+    FieldError,
+    InternalError,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
+from x121.http.headers import canonical
+from x121.http.request import Request
+from x121.web.etags import answer_if_known, exclude_versions, versions_argument
+from x121.web.operations import MISSING, Answer, Operation, Parameter, RequestBody
+from x121.web.text_values import list_elements, text_validator
+
+__all__ = ["make_endpoint"]
+
+_FIRST_STEP = re.compile(r"([^.\[]*)(.*)", re.DOTALL)
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+def make_endpoint(handler: Callable[..., Any], operation: Operation) -> Callable[..., Any]:
+    """Return a Klein handler that reads what ``handler`` takes, and answers what it returns.
+
+    It raises :class:`BadRequest`, whose ``details`` are all the fields that are wrong,
+    :class:`PayloadTooLarge` and :class:`UnsupportedMediaType`; for a result that isn't of its type
+    :class:`InternalError`.
+    """
+    arguments, results = _Arguments(operation), _Results(handler, operation)
+
+    @wraps(handler)
+    def endpoint(*bound: Any, **path: Any) -> Any:
+        *instance, request = bound  # a method's instance, and none of a function's
+        result = handler(*instance, **arguments.read(request, path))
+        if type(result) is CoroutineType:
+            return _finish(result, request)
+        if isinstance(result, Deferred):
+            return result.addCallback(results.answer, request)
+        return results.answer(result, request)
+
+    async def _finish(running: Coroutine[Any, Any, Any], request: Request) -> bytes:
+        return results.answer(await running, request)
+
+    return endpoint
+
+
+# --- what goes in -------------------------------------------------------------------------
+
+
+class _Arguments:
+    """Reads the arguments of one handler from requests."""
+
+    def __init__(self, operation: Operation) -> None:
+        parameters = operation.parameters
+        self._query = [(one.name.encode(), one) for one in parameters if one.place == "query"]
+        self._headers = [(canonical(one.name), one) for one in parameters if one.place == "header"]
+        self._names = {one.argument: one.name for one in parameters}
+        self._check = _checker(parameters)
+        self._versions = versions_argument(operation)
+        self._request = operation.request
+        self._body = operation.body
+        if operation.body is not None:
+            self._check_body = TypeAdapter(operation.body.type).validator.validate_json
+
+    def read(self, request: Request, path: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments; ``path`` has those that stand in the path."""
+        wrong: list[FieldError] = []
+        arguments = path
+        if self._names:
+            arguments = self._read_parameters(request, path, wrong)
+        if self._versions is not None and not wrong:
+            exclude_versions(request, self._versions, arguments, wrong)
+        if self._body is not None:
+            self._read_body(self._body, request, arguments, wrong)
+        if wrong:
+            raise BadRequest("The request is not valid", details=wrong)
+        if self._request is not None:
+            arguments[self._request] = request
+        return arguments
+
+    def _read_parameters(
+        self, request: Request, given: dict[str, Any], wrong: list[FieldError]
+    ) -> dict[str, Any]:
+        # What a path has, the prefix of a nested router included, comes from there alone.
+        for name, one in self._query:
+            values = request.args.get(name)
+            if values is not None and one.argument not in given:
+                _take(given, one, values, wrong)
+        for name, one in self._headers:
+            lines = request.requestHeaders.get_all(name)
+            if lines and one.argument not in given:
+                text = b", ".join(lines).decode("latin-1")
+                given[one.argument] = list_elements(text) if one.is_list else text
+        try:
+            return self._check(given)
+        except ValidationError as error:
+            known = {one["path"] for one in wrong}
+            wrong += [one for one in self._named(error) if one["path"] not in known]
+            return given
+
+    def _read_body(
+        self,
+        body: RequestBody,
+        request: Request,
+        arguments: dict[str, Any],
+        wrong: list[FieldError],
+    ) -> None:
+        limits = request.site.json_limits
+        payload: bytes = request.content.read(limits.max_bytes + 1)
+        if not payload and not body.is_required:
+            return
+        _check_type(request)
+        try:
+            _check_json(payload, limits)
+            arguments[body.argument] = self._check_body(payload, strict=True)
+        except ValidationError as error:
+            wrong += field_errors(error)
+        except BadRequest as error:
+            wrong.append(FieldError(path="", message=error.message))
+
+    def _named(self, error: ValidationError) -> list[FieldError]:
+        """Return the errors under the names that the client knows the arguments by."""
+        named = []
+        for one in field_errors(error):
+            argument, rest = _FIRST_STEP.fullmatch(one["path"]).groups()  # type: ignore[union-attr]
+            name = self._names.get(argument, argument)
+            named.append(FieldError(path=name + rest, message=one["message"]))
+        return named
+
+
+def _checker(parameters: tuple[Parameter, ...]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return what checks the parameters' values, by argument, and leaves out what isn't there."""
+    members = {
+        one.argument: (Required if one.default is MISSING else NotRequired)[one.type]
+        for one in parameters
+    }
+    typed_dict: Any = TypedDict  # mypy knows those only that stand in the source
+    kind = typed_dict("Parameters", members)
+    kind.__pydantic_config__ = ConfigDict(hide_input_in_errors=True)
+    return text_validator(TypeAdapter(kind))
+
+
+def _take(
+    given: dict[str, Any], one: Parameter, values: list[bytes], wrong: list[FieldError]
+) -> None:
+    """Take the values that the query has of a parameter."""
+    try:
+        texts = [value.decode() for value in values]
+    except UnicodeDecodeError:
+        wrong.append(FieldError(path=one.name, message="This is not UTF-8"))
+        return
+    if one.is_list:
+        given[one.argument] = texts
+    elif len(texts) == 1:
+        given[one.argument] = texts[0]
+    else:
+        wrong.append(FieldError(path=one.name, message="This is given more than once"))
+
+
+def _check_type(request: Request) -> None:
+    """Refuse a body that isn't said to be JSON, or is compressed.
+
+    One of another type, or of none, a page of any origin may send without asking (Fetch,
+    "CORS-safelisted request-header"), with the user's cookies.
+    """
+    given = request.requestHeaders.get(b"Content-Type")
+    if given is None or not _is_json(given):
+        raise UnsupportedMediaType("The body has to be JSON, with Content-Type: application/json")
+    if request.requestHeaders.get(b"Content-Encoding") not in (None, b"identity"):
+        raise UnsupportedMediaType("The body may not have a Content-Encoding")
+
+
+def _check_json(payload: bytes, limits: JsonLimits) -> None:
+    """Refuse a body that isn't JSON, or is more of it than is decoded in one turn."""
+    if len(payload) > limits.max_bytes:
+        raise PayloadTooLarge(
+            f"The body is larger than {limits.max_bytes} bytes of JSON (MAX_JSON_BYTES)"
+        )
+    json_decoding.decode(payload, "The body", max_values=limits.max_values)
+
+
+@lru_cache(maxsize=64)
+def _is_json(content_type: bytes) -> bool:
+    """Whether a type is JSON's (RFC 8259 section 11), in UTF-8 (section 8.1)."""
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(b";"))
+    if media_type != b"application/json":
+        return False
+    charsets = [one[8:].strip(b'"') for one in parameters if one.startswith(b"charset=")]
+    return all(charset in (b"utf-8", b"utf8") for charset in charsets)
+
+
+# --- what comes out -----------------------------------------------------------------------
+
+
+class _Results:
+    """Answers with what one handler returns."""
+
+    def __init__(self, handler: Callable[..., Any], operation: Operation) -> None:
+        self._what = f"What {name_of(handler)} returned"
+        self._status = operation.status
+        self._etag = operation.etag
+        self._is_none = operation.result is None
+        if not self._is_none:
+            adapter: TypeAdapter[Any] = TypeAdapter(operation.result)
+            self._write = Writer(adapter, self._what).write
+
+    def answer(self, result: Any, request: Request) -> bytes:
+        """Return the body that answers ``request``, and set its status and headers."""
+        headers = _NO_HEADERS
+        if isinstance(result, Answer):
+            result, headers = result.value, result.headers
+        body = self._check_none(result) if self._is_none else self._write(result)
+        request.setResponseCode(self._status)
+        for name, value in headers.items():
+            request.setHeader(name, value)
+        if self._is_none:
+            return body
+        if self._etag and answer_if_known(request, body):
+            return b""
+        request.setHeader(b"Content-Type", b"application/json")
+        return body
+
+    def _check_none(self, result: Any) -> bytes:
+        if result is not None:
+            found = unawaited(result) or f"not None, but {type(result).__name__}"
+            raise InternalError(f"{self._what} is {found}")
+        return b""

@@ -82,7 +82,7 @@ setup(
         "x121.builtin.console": ["static/*"],
         "x121.builtin.docs": ["static/*"],
         "x121.app.migrations": ["*.sql"],
-        "x121.db": ["sql/*.sql"],
+        "x121.db.migrations": ["sql/*.sql"],
     },
     entry_points={"console_scripts": ["x121 = x121.commands.cli:main"]},
     zip_safe=False,

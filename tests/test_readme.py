@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import sys
@@ -15,26 +14,23 @@ from typing import Any
 import psycopg2
 import pytest
 import pytest_twisted
-from klein import Klein
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import ensureDeferred
 
 from tests.readme import README, block
 from tests.ws.client import WebSocketTestCase
 from x121 import config, errors
-from x121.application import AppState
+from x121.application import Application
 from x121.config import DbConfig
 from x121.db.migrations import Migration, migrate
-from x121.messaging.router import WsRouter
 from x121.testing.app import App
 from x121.testing.database import running_pool
 from x121.testing.frames import TEXT
-from x121.web.router import Router
 
 reactor: Any = _reactor
-LINE = 'router.nest("/notes", Notes(state).router)'
+LINE = 'application.nest("/notes", Notes)'
 MIGRATION = "0004_create_notes.sql"
-WS_LINE = "websockets.nest(Chat(state).messages)"
+WS_LINE = 'application.nest("/chat", Chat)'
 
 
 @contextmanager
@@ -45,7 +41,9 @@ def imported(*paths: str) -> Iterator[types.ModuleType]:
             name = path.removesuffix(".py").replace("/", ".")
             module = types.ModuleType(name)
             package, _, child = name.rpartition(".")
-            importlib.import_module(package)
+            if package not in sys.modules:
+                sys.modules[package] = types.ModuleType(package)
+                undo.callback(sys.modules.pop, package)
             setattr(sys.modules[package], child, module)
             undo.callback(delattr, sys.modules[package], child)
             sys.modules[name] = module
@@ -54,35 +52,24 @@ def imported(*paths: str) -> Iterator[types.ModuleType]:
         yield module
 
 
-@pytest.fixture
-def feature() -> Iterator[Any]:
-    """The README's ``Notes``."""
-    paths = ("x121/models/notes.py", "x121/repositories/notes.py", "x121/api/notes.py")
-    with imported(*paths) as module:
-        yield module.Notes
-
-
 @pytest_twisted.ensureDeferred
-async def test_feature(feature: Any, empty_database: DbConfig) -> None:
+async def test_feature(empty_database: DbConfig) -> None:
     """The worked example is served by its one line, and answers as the README says."""
     assert LINE in README
     sql = block(f"migrations/{MIGRATION}")
     await migrate(empty_database, [Migration.parse(MIGRATION, sql.encode())], reactor=reactor)
-
-    def routes(state: AppState) -> Router:
-        router = Router()
-        eval(LINE, {"router": router, "Notes": feature, "state": state})
-        return router
-
-    async with running_pool(empty_database) as pool:
-        # Not at /api/v1, where a reader may have it, too.
-        with App(routes, at="/readme", pool=pool) as app:
-            await _use(app)
+    files = [f"x121/app/notes/{name}.py" for name in ("models", "queries", "routes")]
+    with imported(*files) as module:
+        application = Application("readme")
+        eval(LINE, {"application": application, "Notes": module.Notes})
+        async with running_pool(empty_database) as pool:
+            with App(application, pool=pool) as app:
+                await _use(app)
 
 
 async def _use(app: App) -> None:
     async def ask(method: str, path: str = "", **options: Any) -> tuple[int, Any]:
-        response = await app.fetch(method, f"/readme/notes{path}", **options)
+        response = await app.fetch(method, f"/api/v1/notes{path}", **options)
         return response.status, response.json
 
     milk: dict[str, Any] = {"json": {"title": "milk"}}
@@ -102,7 +89,7 @@ async def _use(app: App) -> None:
 @pytest_twisted.ensureDeferred
 async def test_retry(empty_database: DbConfig) -> None:
     """The worked example of ``pool.retry`` moves what it should, in both directions at once."""
-    with imported("x121/repositories/accounts.py") as module:
+    with imported("x121/app/accounts/queries.py") as module:
         async with running_pool(empty_database) as pool:
             await pool.execute("CREATE TABLE accounts (id bigint PRIMARY KEY, amount int)")
             await pool.execute("INSERT INTO accounts VALUES (1, 100), (2, 100)")
@@ -123,14 +110,11 @@ class WebSocketTests(WebSocketTestCase):
         """The worked example is served by its one line, and answers as the README says."""
         self.assertIn(WS_LINE, README)
 
-        def make_routes(state: AppState) -> Klein:
-            websockets = WsRouter(state.config, state.ws_manager)
-            eval(WS_LINE, {"websockets": websockets, "Chat": module.Chat, "state": state})
-            return websockets.routes
-
-        with imported("x121/models/chat.py", "x121/api/chat.py") as module:
-            app = self.app(make_routes)
-        clients = [self.connect(app, "/test") for _ in range(4)]
+        with imported("x121/app/chat/models.py", "x121/app/chat/routes.py") as module:
+            application = Application("readme")
+            eval(WS_LINE, {"application": application, "Chat": module.Chat})
+            app = self.app(application)
+        clients = [self.connect(app) for _ in range(4)]
         for client in clients[1:]:
             client.send(TEXT, json.dumps(told("subscribe")).encode())
             subscribed = {"type": "reply", "id": 8, "data": {"topic": "chat"}}

@@ -18,6 +18,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from importlib.resources import files
 from inspect import isfunction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, cast
 
 from klein import Klein
@@ -33,6 +34,7 @@ from x121.db.pool import Pool
 from x121.messaging.handlers import Handlers
 from x121.ws.handshake import Authenticate
 from x121.ws.manager import WsManager
+from x121.ws.protocol import Endpoint
 
 __all__ = [
     "API_PREFIX",
@@ -165,7 +167,8 @@ class Feature:
     class; ``checks``, whose calls are methods, are set on the instance.  ``settings`` is a frozen
     dataclass of :func:`x121.config.setting` fields.  ``authenticate`` is a method that returns the
     user id of a WebSocket handshake, or an awaitable of it; one feature of an application may have
-    it.  Methods decorated with :func:`command` are commands of the program ``x121``.
+    it.  ``endpoints`` are WebSocket endpoints of another kind, by their paths below ``/ws``.
+    Methods decorated with :func:`command` are commands of the program ``x121``.
     """
 
     router: Klein | None = None
@@ -173,6 +176,7 @@ class Feature:
     settings: ClassVar[type[Any] | None] = None
     checks: Sequence[Check] = ()
     authenticate: Authenticate | None = None
+    endpoints: Mapping[str, Endpoint] = MappingProxyType({})
 
     def __init__(self, state: AppState) -> None:
         self.state = state

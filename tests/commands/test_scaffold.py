@@ -15,7 +15,7 @@ import pytest
 
 from x121.commands.scaffold import Names, ScaffoldError, new_feature
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PATTERN = Names("projects", "project")
 
 CLI = "from x121.commands.cli import main; main()"

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from x121 import config
 
-EXAMPLE = Path(__file__).parents[1] / ".env.example"
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
 _ASSIGNMENT = re.compile(r"(# )?([A-Z][A-Z0-9_]*)=(\S*)")
 _UNITS = {"_SECS": "seconds", "_BYTES": "bytes"}
 

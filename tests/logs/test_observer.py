@@ -36,7 +36,7 @@ from x121.logs import (
 from x121.logs.output import LogOutput
 from x121.logs.writer import LineWriter
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HOSTILE = (
     'a\nb\r\n\x1b[31m\x9b2J\0\x7f\u2028\u2029\u0085\v\f"\\\udcff \u202eevil\u202c \u00e9\U0001f600'
 )

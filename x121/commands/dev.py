@@ -21,7 +21,7 @@ from watchfiles import Change, watch
 
 __all__ = ["Supervisor", "Watch", "is_env_file", "is_source", "main"]
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ("x121", "twisted", "migrations")
 
 # How long a stop may take: a client that keeps its request or its WebSocket open is not waited

@@ -30,6 +30,8 @@ def ws_routes(state: AppState) -> WsRouter:
     for mount in state.mounts:
         if mount.feature.messages is not None:
             websockets.nest(mount.feature.messages)
+        for path, endpoint in mount.feature.endpoints.items():
+            websockets.mount(path, endpoint)
     return websockets
 
 

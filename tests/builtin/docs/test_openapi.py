@@ -658,5 +658,5 @@ class HealthTests(AppTestCase):
         schema = resolve(document, not_ready["$ref"])["content"]["application/json"]["schema"]
         self.assertEqual(
             schema["allOf"][1]["properties"]["status"]["enum"],
-            ["starting", "draining", "unreachable", "read-only"],
+            ["starting", "draining", "unreachable", "read-only", "unready"],
         )

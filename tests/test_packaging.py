@@ -170,5 +170,5 @@ def test_migrations_are_found(installed: Path) -> None:
     home, *names = python(code, installed=installed).split()
     assert Path(home).parent == installed / "x121"
     own = sorted(path.name for path in (ROOT / "migrations").glob("*.sql"))
-    framework = sorted(path.name for path in (ROOT / "x121" / "db" / "sql").glob("*.sql"))
+    framework = sorted(path.name for path in (ROOT / "x121/db/migrations/sql").glob("*.sql"))
     assert names == [*(f"x121/{name}" for name in framework), *own]

@@ -33,7 +33,8 @@ MAY_KNOW = {
     "x121.log_output": "",
     "x121.log_writer": "x121.log_output",
     "x121.lookups": "",
-    "x121.logs": "x121.jsons x121.log_output x121.log_writer",
+    "x121.clocks": "",
+    "x121.logs": "x121.clocks x121.jsons x121.log_output x121.log_writer",
     "x121._parsers": "x121.types",
     "x121.systemd": "",
     "x121.config": "x121._parsers x121.logs x121.types",
@@ -90,18 +91,18 @@ MAY_KNOW = {
     "x121.shutdown": "x121.app_state x121.db x121.http x121.ws",
     "x121.fast": "x121.fast x121.http x121.errors",
     "x121.server": (
-        "x121.api.dispatch x121.api.router x121.api.routes x121.app_state x121.config x121.db"
-        " x121.errors x121.http x121.json_decoding x121.middleware x121.process x121.shutdown"
-        " x121.systemd x121.ws"
+        "x121.api.dispatch x121.api.router x121.api.routes x121.app_state x121.clocks"
+        " x121.config x121.db x121.errors x121.http x121.json_decoding x121.middleware"
+        " x121.process x121.shutdown x121.systemd x121.ws"
     ),
     "x121.tap": (
-        "x121.logs x121.log_output x121.lookups x121.config x121.server x121.pid_file x121.process"
-        " x121.systemd x121.fast x121.api.routes x121.http.channel"
+        "x121.clocks x121.logs x121.log_output x121.lookups x121.config x121.server x121.pid_file"
+        " x121.process x121.systemd x121.fast x121.api.routes x121.http.channel"
     ),
     "x121.scaffold": "",
     "x121.cli": (
-        "x121.logs x121.log_output x121.config x121.db x121.app_state x121.api x121.middleware"
-        " x121.process x121.server x121.scaffold"
+        "x121.clocks x121.logs x121.log_output x121.config x121.db x121.app_state x121.api"
+        " x121.middleware x121.process x121.server x121.scaffold"
     ),
     "x121.dev": "",
     "x121.testing": "x121",
@@ -121,7 +122,7 @@ FORBIDDEN_CALLS = {
     "print": ("the log is for that", {}),
     "time.time": (
         "ask the clock that you were given",
-        {"x121.logs": "a last line is written where there is no reactor to ask"},
+        {"x121.clocks": "the wall clock that all others are given"},
     ),
     "time.sleep": ("the reactor stands still meanwhile", {}),
     "datetime.now": ("ask the clock that you were given", {}),

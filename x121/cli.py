@@ -18,6 +18,7 @@ from twisted.logger import globalLogBeginner
 from twisted.python import usage
 
 from x121 import logs
+from x121.clocks import use_monotonic_clock, wall_time
 from x121.config import AppConfig, ConfigError, DbConfig, Loaded, load
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations, status
@@ -87,6 +88,7 @@ class Migrate(_Command):
         react(self._begin, (loaded.config.db,))
 
     def _begin(self, reactor: Any, db: DbConfig) -> Deferred[None]:
+        use_monotonic_clock(reactor)
         embedded = EmbeddedPostgres(db, reactor=reactor) if not db.host else None
         work = ensureDeferred(self._work(reactor, db, embedded))
 
@@ -144,7 +146,7 @@ class Routes(_Command):
         from x121.server import make_resource
 
         state = _idle_state(self.load().config)
-        wrappers = order(make_resource(state, routes, clock=state.ws_manager.clock))
+        wrappers = order(make_resource(state, routes, clock=state.ws_manager.clock, now=wall_time))
         _say(f"Every request passes {' > '.join(wrappers)}, and comes to its handler.\n")
         rows = [("METHOD", "PATH", "HANDLER", "TYPES")]
         rows += [(r.method, r.path, r.handler, r.types) for r in list_routes(routes(state))]
@@ -207,7 +209,7 @@ def _idle_state(config: AppConfig) -> AppState:
 
     clock = Clock()
     pool = make_pool(config.db, reactor=clock, statement_timeout_secs=1)
-    return AppState(pool, config, make_ws_manager(config.ws, clock=clock))
+    return AppState(pool, config, make_ws_manager(config.ws, clock=clock, now=wall_time))
 
 
 _COMMANDS: dict[str, tuple[type[usage.Options], str]] = {

@@ -20,6 +20,7 @@ from x121.api.dispatch import Dispatch
 from x121.api.router import Router
 from x121.api.routes import routes
 from x121.app_state import AppState, Lifecycle, Stage
+from x121.clocks import wall_time
 from x121.config import AppConfig, WsConfig
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate, read_migrations
@@ -57,9 +58,11 @@ _EXPECTED = (
 MakeRoutes = Callable[[AppState], Router]
 
 
-def make_resource(state: AppState, make_routes: MakeRoutes, *, clock: Any) -> IResource:
+def make_resource(
+    state: AppState, make_routes: MakeRoutes, *, clock: Any, now: Callable[[], float]
+) -> IResource:
     """Return the tree of resources: every wrapper around the one Klein application."""
-    return wrap(Dispatch(make_routes(state)), state.config.server, clock=clock)
+    return wrap(Dispatch(make_routes(state)), state.config.server, clock=clock, now=now)
 
 
 def make_site(
@@ -67,6 +70,7 @@ def make_site(
     config: AppConfig,
     *,
     clock: Any,
+    now: Callable[[], float],
     make_channel: Callable[[], Channel] = Channel,
 ) -> Site:
     """Return the site that serves ``resource`` within the configured limits."""
@@ -74,6 +78,7 @@ def make_site(
     return Site(
         resource,
         clock=clock,
+        now=now,
         max_body_bytes=server.max_body_bytes,
         json_limits=JsonLimits(server.max_json_bytes, server.max_json_values),
         head_timeout_secs=server.header_timeout_secs,
@@ -85,14 +90,14 @@ def make_site(
     )
 
 
-def make_ws_manager(config: WsConfig, *, clock: Any) -> WsManager:
+def make_ws_manager(config: WsConfig, *, clock: Any, now: Callable[[], float]) -> WsManager:
     """Return the manager of all WebSockets, which pings them as configured."""
     heartbeat = Heartbeat(
         interval_secs=config.heartbeat_interval_secs,
         pong_timeout_secs=config.pong_timeout_secs,
         clock=clock,
     )
-    return WsManager(heartbeat, clock=clock)
+    return WsManager(heartbeat, clock=clock, now=now)
 
 
 class Server(Service):
@@ -140,7 +145,9 @@ class Server(Service):
         await pool.start()
         _log.info("Database pool started with {min} connections", min=config.db.pool_min)
         await warn_of_missing_limits(pool, config.db, statement_timeout_secs=limit)
-        self._running.ws_manager = manager = make_ws_manager(config.ws, clock=self._reactor)
+        self._running.ws_manager = manager = make_ws_manager(
+            config.ws, clock=self._reactor, now=wall_time
+        )
         await self._listen(AppState(pool, config, manager, self._running.lifecycle))
         settle()
         self._running.lifecycle.stage = Stage.SERVING
@@ -163,9 +170,13 @@ class Server(Service):
 
     async def _listen(self, state: AppState) -> None:
         server = state.config.server
-        resource = make_resource(state, self._make_routes, clock=self._reactor)
+        resource = make_resource(state, self._make_routes, clock=self._reactor, now=wall_time)
         self._running.site = site = make_site(
-            resource, state.config, clock=self._reactor, make_channel=self._make_channel
+            resource,
+            state.config,
+            clock=self._reactor,
+            now=wall_time,
+            make_channel=self._make_channel,
         )
         state.lifecycle.connections = lambda: site.connections
         self._running.services = state.services

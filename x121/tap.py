@@ -20,6 +20,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 
 from x121 import logs
+from x121.clocks import use_monotonic_clock
 from x121.config import ConfigError, Loaded, ServerConfig, load
 from x121.http.channel import Channel
 from x121.log_output import LogOutput
@@ -105,6 +106,7 @@ def makeService(options: Options, make_routes: MakeRoutes | None = None) -> Mult
     from x121.server import Server
 
     reactor: Any = _reactor
+    use_monotonic_clock(reactor)
     install_resolver(reactor)
 
     loaded: Loaded = options["loaded"]

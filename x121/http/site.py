@@ -47,6 +47,7 @@ class Site(server.Site):
         resource: IResource,
         *,
         clock: IReactorTime,
+        now: Callable[[], float],
         max_body_bytes: int,
         json_limits: JsonLimits,
         head_timeout_secs: float,
@@ -59,6 +60,7 @@ class Site(server.Site):
         super().__init__(resource, reactor=clock)
         self.make_channel = make_channel
         self.clock = clock
+        self._now = now
         self.max_body_bytes = max_body_bytes
         self.json_limits = json_limits
         self.trusts: Callable[[str], bool] = lru_cache(maxsize=1024)(make_trust(trusted_proxies))
@@ -124,7 +126,7 @@ class Site(server.Site):
 
     def date(self) -> bytes:
         """Return the time as HTTP has it, made once a second (RFC 9110 section 5.6.7)."""
-        second = int(self.clock.seconds())
+        second = int(self._now())
         if second != self._second:
             self._second = second
             self._date = datetimeToString(second)

@@ -14,6 +14,8 @@ From the outside in:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
@@ -31,7 +33,9 @@ from x121.middleware.timeout import Timeout
 __all__ = ["order", "wrap"]
 
 
-def wrap(resource: IResource, config: ServerConfig, *, clock: IReactorTime) -> IResource:
+def wrap(
+    resource: IResource, config: ServerConfig, *, clock: IReactorTime, now: Callable[[], float]
+) -> IResource:
     """Return ``resource`` inside all wrappers; this reads from the inside out."""
     resource = Timeout(resource, seconds=config.request_timeout_secs, clock=clock)
     resource = BodyLimit(resource, max_bytes=config.max_body_bytes)
@@ -40,7 +44,7 @@ def wrap(resource: IResource, config: ServerConfig, *, clock: IReactorTime) -> I
         resource = ServerNames(resource, names=config.server_names)
     resource = Errors(resource)
     resource = Cors(resource, origins=config.cors_origins)
-    resource = AccessLog(resource, clock=clock)
+    resource = AccessLog(resource, clock=clock, now=now)
     return RequestId(resource)
 
 

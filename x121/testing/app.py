@@ -49,7 +49,8 @@ class App:
     What features have running in the background, the ``services`` of ``app.state``, a test starts.
 
     Time stands still: ``app.clock.advance(30)`` lets 30 seconds pass for everything in the
-    server.  The pool has the reactor's time, because PostgreSQL is real.
+    server.  The wall clock, :meth:`now`, goes with it, until a test sets that.  The pool has the
+    reactor's time, because PostgreSQL is real.
     """
 
     def __init__(
@@ -62,8 +63,8 @@ class App:
         **environ: str,
     ) -> None:
         self.clock = Clock()
-        self.clock.advance(_START)
-        self.state = _make_state(self.clock, pool, environ)
+        self._wall_clock_ahead = _START
+        self.state = _make_state(self.clock, self.now, pool, environ)
 
         def make_routes(state: AppState) -> Router:
             router = routes(state)
@@ -71,9 +72,9 @@ class App:
                 return router
             return router.nest(at, feature if isinstance(feature, Klein) else feature(state))
 
-        resource = make_resource(self.state, make_routes, clock=self.clock)
+        resource = make_resource(self.state, make_routes, clock=self.clock, now=self.now)
         self.site = make_site(
-            resource, self.state.config, clock=self.clock, make_channel=make_channel
+            resource, self.state.config, clock=self.clock, now=self.now, make_channel=make_channel
         )
         self.state.lifecycle.connections = lambda: self.site.connections
         self.log: list[dict[str, Any]] = []
@@ -103,6 +104,14 @@ class App:
             if service.running:  # TimerService can't stop what it never began
                 service.stopService()
         globalLogPublisher.removeObserver(self._observer)
+
+    def now(self) -> float:
+        """Return the wall clock's time, in seconds since the epoch."""
+        return self.clock.seconds() + self._wall_clock_ahead
+
+    def step_wall_clock(self, seconds: float) -> None:
+        """Set the wall clock forward, or back; nothing that waits may notice."""
+        self._wall_clock_ahead += seconds
 
     def lines(self, logger: str) -> list[dict[str, Any]]:
         """Return the log's lines of one logger, such as ``x121.access``."""
@@ -211,13 +220,15 @@ class _Observer:
         self._log.append(json.loads(logs.format_json(event)))
 
 
-def _make_state(clock: Clock, pool: Pool | None, environ: Mapping[str, str]) -> AppState:
+def _make_state(
+    clock: Clock, now: Callable[[], float], pool: Pool | None, environ: Mapping[str, str]
+) -> AppState:
     """Return the state of a server that serves."""
     unknown = environ.keys() - {variable.name for variable in config.variables()}
     if unknown:
         raise TypeError(f"the configuration has no variable {', '.join(sorted(unknown))}")
     loaded = config.load(environ, os.devnull)
-    manager = make_ws_manager(loaded.config.ws, clock=clock)
+    manager = make_ws_manager(loaded.config.ws, clock=clock, now=now)
     return AppState(pool or _no_pool(clock), loaded.config, manager, Lifecycle(Stage.SERVING))
 
 

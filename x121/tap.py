@@ -26,7 +26,7 @@ from x121.http.channel import Channel
 from x121.log_output import LogOutput
 from x121.lookups import install_resolver
 from x121.pid_file import PidFileError, prepare_pid_file
-from x121.process import Exit, Signals
+from x121.process import Exit, Signals, raise_descriptor_limit
 from x121.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -138,9 +138,10 @@ def makeService(options: Options, make_routes: MakeRoutes | None = None) -> Mult
     signals = Signals(reactor, Exit(last_words=last_words), reopen_log=reopen_log)
     reactor.callWhenRunning(signals.install)
     _log.info(
-        "Running on {reactor} and {channel}",
+        "Running on {reactor} and {channel}, with up to {descriptors} file descriptors",
         reactor=type(reactor).__name__,
         channel=make_channel.__name__,
+        descriptors=raise_descriptor_limit(),
     )
     for warning in loaded.warnings:
         _log.warn("{warning}", warning=warning)

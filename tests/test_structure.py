@@ -50,7 +50,7 @@ FORBIDDEN_CALLS = {
     "print": ("the log is for that", {}),
     "time.time": (
         "ask the clock that you were given",
-        {"x121.logs.observer": "a last line is written where there is no reactor to ask"},
+        {"x121.core.clocks": "the wall clock that all others are given"},
     ),
     "time.sleep": ("the reactor stands still meanwhile", {}),
     "datetime.now": ("ask the clock that you were given", {}),

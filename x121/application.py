@@ -90,7 +90,8 @@ class MissingProviderError(LookupError):
 class AppState:
     """The objects that every feature can reach: one of each in a process.
 
-    ``clock`` is for waiting, and stands still in tests until they advance it; ``reactor`` is for
+    ``clock`` is for waiting, and stands still in tests until they advance it; ``now()`` is the wall
+    clock's time, in seconds since the epoch, for what is shown or stored; ``reactor`` is for
     sockets, processes and threads.
     """
 
@@ -99,6 +100,7 @@ class AppState:
     ws_manager: WsManager
     _: KW_ONLY
     clock: IReactorTime
+    now: Callable[[], float]
     reactor: IReactor
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     services: MultiService = field(default_factory=MultiService)

@@ -22,11 +22,12 @@ from twisted.python import usage
 
 from x121 import logs
 from x121.config import ConfigError, Environment, Loaded, ServerConfig
+from x121.core.clocks import use_monotonic_clock
 from x121.http.channel import Channel
 from x121.logs.output import LogOutput
 from x121.reactor.lookups import install_resolver
 from x121.runtime.pid_file import PidFileError, prepare_pid_file
-from x121.runtime.signals import Exit, Signals
+from x121.runtime.signals import Exit, Signals, raise_descriptor_limit
 from x121.runtime.systemd import Notifier
 
 __all__ = ["Options", "makeService"]
@@ -105,6 +106,7 @@ def makeService(options: Options) -> MultiService:
     from x121.runtime.server import Server
 
     reactor: Any = _reactor
+    use_monotonic_clock(reactor)
     install_resolver(reactor)
 
     loaded: Loaded = options["loaded"]
@@ -136,9 +138,10 @@ def makeService(options: Options) -> MultiService:
     signals = Signals(reactor, Exit(last_words=last_words), reopen_log=reopen_log)
     reactor.callWhenRunning(signals.install)
     _log.info(
-        "Running on {reactor} and {channel}",
+        "Running on {reactor} and {channel}, with up to {descriptors} file descriptors",
         reactor=type(reactor).__name__,
         channel=make_channel.__name__,
+        descriptors=raise_descriptor_limit(),
     )
     for warning in loaded.warnings:
         _log.warn("{warning}", warning=warning)

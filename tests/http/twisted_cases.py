@@ -23,6 +23,7 @@ from twisted.web.resource import IResource, Resource, getChildForRequest
 from twisted.web.test import requesthelper
 
 from tests.reactor.twisted_cases import _cases_in, _name_of, _outcome_of
+from x121.core.clocks import wall_time
 from x121.core.json_decoding import JsonLimits
 from x121.errors import AppError, BadRequest, reason_phrase
 from x121.http.channel import Channel, Phase
@@ -66,6 +67,7 @@ class PlainSite(Site):
         super().__init__(
             resource or Resource(),
             clock=reactor or Clock(),
+            now=wall_time,
             max_body_bytes=1 << 20,
             json_limits=JsonLimits(max_bytes=1 << 20, max_values=10_000),
             head_timeout_secs=1000,

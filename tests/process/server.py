@@ -43,6 +43,7 @@ DEADLINE_SECS = 30.0
 """How long anything may take before a test gives up on it; nothing takes long when all is well."""
 
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")
+WITH_TRIALS = ("-m", "tests.process.start")
 TRIALS = "tests.process.trials:application"
 _POLL_SECS = 0.01
 
@@ -121,7 +122,7 @@ class ServerProcess:
         self.errors: list[bytes] = []
         self._connections: list[http.client.HTTPConnection] = []
         self._process = subprocess.Popen(
-            [sys.executable, *program, *twistd, "x121", *arguments],
+            [sys.executable, *(WITH_TRIALS if trials else program), *twistd, "x121", *arguments],
             cwd=folder,
             env=_environment({"X121_APP": TRIALS, **environ} if trials else environ),
             stdin=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
+from tests.process import wall_clock
 from tests.process.catalogue import Catalogue
 from tests.process.turns import Turns
 from x121.app.projects.routes import Projects
@@ -94,6 +95,13 @@ class Trials(Feature):
         end = time.thread_time() + seconds
         while time.thread_time() < end:
             pass
+        return no_content(request)
+
+    @router.route("/step/<int:seconds>", defaults={"sign": 1})
+    @router.route("/step/-<int:seconds>", defaults={"sign": -1})
+    def step(self, request: IRequest, seconds: int, sign: int) -> bytes:
+        """Sets the wall clock forward, or back."""
+        wall_clock.step(sign * seconds)
         return no_content(request)
 
     @router.route("/large")

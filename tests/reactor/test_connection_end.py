@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from tests.reactor.connections import Peer
 from tests.reactor.reactors import run, until
 from x121 import config
+from x121.core.clocks import wall_time
 from x121.http.channel import Channel
 from x121.http.fast import FastChannel
 from x121.http.request import Request
@@ -59,6 +60,7 @@ class Server:
             self.paths,
             config.load({}, os.devnull).config,
             clock=reactor,
+            now=wall_time,
             make_channel=FastChannel if kind == "uvloop" else Channel,
         )
         if path is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.base import ReactorBase
@@ -16,7 +18,8 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.reactor.reactors import logged, run
+from tests.reactor.reactors import REACTORS, logged, run
+from x121.core.clocks import use_monotonic_clock
 from x121.reactor.timers import DelayedCalls
 
 
@@ -325,3 +328,30 @@ def test_on_a_reactor(kind: str) -> None:
     assert order == sorted(order)
     assert early == [0.0] * 7
     assert failures == [ZeroDivisionError]
+
+
+# --- on a reactor ---------------------------------------------------------------------------
+
+
+def test_monotonic_clock(kind: str) -> None:
+    """A reactor waits by a clock that nobody sets: ours always, Twisted's where it is told to."""
+
+    async def scenario(reactor: Any) -> list[float]:
+        before = time.monotonic()
+        call = reactor.callLater(1, lambda: None)
+        due = call.getTime() - 1
+        call.cancel()
+        return sorted([before, due, reactor.seconds()])
+
+    make = REACTORS[kind]
+
+    def told() -> Any:
+        reactor = make()
+        if kind == "stock":
+            use_monotonic_clock(reactor)
+        return reactor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(REACTORS, kind, told)
+        before, due, after = run(kind, scenario)
+    assert before <= due <= after <= time.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -173,6 +175,45 @@ class RequestTests(SynchronousTestCase):
         connection.channel.abort()
         with self.assertRaisesRegex(AssertionError, "the server has hung up"):
             connection.response()
+
+
+class StepTests(SynchronousTestCase):
+    """The wall clock and the clock that everything waits by are two."""
+
+    def setUp(self) -> None:
+        self.app = self.enterContext(App(HEADER_TIMEOUT_SECS="10"))
+
+    def test_waiting(self) -> None:
+        """A wall clock that is set, forward or back, neither ends a wait nor makes it longer."""
+        for step in (-3600, 3600):
+            connection = self.app.connect()
+            connection.send(b"GET /health HTTP/1.1\r\n")
+            self.app.clock.advance(9)
+            self.app.step_wall_clock(step)
+            self.app.clock.advance(0)
+            self.assertIsNone(connection.next_response())
+            self.app.clock.advance(1)
+            self.assertEqual(connection.response().status, 408)
+
+    def test_shown(self) -> None:
+        """The Date, the log and the time that a WebSocket came are the wall clock's."""
+        for step in (-3600, 7200):
+            self.app.step_wall_clock(step)
+            date = self.app.request("GET", "/health").headers["date"]
+            self.assertEqual(parsedate_to_datetime(date).timestamp(), self.app.now())
+            logged = self.app.lines("x121.access")[-1]["timestamp"]
+            self.assertEqual(datetime.fromisoformat(logged).timestamp(), self.app.now())
+            self.app.websocket()
+            *_, latest = self.app.state.ws_manager.connections()
+            self.assertEqual(latest.connected_at.timestamp(), self.app.now())
+
+    def test_durations(self) -> None:
+        """A duration during which the wall clock is set is right all the same."""
+        client = self.app.websocket()
+        self.app.step_wall_clock(-3600)
+        self.app.clock.advance(2)
+        client.connection.leave()
+        self.assertEqual(self.app.lines("x121.ws")[-1]["seconds"], 2.0)
 
 
 # --- on a reactor ---------------------------------------------------------------------------

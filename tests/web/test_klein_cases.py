@@ -18,6 +18,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from x121 import config
+from x121.core.clocks import wall_time
 from x121.http.channel import Channel
 from x121.http.request import Request
 from x121.middleware.errors import Errors
@@ -92,7 +93,7 @@ class OurRequest(test_resource.MockRequest, Request):
 
 def our_channel() -> Channel:
     """Return what takes the place of the channel that the cases' requests are on."""
-    site = make_site(Resource(), config.load({}, "/dev/null").config, clock=Clock())
+    site = make_site(Resource(), config.load({}, "/dev/null").config, clock=Clock(), now=wall_time)
     channel = site.buildProtocol(None)
     channel.makeConnection(StringTransport())
     return channel

@@ -13,6 +13,7 @@ from twisted.python import usage
 
 from x121 import logs
 from x121.config import AppConfig, Loaded
+from x121.core.clocks import wall_time
 from x121.logs.output import LogOutput
 
 if TYPE_CHECKING:
@@ -63,7 +64,13 @@ def idle_state(application: Application, config: AppConfig) -> AppState:
     clock = Clock()
     pool = make_pool(config.db, reactor=clock, statement_timeout_secs=1)
     return make_state(
-        application, config, pool, clock=clock, reactor=reactor, lifecycle=Lifecycle()
+        application,
+        config,
+        pool,
+        clock=clock,
+        now=wall_time,
+        reactor=reactor,
+        lifecycle=Lifecycle(),
     )
 
 

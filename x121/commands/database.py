@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.task import react
 
 from x121.config import DbConfig
+from x121.core.clocks import use_monotonic_clock
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError
 from x121.runtime.signals import Exit, Signals
@@ -28,6 +29,7 @@ def run_with_database(db: DbConfig, work: Work, *, interrupted: str) -> None:
 
 
 def _begin(reactor: Any, db: DbConfig, work: Work, interrupted: str) -> Deferred[None]:
+    use_monotonic_clock(reactor)
     embedded = EmbeddedPostgres(db, reactor=reactor) if not db.host else None
     running = ensureDeferred(_run(reactor, db, work, embedded, interrupted))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -33,6 +33,10 @@ class Deadlines(Generic[K]):
 
     def __contains__(self, key: object) -> bool:
         return key in self._ends
+
+    def __iter__(self) -> Iterator[K]:
+        """Yield the keys that are running, oldest first."""
+        return iter(self._ends)
 
     def start(self, key: K) -> None:
         """Let ``key`` expire ``seconds`` from now, whatever was running for it before."""

@@ -192,6 +192,11 @@ class Channel(http.HTTPChannel):
         self._enter(Phase.CLOSING)
         self._close_gently()
 
+    def close_now(self) -> None:
+        """Close without waiting for the client to do so first."""
+        self._enter(Phase.CLOSING)
+        self.loseConnection()
+
     def abort(self) -> None:
         """Drop the connection at once."""
         self.transport.abortConnection()  # type: ignore[union-attr]  # TCP and UNIX have it

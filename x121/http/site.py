@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import islice
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -15,8 +16,10 @@ from x121.core.deadlines import Deadlines
 from x121.core.json_decoding import JsonLimits
 from x121.core.types import IpNetwork
 from x121.http.channel import Channel, Phase
+from x121.http.descriptors import DescriptorReserve
 from x121.http.proxies import make_trust
 from x121.http.send_rate import SendRate
+from x121.http.sockets import descriptor_of
 
 __all__ = ["Site"]
 
@@ -25,6 +28,11 @@ CLOSING_TIMEOUT_SECS = 5.0
 
 # Whoever keeps a connection open that the server has closed must not keep the server from stopping.
 DRAIN_CLOSING_SECS = 0.25
+
+# Whose connections are closed first when descriptors are short, and how many of each are asked
+# whether they still take a response.
+_MAY_MAKE_ROOM = (Phase.IDLE, Phase.NEW)
+_MAX_ASKED = 100
 
 # Handlers may make reason phrases up.
 _MOST_STATUS_LINES = 100
@@ -47,6 +55,7 @@ class Site(server.Site):
         resource: IResource,
         *,
         clock: IReactorTime,
+        now: Callable[[], float],
         max_body_bytes: int,
         json_limits: JsonLimits,
         head_timeout_secs: float,
@@ -59,6 +68,7 @@ class Site(server.Site):
         super().__init__(resource, reactor=clock)
         self.make_channel = make_channel
         self.clock = clock
+        self._now = now
         self.max_body_bytes = max_body_bytes
         self.json_limits = json_limits
         self.trusts: Callable[[str], bool] = lru_cache(maxsize=1024)(make_trust(trusted_proxies))
@@ -70,7 +80,6 @@ class Site(server.Site):
         seconds = {
             Phase.NEW: head_timeout_secs,
             Phase.IDLE: idle_timeout_secs,
-            Phase.HEAD: head_timeout_secs,
             Phase.BODY: body_timeout_secs,
             Phase.CLOSING: CLOSING_TIMEOUT_SECS,
         }
@@ -81,6 +90,9 @@ class Site(server.Site):
         for phase, limit in seconds.items():
             self.deadlines[phase] = Deadlines(limit, Channel.expired, clock=clock)
         self.send_rate = SendRate(min_send_bytes_per_sec, Channel.too_slow, clock=clock)
+        # Together they are in the order in which their clients were last heard of.
+        self.deadlines[Phase.HEAD] = self.deadlines[Phase.NEW]
+        self._reserve = DescriptorReserve(clock=clock)
         self._channels: set[Channel] = set()
         self._waiting: list[Deferred[None]] = []
         self._second = -1
@@ -108,8 +120,21 @@ class Site(server.Site):
     # --- what channels and requests ask ---
 
     def opened(self, channel: Channel) -> None:
-        """Note a new connection."""
+        """Note a new connection; where descriptors are short, an idle one makes room for it."""
         self._channels.add(channel)
+        if self._reserve.is_touched_by(descriptor_of(channel.transport)):
+            self._make_room(channel)
+
+    def _make_room(self, newcomer: Channel) -> None:
+        """Close the connection that has waited longest for its client, or else ``newcomer``."""
+        for phase in _MAY_MAKE_ROOM:
+            for channel in islice(self.deadlines[phase] or (), _MAX_ASKED):
+                if not channel.is_sending:
+                    channel.close_now()
+                    self._reserve.note(closed=1)
+                    return
+        newcomer.abort()
+        self._reserve.note(refused=1)
 
     def closed(self, channel: Channel) -> None:
         """Note that a connection is gone."""
@@ -124,7 +149,7 @@ class Site(server.Site):
 
     def date(self) -> bytes:
         """Return the time as HTTP has it, made once a second (RFC 9110 section 5.6.7)."""
-        second = int(self.clock.seconds())
+        second = int(self._now())
         if second != self._second:
             self._second = second
             self._date = datetimeToString(second)

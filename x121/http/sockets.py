@@ -13,7 +13,13 @@ import sys
 import termios
 from typing import Any
 
-__all__ = ["acknowledged_bytes", "bytes_to_read", "drop_when_stuck", "has_hung_up"]
+__all__ = [
+    "acknowledged_bytes",
+    "bytes_to_read",
+    "descriptor_of",
+    "drop_when_stuck",
+    "has_hung_up",
+]
 
 # A client that takes none of its answer for this long is gone: the kernel drops it.  For one that
 # is merely slow there is a least rate (SendRate).
@@ -57,6 +63,12 @@ def has_hung_up(transport: Any) -> bool:
     poll = select.poll()
     poll.register(handle.fileno(), 0)
     return bool(poll.poll(0))
+
+
+def descriptor_of(transport: Any) -> int:
+    """Return the file descriptor of a connection, or -1 if it has none."""
+    handle = _handle(transport)
+    return -1 if handle is None else handle.fileno()
 
 
 def drop_when_stuck(transport: Any) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from x121.core import json_encoding
+from x121.core.clocks import wall_time
 from x121.logs.output import LogOutput
 from x121.logs.writer import LineWriter
 
@@ -344,7 +344,7 @@ def last_line(message: str, name: str) -> str:
 def _event(level: Any, namespace: str, text: str) -> LogEvent:
     """Return an event of the log's own, which no logger has made."""
     return {
-        "log_time": time.time(),
+        "log_time": wall_time(),
         "log_level": level,
         "log_namespace": namespace,
         "log_format": "{log_text}",

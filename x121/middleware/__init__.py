@@ -15,7 +15,7 @@ From the outside in:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
@@ -39,6 +39,7 @@ def wrap(
     config: ServerConfig,
     *,
     clock: IReactorTime,
+    now: Callable[[], float],
     request_headers: Sequence[str] = (),
     response_headers: Sequence[str] = (),
 ) -> IResource:
@@ -58,7 +59,7 @@ def wrap(
         request_headers=request_headers,
         response_headers=response_headers,
     )
-    resource = AccessLog(resource, clock=clock)
+    resource = AccessLog(resource, clock=clock, now=now)
     return RequestId(resource)
 
 

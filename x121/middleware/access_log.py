@@ -7,6 +7,8 @@ which may hold what a user typed, and no header is logged at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 from twisted.web.resource import IResource
@@ -26,9 +28,10 @@ _log = Logger(namespace="x121.access")
 class AccessLog(Wrapper):
     """Logs method, path, status, duration, size and the client's address."""
 
-    def __init__(self, inner: IResource, *, clock: IReactorTime) -> None:
+    def __init__(self, inner: IResource, *, clock: IReactorTime, now: Callable[[], float]) -> None:
         super().__init__(inner)
         self._clock = clock
+        self._now = now
 
     def render(self, request: Request) -> Rendered:
         """Handle the request and log it when it is over."""
@@ -37,16 +40,16 @@ class AccessLog(Wrapper):
         return self.inner.render(request)
 
     def _write(self, request: Request, begun: float) -> None:
-        now = self._clock.seconds()
+        duration = self._clock.seconds() - begun
         log_event(
             _log,
             LogLevel.info,
-            now,
+            self._now(),
             {
                 "method": request.method.decode("latin-1"),
                 "path": request.path.decode("latin-1"),
                 "status": _status(request),
-                "duration_ms": round((now - begun) * 1000, 3),
+                "duration_ms": round(duration * 1000, 3),
                 "bytes": request.sentLength,
                 "remote": request.remote,
                 "request_id": request.request_id,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -154,6 +155,8 @@ class UvloopReactor(AsyncioSelectorReactor):
             callWithLogger(connection, connection.connectionLost, Failure(CONNECTION_LOST))
 
     # --- time ---
+
+    seconds = staticmethod(time.monotonic)
 
     def callLater(
         self,

@@ -18,6 +18,7 @@ from twisted.web.resource import IResource
 
 from x121.application import Application, AppState, Lifecycle, MissingProviderError, Stage
 from x121.config import AppConfig
+from x121.core.clocks import wall_time
 from x121.core.json_decoding import JsonLimits
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from x121.db.migrations import MigrationError, migrate
@@ -64,6 +65,7 @@ def make_resource(routes: Router, application: Application, state: AppState) -> 
         resource,
         state.config.server,
         clock=state.clock,
+        now=state.now,
         request_headers=application.cors_request_headers,
         response_headers=application.cors_response_headers,
     )
@@ -74,6 +76,7 @@ def make_site(
     config: AppConfig,
     *,
     clock: Any,
+    now: Callable[[], float],
     make_channel: Callable[[], Channel] = Channel,
 ) -> Site:
     """Return the site that serves ``resource`` within the configured limits."""
@@ -81,6 +84,7 @@ def make_site(
     return Site(
         resource,
         clock=clock,
+        now=now,
         max_body_bytes=server.max_body_bytes,
         json_limits=JsonLimits(server.max_json_bytes, server.max_json_values),
         head_timeout_secs=server.header_timeout_secs,
@@ -144,6 +148,7 @@ class Server(Service):
             pool,
             clock=self._reactor,
             reactor=self._reactor,
+            now=wall_time,
             lifecycle=self._running.lifecycle,
         )
         self._running.ws_manager = state.ws_manager
@@ -171,7 +176,11 @@ class Server(Service):
         server = state.config.server
         resource = make_resource(all_routes(self._application, state), self._application, state)
         self._running.site = site = make_site(
-            resource, state.config, clock=self._reactor, make_channel=self._make_channel
+            resource,
+            state.config,
+            clock=self._reactor,
+            now=wall_time,
+            make_channel=self._make_channel,
         )
         state.lifecycle.connections = lambda: site.connections
         self._running.services = state.services

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,9 +16,12 @@ from typing import Any, NoReturn, Protocol
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
-__all__ = ["Exit", "Signals", "settle"]
+__all__ = ["Exit", "Signals", "raise_descriptor_limit", "settle"]
 
 _log = Logger(namespace="x121.runtime.signals")
+
+# Programs that close every descriptor they could have would take long with more.
+MAX_DESCRIPTORS = 1 << 20
 
 _Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
@@ -30,6 +34,19 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def raise_descriptor_limit() -> int:
+    """Let the process have as many file descriptors as it may; return how many that are.
+
+    The soft limit, mostly 1024, is for programs that use select(2).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        with suppress(ValueError, OSError):  # a system may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 class Exit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from x121.application import Application, AppState, Lifecycle
 from x121.config import AppConfig, DbConfig, WsConfig
+from x121.core.clocks import wall_time
 from x121.db.pool import Pool, make_pool
 from x121.ws.heartbeat import Heartbeat
 from x121.ws.manager import WsManager
@@ -17,14 +18,14 @@ from x121.ws.manager import WsManager
 __all__ = ["make_state", "make_ws_manager", "running_state"]
 
 
-def make_ws_manager(config: WsConfig, *, clock: Any) -> WsManager:
+def make_ws_manager(config: WsConfig, *, clock: Any, now: Callable[[], float]) -> WsManager:
     """Return the manager of all WebSockets, which pings them as configured."""
     heartbeat = Heartbeat(
         interval_secs=config.heartbeat_interval_secs,
         pong_timeout_secs=config.pong_timeout_secs,
         clock=clock,
     )
-    return WsManager(heartbeat, clock=clock)
+    return WsManager(heartbeat, clock=clock, now=now)
 
 
 def make_state(
@@ -33,6 +34,7 @@ def make_state(
     pool: Pool,
     *,
     clock: IReactorTime,
+    now: Callable[[], float],
     reactor: Any,
     lifecycle: Lifecycle,
 ) -> AppState:
@@ -40,8 +42,9 @@ def make_state(
     return AppState(
         pool,
         config,
-        make_ws_manager(config.ws, clock=clock),
+        make_ws_manager(config.ws, clock=clock, now=now),
         clock=clock,
+        now=now,
         reactor=reactor,
         lifecycle=lifecycle,
         providers=application.providers,
@@ -57,7 +60,13 @@ async def running_state(
     await pool.start()
     try:
         state = make_state(
-            application, config, pool, clock=reactor, reactor=reactor, lifecycle=Lifecycle()
+            application,
+            config,
+            pool,
+            clock=reactor,
+            now=wall_time,
+            reactor=reactor,
+            lifecycle=Lifecycle(),
         )
         application.build(state)
         yield state

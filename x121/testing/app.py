@@ -53,7 +53,8 @@ class App:
     What features have running in the background, the ``services`` of ``app.state``, a test starts.
 
     Time stands still: ``app.clock.advance(30)`` lets 30 seconds pass for everything in the
-    server.  The pool has the reactor's time, because PostgreSQL is real.
+    server.  The wall clock, :meth:`now`, goes with it, until a test sets that.  The pool has the
+    reactor's time, because PostgreSQL is real.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class App:
         **environ: str,
     ) -> None:
         self.clock = Clock()
+        self._wall_clock_ahead = _START
         self.clock.advance(_START)
         self.application = _application(served, at)
-        self.state = _make_state(self.application, self.clock, pool, environ)
+        self.state = _make_state(self.application, self.clock, self.now, pool, environ)
         routes = all_routes(self.application, self.state)
         if isinstance(served, Klein):
             routes.nest(at, served)
@@ -76,7 +78,7 @@ class App:
             routes.nest(at, served(self.state))
         resource = make_resource(routes, self.application, self.state)
         self.site = make_site(
-            resource, self.state.config, clock=self.clock, make_channel=make_channel
+            resource, self.state.config, clock=self.clock, now=self.now, make_channel=make_channel
         )
         self.state.lifecycle.connections = lambda: self.site.connections
         self.log: list[dict[str, Any]] = []
@@ -106,6 +108,14 @@ class App:
             if service.running:  # TimerService can't stop what it never began
                 service.stopService()
         globalLogPublisher.removeObserver(self._observer)
+
+    def now(self) -> float:
+        """Return the wall clock's time, in seconds since the epoch."""
+        return self.clock.seconds() + self._wall_clock_ahead
+
+    def step_wall_clock(self, seconds: float) -> None:
+        """Set the wall clock forward, or back; nothing that waits may notice."""
+        self._wall_clock_ahead += seconds
 
     def lines(self, logger: str) -> list[dict[str, Any]]:
         """Return the log's lines of one logger, such as ``x121.access``."""
@@ -226,7 +236,11 @@ def _application(served: Served | None, at: str) -> Application:
 
 
 def _make_state(
-    application: Application, clock: Clock, pool: Pool | None, environ: Mapping[str, str]
+    application: Application,
+    clock: Clock,
+    now: Callable[[], float],
+    pool: Pool | None,
+    environ: Mapping[str, str],
 ) -> AppState:
     """Return the state of a server that serves."""
     known = {variable.name for variable in variables(application.settings)}
@@ -239,6 +253,7 @@ def _make_state(
         pool or _no_pool(clock),
         clock=clock,
         reactor=global_reactor(),
+        now=now,
         lifecycle=Lifecycle(Stage.SERVING),
     )
 

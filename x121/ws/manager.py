@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -48,8 +49,11 @@ class WsManager:
     ``dropped`` count how those that were connected then have left.
     """
 
-    def __init__(self, heartbeat: Heartbeat, *, clock: IReactorTime) -> None:
+    def __init__(
+        self, heartbeat: Heartbeat, *, clock: IReactorTime, now: Callable[[], float]
+    ) -> None:
         self.clock = clock
+        self.now = now
         self.draining = False
         self.closed = 0
         self.dropped = 0

@@ -158,9 +158,10 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             make_id(),
             self,
             user_id=accepted.user_id,
-            connected_at=datetime.fromtimestamp(manager.clock.seconds(), UTC),
+            connected_at=datetime.fromtimestamp(manager.now(), UTC),
             takes_events=self._endpoint.takes_events,
         )
+        self._opened_at = manager.clock.seconds()
         self._context.run(CONNECTION_ID.set, self.connection.id)
         self._log("WebSocket connected", request_id=accepted.request_id)
         try:
@@ -177,7 +178,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         manager.remove(connection.id)
         self._inbox.close()
         self._outbox.close()
-        seconds = manager.clock.seconds() - connection.connected_at.timestamp()
+        seconds = manager.clock.seconds() - self._opened_at
         self._log(
             "WebSocket closed with {code} after {seconds} s",
             code=self._code,

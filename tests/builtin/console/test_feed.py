@@ -48,7 +48,7 @@ class FeedTests(FeedTestCase):
     def test_greeting(self) -> None:
         """A page is told first which connection it is, since when, and how large the pool is."""
         app = self.start()
-        begun = app.clock.seconds()
+        begun = app.now()
         self.seconds(app)
         page = self.watch(app)
         greeting, message = page.messages()
@@ -59,7 +59,7 @@ class FeedTests(FeedTestCase):
     def test_first_message(self) -> None:
         """Then it is told all that is kept."""
         app = self.start()
-        begun = app.clock.seconds()
+        begun = app.now()
         app.request("GET", "/health")
         self.seconds(app, 3)
         log.error("something")
@@ -86,7 +86,7 @@ class FeedTests(FeedTestCase):
             self.seconds(app)
             message = self.told(page)
             self.assertEqual(set(message), FIELDS)
-            self.assertEqual([s["time"] for s in message["samples"]], [app.clock.seconds()])
+            self.assertEqual([s["time"] for s in message["samples"]], [app.now()])
 
     def test_errors(self) -> None:
         """The last errors stand in a message when there are new ones, for every page."""
@@ -215,7 +215,7 @@ class WebSocketRowTests(FeedTestCase):
                 "is_console": False,
             },
         )
-        self.assertEqual((own["user_id"], own["since"]), (None, app.clock.seconds()))
+        self.assertEqual((own["user_id"], own["since"]), (None, app.now()))
         self.assertTrue(own["is_console"])
 
     def test_many_topics(self) -> None:

@@ -58,7 +58,7 @@ class SampleTests(RecorderTestCase):
     def test_nothing_happens(self) -> None:
         """A second in which nothing happens has a sample, which says so."""
         app, recorder = self.start()
-        begun = app.clock.seconds()
+        begun = app.now()
         self.second(app)
         self.assertEqual(
             list(recorder.samples),
@@ -138,7 +138,7 @@ class SampleTests(RecorderTestCase):
     def test_history(self) -> None:
         """The last two minutes are kept, and no more."""
         app, recorder = self.start()
-        begun = app.clock.seconds()
+        begun = app.now()
         self.second(app, HISTORY_SECS + 10)
         self.assertEqual(len(recorder.samples), HISTORY_SECS)
         self.assertEqual(recorder.sampled, HISTORY_SECS + 10)

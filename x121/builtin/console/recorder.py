@@ -83,6 +83,7 @@ class Recorder(Service):
         self.on_sample: Callable[[], object] = bool
         self._state = state
         self._clock = state.ws_manager.clock
+        self._now = state.ws_manager.now
         self._durations = Histogram()
         self._failed = 0
         self._lag = 0.0
@@ -97,7 +98,8 @@ class Recorder(Service):
         """Listen to the log, and sample."""
         super().startService()
         globalLogPublisher.addObserver(self)
-        self.started_at = self._sampled_at = self._clock.seconds()
+        self.started_at = self._now()
+        self._sampled_at = self._clock.seconds()
         self._probe_later()
         running = self._sampling.start(1.0, now=False)
         running.addErrback(lambda failure: _log.failure("The console has stopped", failure))
@@ -136,12 +138,11 @@ class Recorder(Service):
 
     def _sample(self) -> None:
         now = self._clock.seconds()
-        # More than a second, if the reactor was late; and a clock that was set back has none.
-        seconds = max(now - self._sampled_at, 1.0)
+        seconds = max(now - self._sampled_at, 1.0)  # more, if the reactor was late
         pool = self._state.pool.stats()
         self.samples.append(
             {
-                "time": round(now, 3),
+                "time": round(self._now(), 3),
                 "requests_per_sec": round(self._durations.count / seconds, 1),
                 "failed_per_sec": round(self._failed / seconds, 1),
                 "p50_ms": _rounded(self._durations.quantile(0.5)),

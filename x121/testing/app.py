@@ -68,7 +68,6 @@ class App:
     ) -> None:
         self.clock = Clock()
         self._wall_clock_ahead = _START
-        self.clock.advance(_START)
         self.application = _application(served, at)
         self.state = _make_state(self.application, self.clock, self.now, pool, environ)
         routes = all_routes(self.application, self.state)

@@ -276,6 +276,18 @@ class AcceptanceTests(AppTestCase):
             connection.send(bytes([byte]))
         self.assertEqual(connection.response().status, 200)
 
+    def test_long_field_in_pieces(self) -> None:
+        """A field that is nearly as long as a head may be is read on, in whatever pieces it comes.
+
+        It was not beyond 16 KiB: its client got 408.
+        """
+        connection = self.app().connect()
+        data = GET[:-2] + b"Cookie: " + b"a" * 32_000 + b"\r\n\r\n"
+        for at in range(0, len(data), 1000):
+            self.assertEqual(connection.transport.producerState, "producing")
+            connection.send(data[at : at + 1000])
+        self.assertEqual(connection.response().status, 200)
+
     def test_pipelined(self) -> None:
         """Requests that come together are answered in order."""
         connection = self.app(Echo().router).connect()

@@ -77,6 +77,22 @@ class IntakeTests(SynchronousTestCase):
         reader.clock.advance(0)
         self.assertEqual(reader.transport.producerState, "producing")
 
+    def test_long_line(self) -> None:
+        """The transport is not paused while the end of a line is awaited, however long it is."""
+        transport = StringTransport()
+        intake = Intake(transport, Clock(), lambda: None)
+        take_line = intake.take_line
+        for piece, read_piece, state in (
+            (b"x" * 20_000, lambda: take_line() is not None, "producing"),
+            (b"x" * 1000, lambda: False, "paused"),
+            (b"x" * 1000, lambda: take_line() is not None, "producing"),
+        ):
+            intake.put(piece)
+            intake.read(read_piece)
+            self.assertEqual(transport.producerState, state)
+        intake.put(b"\r\n")
+        self.assertEqual(take_line(), b"x" * 22_000)
+
     def test_stop(self) -> None:
         """Whoever stops is given what is left, the transport reads on, and no turn comes."""
         reader = Reader()

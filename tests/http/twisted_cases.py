@@ -3,7 +3,8 @@
 ``python -m tests.http.twisted_cases stock`` (or ``fast``) writes one JSON object.  Where those
 cases take ``http.HTTPChannel``, ``http.Request``, ``server.Request`` and ``server.Site``, they get
 ours.  What in our house is neither a channel's nor a request's business, because wrappers answer
-refusals and the site dates answers, is here as those cases have it.
+refusals and the site dates answers, is here as those cases have it.  Our channels read on in the
+next turn of the reactor.  Those cases have no reactor, so here the next turn comes at once.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.reactor.twisted_cases import _cases_in, _name_of, _outcome_of
 from x121.core.clocks import wall_time
 from x121.core.json_decoding import JsonLimits
 from x121.errors import AppError, BadRequest, reason_phrase
+from x121.http import intake
 from x121.http.channel import Channel, Phase
 from x121.http.chunked import ChunkedDecoder
 from x121.http.fast import FastChannel
@@ -36,6 +38,8 @@ from x121.middleware.errors import Errors
 CHANNELS = {"stock": Channel, "fast": FastChannel}
 # What all of our answers have, and those of these cases don't.
 _OURS = re.compile(rb"(?:Date: [^\r]*|Content-Type: unset)\r\n")
+
+_READ_AHEAD_BYTES = intake._READ_AHEAD_BYTES
 
 
 class PlainRequest(Request):
@@ -88,16 +92,45 @@ def _make_head(self: Any, version: bytes, *of_the_answer: Any) -> bytes:
     return head.replace(b"Connection: close\r\n", b"") if version == b"HTTP/1.0" else head
 
 
+def make_immediate(channel_class: type[Channel]) -> type[Channel]:
+    """Return a channel like ``channel_class``, whose next turn comes at once."""
+
+    class ImmediateChannel(channel_class):  # type: ignore[valid-type,misc]
+        @property
+        def _optimisticEagerReadSize(self) -> int:
+            """The limit of what is read ahead, under the name that those cases set."""
+            return intake._READ_AHEAD_BYTES
+
+        @_optimisticEagerReadSize.setter
+        def _optimisticEagerReadSize(self, size: int) -> None:
+            intake._READ_AHEAD_BYTES = size
+
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            self.site.clock.advance(0)
+
+        def requestDone(self, request: Any) -> None:
+            super().requestDone(request)
+            self.site.clock.advance(0)
+
+        def resumeProducing(self) -> None:
+            super().resumeProducing()
+            self.site.clock.advance(0)
+
+    return ImmediateChannel
+
+
 def make_plain(channel_class: type[Channel]) -> type[Channel]:
     """Return a channel like ``channel_class``, which is enough for itself."""
 
-    class PlainChannel(channel_class):  # type: ignore[valid-type,misc]
+    class PlainChannel(make_immediate(channel_class)):  # type: ignore[misc]
         requestFactory = PlainRequest
         make_head = _make_head
 
         def __init__(self) -> None:
             super().__init__()
             self.factory = self.site = PlainSite()
+            self._optimisticEagerReadSize = _READ_AHEAD_BYTES
 
         def allHeadersReceived(self) -> None:
             """Name a host, as HTTP/1.1 demands, and those cases don't."""

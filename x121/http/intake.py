@@ -32,6 +32,7 @@ class Intake:
     """
 
     __slots__ = (
+        "_awaits_line_end",
         "_clock",
         "_is_paused",
         "_is_reading",
@@ -59,6 +60,7 @@ class Intake:
         self._next_turn: IDelayedCall | None = None
         self._is_reading = False
         self._is_paused = False
+        self._awaits_line_end = False
 
     def __len__(self) -> int:
         """How many bytes wait to be read."""
@@ -75,6 +77,7 @@ class Intake:
         """Keep ``data`` behind what is kept already."""
         self.kept = self.kept[self._position :] + data if self.kept else data
         self._position = 0
+        self._awaits_line_end = False
 
     def read(self, read_piece: Callable[[], bool]) -> None:
         """Call ``read_piece`` until it returns False, the input ends or the share is used up.
@@ -134,7 +137,8 @@ class Intake:
             self._position = 0
 
     def _pause_or_resume(self) -> None:
-        has_enough = len(self) > _READ_AHEAD_BYTES
+        # A pause in the middle of a line would keep its end from arriving.
+        has_enough = len(self) > _READ_AHEAD_BYTES and not self._awaits_line_end
         if has_enough and not self._is_paused:
             self._transport.pauseProducing()
         elif self._is_paused and not has_enough:
@@ -158,6 +162,7 @@ class Intake:
         start = self._position
         end = self.kept.find(b"\r\n", start + self._searched)
         if end < 0:
+            self._awaits_line_end = True
             return None
         self._searched = 0
         self._position = end + 2

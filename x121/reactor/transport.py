@@ -367,8 +367,11 @@ class TCPTransport:
             self._send_soon()
 
     def _pause_if_full(self) -> None:
-        """Pause a streaming producer that is faster than the peer."""
-        if self.streamingProducer and not self.producerPaused:
+        """Pause a streaming producer that is faster than the peer.
+
+        Each write does that, as in Twisted: an HTTP channel may have another producer by now.
+        """
+        if self.streamingProducer:
             waiting = self._unsent_bytes
             if self._is_blocked:
                 waiting += self._stream.get_write_buffer_size()

@@ -48,12 +48,12 @@ class _Items:
 
     @router.post("/typed/<int:item_id>")
     async def typed(self, item_id: Id, item: _Item) -> _Item:
-        """Answer with what was sent."""
+        """Response with what was sent."""
         return item
 
     @router.route("/plain/<int:item_id>", methods=["POST"])
     async def plain(self, request: Request, item_id: int) -> bytes:
-        """Answer with what was sent, of which nothing is checked."""
+        """Response with what was sent, of which nothing is checked."""
         item: dict[str, Any] = orjson.loads(request.content.read())
         return json_response(request, item)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 from psycopg2 import sql
 
-from x121.db.embedded.binaries import choose_account, let_in
+from x121.db.embedded.binaries import choose_account, grant_access
 from x121.testing.postgres import Postgres
 
 __all__ = ["PausablePostgres", "Standby", "active_queries"]
@@ -59,7 +59,7 @@ class Standby(PausablePostgres):
         self._folder.mkdir(mode=0o700)
         self._account = choose_account(self._folder)
         if self._account is not None:
-            let_in(self._account, binaries=self._binaries, folders=[self._folder])
+            grant_access(self._account, binaries=self._binaries, folders=[self._folder])
             os.chown(self._folder, self._account.uid, self._account.gid)
         options = self._as_account()
         options["env"] |= {"PGPASSWORD": self._password}

@@ -23,7 +23,7 @@ from x121.core.types import DbId
 from x121.errors import Forbidden, Unauthorized
 from x121.http.request import Request
 from x121.messaging.handlers import Handlers, Message
-from x121.middleware.base import Wrapper
+from x121.middleware.base import Middleware
 from x121.runtime.routes import all_routes, api_routes, ws_routes
 from x121.testing import App
 from x121.web.router import Router
@@ -67,7 +67,7 @@ class NestTests(TestCase):
         self.assertEqual(Counter.built, before + 1)
         self.assertEqual(app.request("GET", "/api/v1/counter").json, 1)
         client = app.websocket()
-        client.say("count", 1)
+        client.send_message("count", 1)
         self.assertEqual(client.messages()[0]["data"], 2)
         self.assertEqual(app.request("GET", "/api/v1/counter").json, 3)
 
@@ -224,7 +224,7 @@ class ProviderTests(TestCase):
 # --- around every request -----------------------------------------------------------------
 
 
-class Refusing(Wrapper):
+class Refusing(Middleware):
     """Refuses everybody without a name, and notes the others'."""
 
     def render(self, request: Request) -> Any:
@@ -251,7 +251,7 @@ class AroundTests(TestCase):
         order = []
 
         def make(name: str) -> Any:
-            class Noting(Wrapper):
+            class Noting(Middleware):
                 def render(self, request: Request) -> Any:
                     order.append(name)
                     return self.inner.render(request)

@@ -124,7 +124,7 @@ class WebSocketTests(WebSocketTestCase):
         event = {"type": "chat.said", "data": {"by": clients[0].id, "text": "hello"}}
         for client in clients[1:]:
             self.assertEqual(client.messages(), [event])
-        clients[0].say("chat.say", 7, {})
+        clients[0].send_message("chat.say", 7, {})
         self.assertEqual(clients[0].messages(), [told("error")])
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from x121.http.request import Request
     from x121.messaging.handlers import Event, Handlers, Message
     from x121.web.etags import ANY_VERSION, IfMatch
-    from x121.web.operations import Answer, Body, Header, Query
+    from x121.web.operations import Body, Header, Query, Response
     from x121.web.pages import Cursor, Limit, Page, make_page
     from x121.web.responses import json_response
     from x121.web.router import Router
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANY_VERSION",
-    "Answer",
     "AppError",
     "AppState",
     "Application",
@@ -69,6 +68,7 @@ __all__ = [
     "Query",
     "Queryable",
     "Request",
+    "Response",
     "Router",
     "ServiceUnavailable",
     "Text",
@@ -85,7 +85,7 @@ __all__ = [
 
 _MODULES = {
     "x121.web.etags": ("ANY_VERSION", "IfMatch"),
-    "x121.web.operations": ("Answer", "Body", "Header", "Query"),
+    "x121.web.operations": ("Response", "Body", "Header", "Query"),
     "x121.web.responses": ("json_response",),
     "x121.web.router": ("Router",),
     "x121.application": ("Application", "AppState", "Check", "Feature", "command"),

@@ -21,7 +21,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 
 from x121 import logs
-from x121.config import ConfigError, Environment, Loaded, ServerConfig
+from x121.config import ConfigError, Environment, LoadedConfig, ServerConfig
 from x121.core.clocks import use_monotonic_clock
 from x121.http.channel import Channel
 from x121.logs.output import LogOutput
@@ -109,7 +109,7 @@ def makeService(options: Options) -> MultiService:
     use_monotonic_clock(reactor)
     install_resolver(reactor)
 
-    loaded: Loaded = options["loaded"]
+    loaded: LoadedConfig = options["loaded"]
     config = loaded.config
     try:
         output = LogOutput.open(options.log_file)
@@ -125,17 +125,17 @@ def makeService(options: Options) -> MultiService:
         config,
         reactor=reactor,
         notifier=Notifier(os.environ, clock=reactor),
-        leave=Exit(last_words=observer.flush),
+        process_exit=Exit(before_exit=observer.flush),
         make_channel=make_channel,
     )
     server.setServiceParent(service)
 
-    def last_words() -> None:
+    def before_exit() -> None:
         server.interrupt()
         observer.flush()
 
     reopen_log = partial(_reopen_log, observer, output.path)
-    signals = Signals(reactor, Exit(last_words=last_words), reopen_log=reopen_log)
+    signals = Signals(reactor, Exit(before_exit=before_exit), reopen_log=reopen_log)
     reactor.callWhenRunning(signals.install)
     _log.info(
         "Running on {reactor} and {channel}, with up to {descriptors} file descriptors",

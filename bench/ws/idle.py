@@ -20,7 +20,7 @@ MIB = 1 << 20
 _WARM_UP = 100
 _CALM_SECS = 0.5
 _CALM_SHARE = 0.05
-_MOST_SECS = 20.0
+_MAX_SECS = 20.0
 
 _IDLE_COLUMNS = (
     Column("handshakes/s", "handshakes_per_sec"),
@@ -102,7 +102,7 @@ def _warm_up(target: Target, clients: Fleet) -> None:
 
 def _calm_down(server: Server) -> None:
     """Wait until the server has nothing to do."""
-    deadline = time.monotonic() + _MOST_SECS
+    deadline = time.monotonic() + _MAX_SECS
     while time.monotonic() < deadline:
         cpu_secs = server.cpu_secs
         time.sleep(_CALM_SECS)

@@ -27,7 +27,7 @@ CONNECTIONS = 1000
 
 EVENT_BYTES = 16 << 10
 EVENTS_PER_SEC = 20
-_MOST_SECS = 30
+_MAX_SECS = 30
 
 _COLUMNS = (
     Column("p50 ms", "p50_secs", 1e3, 1),
@@ -74,8 +74,8 @@ def measure_with(target: Target, clients: Fleet, slow: Fleet) -> tuple[Fast, Slo
     slow.stall()
     steady = _Steady(target, clients)
     while steady.taken_by_all is None:
-        if steady.seconds == _MOST_SECS:
-            raise SystemExit(f"bench: who reads nothing was not closed within {_MOST_SECS} s")
+        if steady.seconds == _MAX_SECS:
+            raise SystemExit(f"bench: who reads nothing was not closed within {_MAX_SECS} s")
         steady.go_on()
     # At once: a server does not wait for ever until its close frame is read.
     slow.resume()

@@ -194,7 +194,7 @@ async def test_wrong_lists(app: App) -> None:
 async def test_events(app: App) -> None:
     """Those who follow the projects hear of each change, with what it is about."""
     follower, other = app.websocket(), app.websocket()
-    await follower.ask("subscribe", {"topic": "projects"})
+    await follower.send_request("subscribe", {"topic": "projects"})
     created = (await create(app)).json
     changed = (await change(app, f"{URL}/{created['id']}", name="second")).json
     await app.fetch("DELETE", f"{URL}/{created['id']}")
@@ -204,7 +204,7 @@ async def test_events(app: App) -> None:
         {"type": "project.deleted", "data": changed},
     ]
     assert other.messages() == []
-    await follower.ask("unsubscribe", {"topic": "projects"})
+    await follower.send_request("unsubscribe", {"topic": "projects"})
     await create(app)
     assert follower.messages() == []
 
@@ -214,7 +214,7 @@ async def test_no_event_of_what_did_not_happen(app: App) -> None:
     """Nobody hears of a change that was refused, failed, or changed nothing."""
     path = (await create(app)).headers["location"]
     follower = app.websocket()
-    await follower.ask("subscribe", {"topic": "projects"})
+    await follower.send_request("subscribe", {"topic": "projects"})
     await create(app)
     await change(app, path)
     await change(app, path, '"other"', name="second")
@@ -227,13 +227,13 @@ async def test_no_event_of_what_did_not_happen(app: App) -> None:
 async def test_event_of_who_has_left(app: App) -> None:
     """What was committed is told, also if whoever asked for it left before the answer."""
     follower = app.websocket()
-    await follower.ask("subscribe", {"topic": "projects"})
+    await follower.send_request("subscribe", {"topic": "projects"})
     for number in range(20):
         connection = app.connect()
-        connection.ask("POST", URL, json={"name": f"number {number}"})
+        connection.send_request("POST", URL, json={"name": f"number {number}"})
         for _ in range(number):
             await app.fetch("GET", "/health/ready")
-        connection.leave()
+        connection.disconnect()
     await app.until(lambda: app.state.pool.stats().in_use == 0, "the database is still at work")
     there = (await app.fetch("GET", f"{URL}?limit=100")).json["items"]
     told = [message["data"] for message in follower.messages()]

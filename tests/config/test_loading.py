@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121.config import AppConfig, ConfigError, Loaded, load, variables
+from x121.config import AppConfig, ConfigError, LoadedConfig, load, variables
 from x121.core.types import ServerName
 
 # What no variable of ours takes: control characters, other scripts' digits, Python's numbers.
@@ -83,7 +83,7 @@ class DefaultsTests(SynchronousTestCase):
         self.assertEqual((ws.heartbeat_interval_secs, ws.pong_timeout_secs), (30, 10))
         self.assertEqual((ws.max_message_bytes, ws.send_buffer_bytes), (1048576, 1048576))
         self.assertEqual(ws.allowed_origins, server.cors_origins)
-        self.assertIs(ws.fast_lane, True)
+        self.assertIs(ws.fast_frames, True)
 
     def test_empty_values(self) -> None:
         """A variable that is set to nothing has its default."""
@@ -99,7 +99,9 @@ class DefaultsTests(SynchronousTestCase):
 
     def test_settings(self) -> None:
         """There is a setting for every variable, with its text and its source."""
-        shown = {s.name: (s.shown, s.source) for s in load({"DB_PORT": "1"}, os.devnull).settings}
+        shown = {
+            s.name: (s.display_value, s.source) for s in load({"DB_PORT": "1"}, os.devnull).settings
+        }
         self.assertEqual(list(shown), [variable.name for variable in variables()])
         self.assertEqual(shown["DB_PORT"], ("1", "environment"))
         self.assertEqual(shown["DB_NAME"], ("trulience_x121", "default"))
@@ -372,7 +374,7 @@ class OtherValuesTests(SynchronousTestCase):
     def test_fast_or_stock(self) -> None:
         """A part is ours, which is fast, or the library's own, in any case of letters."""
         for value, expected in (("fast", True), ("Stock", False), ("STOCK", False)):
-            self.assertIs(config(X121_WEBSOCKET=value).ws.fast_lane, expected)
+            self.assertIs(config(X121_WEBSOCKET=value).ws.fast_frames, expected)
         for value in ("true", "0", "slow", "fast "):
             self.assertIn("expected one of fast, stock", problem(X121_WEBSOCKET=value))
 
@@ -440,7 +442,7 @@ class SecretTests(SynchronousTestCase):
 
     def test_not_in_settings(self) -> None:
         """The settings say that there is one, and ``repr`` of nothing holds it."""
-        shown = {setting.name: setting.shown for setting in self.loaded.settings}
+        shown = {setting.name: setting.display_value for setting in self.loaded.settings}
         self.assertEqual(shown["DB_PASSWORD"], "(hidden)")
         self.assertNotIn(SECRET, repr(self.loaded) + str(self.loaded.config.db))
 
@@ -471,7 +473,7 @@ class SecretTests(SynchronousTestCase):
 class EnvFileTests(SynchronousTestCase):
     """The ``.env`` file."""
 
-    def load(self, content: bytes, environ: dict[str, str] | None = None) -> Loaded:
+    def load(self, content: bytes, environ: dict[str, str] | None = None) -> LoadedConfig:
         """Return what a file with ``content`` gives."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "env"

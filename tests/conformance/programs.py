@@ -27,7 +27,7 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether no time is left."""
         return time.monotonic() >= self._end
 
@@ -58,7 +58,7 @@ def run(
     """
     with _running(command, log, {**_environ(), **(environ or {})}) as process:
         while (code := process.poll()) is None:
-            if deadline.is_over:
+            if deadline.is_finished:
                 raise TooLate(f"not done within {deadline.seconds:g} s")
             meanwhile()
             time.sleep(_POLL_SECS)

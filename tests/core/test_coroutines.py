@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, NotACoroutineError,
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121.core.coroutines import drive
+from x121.core.coroutines import run_eagerly
 
 VARIABLE: ContextVar[int] = ContextVar("VARIABLE", default=0)
 
@@ -35,15 +35,15 @@ async def fails() -> None:
 class DriveTests(SynchronousTestCase):
     def test_never_waits(self) -> None:
         """A coroutine that never waits has its value returned, and its exception raised."""
-        self.assertEqual(drive(returns(7)), 7)
-        self.assertEqual(drive(waits_for(succeed(7))), 7)
-        self.assertRaises(ValueError, drive, fails())
-        self.assertRaises(ValueError, drive, waits_for(fail(ValueError())))
+        self.assertEqual(run_eagerly(returns(7)), 7)
+        self.assertEqual(run_eagerly(waits_for(succeed(7))), 7)
+        self.assertRaises(ValueError, run_eagerly, fails())
+        self.assertRaises(ValueError, run_eagerly, waits_for(fail(ValueError())))
 
     def test_waits(self) -> None:
         """One that waits is a Deferred of its value."""
         awaited: Deferred[int] = Deferred()
-        driven = drive(waits_for(awaited))
+        driven = run_eagerly(waits_for(awaited))
         self.assertNoResult(driven)
         awaited.callback(7)
         self.assertEqual(self.successResultOf(driven), 7)
@@ -56,13 +56,13 @@ class DriveTests(SynchronousTestCase):
 
         for value in (None, 7, succeed(7), returns, generator()):
             with self.assertRaisesRegex(NotACoroutineError, "is not a coroutine"):
-                drive(value)  # type: ignore[arg-type]
+                run_eagerly(value)  # type: ignore[arg-type]
 
     def test_coroutines_of_other_kinds(self) -> None:
         """What a compiler makes is no ``types.CoroutineType``, and driven all the same."""
         awaited: Deferred[int] = Deferred()
-        self.assertEqual(drive(Other(returns(7))), 7)
-        driven = drive(Other(waits_for(awaited)))
+        self.assertEqual(run_eagerly(Other(returns(7))), 7)
+        driven = run_eagerly(Other(waits_for(awaited)))
         awaited.callback(7)
         self.assertEqual(self.successResultOf(driven), 7)
 
@@ -79,7 +79,7 @@ class DriveTests(SynchronousTestCase):
             seen.append(VARIABLE.get())
 
         outside = VARIABLE.set(7)
-        driven: Any = drive(coroutine())
+        driven: Any = run_eagerly(coroutine())
         seen.append(VARIABLE.get())
         VARIABLE.reset(outside)
         awaited.callback(None)
@@ -98,7 +98,7 @@ class DriveTests(SynchronousTestCase):
                     continue
             return "ended"
 
-        driven: Any = drive(stubborn())
+        driven: Any = run_eagerly(stubborn())
         driven.cancel()
         self.assertNoResult(driven)
         self.assertTrue(awaited[0].called)
@@ -115,7 +115,7 @@ class DriveTests(SynchronousTestCase):
                 await awaited
             await waits_for(fail(KeyError("late")))
 
-        driven = drive(swallows())
+        driven = run_eagerly(swallows())
         awaited.errback(ValueError("early"))
         failure = self.failureResultOf(driven, KeyError)
         lines = [frame.name for frame in traceback.extract_tb(failure.tb)]
@@ -132,7 +132,7 @@ class DriveTests(SynchronousTestCase):
             finally:
                 ended.append(VARIABLE.get())
 
-        drive(coroutine())
+        run_eagerly(coroutine())
         gc.collect()
         self.assertEqual(ended, [0])
 
@@ -260,10 +260,10 @@ class Trial:
                 VARIABLE.set(number)
         self.seen.append(event)
 
-    def _settle(self, number: int, settle: Callable[[Deferred[Any]], None]) -> None:
+    def _settle(self, number: int, freeze_gc: Callable[[Deferred[Any]], None]) -> None:
         deferred = self.deferreds[number % len(self.deferreds)]
         if not deferred.called:
-            settle(deferred)
+            freeze_gc(deferred)
 
     def end(self) -> list[Any]:
         """Let it end; return everything that was seen, and what is left in the Deferreds."""
@@ -291,7 +291,7 @@ def shown(value: Any) -> str:
 def drive_to_deferred(coroutine: Any) -> Deferred[Any]:
     """Return the Deferred that a coroutine would be, had it waited."""
     try:
-        value = drive(coroutine)
+        value = run_eagerly(coroutine)
     except BaseException:
         return fail(Failure())
     return value if isinstance(value, Deferred) else succeed(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from x121.core.signatures import arguments_of, hints_of, name_of, told_in, unwrap
+from x121.core.signatures import parameters_of, parse_docstring, qualified_name, type_hints, unwrap
 
 if TYPE_CHECKING:
     from datetime import date
@@ -22,16 +22,16 @@ class Feature:
 
 def test_reads() -> None:
     """Types are found as they are written, arguments without the instance."""
-    assert hints_of(Feature.method) == {"limit": Annotated[int, "kept"], "return": str}
+    assert type_hints(Feature.method) == {"limit": Annotated[int, "kept"], "return": str}
     for handler in (Feature.method, Feature().method):
-        assert [one.name for one in arguments_of(handler)] == ["limit"]
-        assert name_of(handler) == f"{__name__}.Feature.method"
+        assert [one.name for one in parameters_of(handler)] == ["limit"]
+        assert qualified_name(handler) == f"{__name__}.Feature.method"
 
 
 def test_other_callables() -> None:
     """What has no annotations says nothing."""
-    assert hints_of(partial(Feature().method, 1)) == {}
-    assert "partial" in name_of(partial(Feature().method, 1))
+    assert type_hints(partial(Feature().method, 1)) == {}
+    assert "partial" in qualified_name(partial(Feature().method, 1))
 
 
 def test_unknown_type() -> None:
@@ -40,7 +40,7 @@ def test_unknown_type() -> None:
     def handler(day: date) -> None: ...
 
     with pytest.raises(TypeError, match=r"test_unknown_type.*handler: .*'date' is not defined"):
-        hints_of(handler)
+        type_hints(handler)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_unwrap(hint: Any, expected: Any) -> None:
 
 def test_told() -> None:
     """A docstring's first paragraph is one line; the rest is as it is; none tells nothing."""
-    assert told_in("Do what\nis due.\n\nAt length,\nand more.\n") == (
+    assert parse_docstring("Do what\nis due.\n\nAt length,\nand more.\n") == (
         "Do what is due.",
         "At length,\nand more.",
     )
-    assert told_in(None) == ("", "")
+    assert parse_docstring(None) == ("", "")

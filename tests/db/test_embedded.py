@@ -30,7 +30,7 @@ from x121 import config as configuration
 from x121.config import DbConfig
 from x121.db.connection import connect
 from x121.db.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from x121.db.embedded.binaries import Account, choose_account, find_binaries, let_in
+from x121.db.embedded.binaries import Account, choose_account, find_binaries, grant_access
 from x121.db.embedded.cluster import Cluster
 from x121.db.threads import in_thread
 
@@ -644,11 +644,11 @@ def test_empty_folder(folder: Path) -> None:
     """An empty folder that somebody made is used."""
     (folder / "data").mkdir()
     cluster = Cluster(folder / "data")
-    assert not cluster.is_made(18)
+    assert not cluster.exists(18)
     draft = cluster.make_draft(None)
     (draft / "PG_VERSION").write_text("18\n")
     cluster.accept(draft)
-    assert cluster.is_made(18)
+    assert cluster.exists(18)
 
 
 @pytest_twisted.ensureDeferred
@@ -701,7 +701,7 @@ def test_let_in_gives_search_permission_only(folder: Path) -> None:
     os.chown(folder / "others" / "group", 0, NOBODY.pw_gid)
     (folder / "others" / "group" / "open").chmod(0o755)
     (folder / "others" / "group" / "open" / "data").chmod(0o700)
-    let_in(
+    grant_access(
         account,
         binaries=find_binaries(),
         folders=[folder / "others" / "group" / "open" / "data"],
@@ -725,7 +725,7 @@ def test_let_in_opens_programs_installed_with_a_strict_umask(folder: Path) -> No
     (binaries.parent / "share").chmod(0o600)
     for path in (binaries, binaries.parent):
         path.chmod(0o700)
-    let_in(account, binaries=binaries, folders=[])
+    grant_access(account, binaries=binaries, folders=[])
     assert stat_mode(binaries) == 0o705
     assert stat_mode(binaries / "postgres") == 0o705
     assert stat_mode(binaries.parent / "share") == 0o604

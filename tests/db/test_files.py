@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from x121.db.embedded.binaries import Account, EmbeddedPostgresError, find_binaries, let_in
+from x121.db.embedded.binaries import Account, EmbeddedPostgresError, find_binaries, grant_access
 from x121.db.embedded.cluster import Cluster
 from x121.db.embedded.files import (
     ForeignFileError,
@@ -170,7 +170,7 @@ def test_link_on_the_way(tmp_path: Path) -> None:
     (tmp_path / "way").symlink_to(tmp_path / "private")
     tmp_path.chmod(0o711)
     with pytest.raises(OSError, match="way"):
-        let_in(ACCOUNT, binaries=find_binaries(), folders=[tmp_path / "way" / "data"])
+        grant_access(ACCOUNT, binaries=find_binaries(), folders=[tmp_path / "way" / "data"])
     assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700
 
 
@@ -200,4 +200,4 @@ def test_version_file_of_another(data: Path, secret: Path) -> None:
     """A version that is a link is an error that names it."""
     (data / "PG_VERSION").symlink_to(secret)
     with pytest.raises((ForeignFileError, EmbeddedPostgresError), match="PG_VERSION"):
-        Cluster(data).is_made(18)
+        Cluster(data).exists(18)

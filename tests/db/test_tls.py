@@ -175,7 +175,7 @@ def method(request: pytest.FixtureRequest, private_postgres: PausablePostgres) -
 
 @pytest_twisted.ensureDeferred
 async def test_ways_of_authentication(private_postgres: PausablePostgres, method: str) -> None:
-    """A server asks for the password in a way that is allowed; one that trusts doesn't ask."""
+    """A server asks for the password in a way that is allowed; one that is_trusted doesn't ask."""
     config = private_postgres.config(private_postgres.create_database())
     if method == "trust":
         async with connected(config):

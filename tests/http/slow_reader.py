@@ -68,7 +68,7 @@ class SlowReader:
                 self.connection.channel.pauseProducing()  # as TCP does when its buffer is full
 
         transport.write = write_and_pause  # type: ignore[method-assign]
-        self.connection.ask("GET", path)
+        self.connection.send_request("GET", path)
 
     @property
     def received(self) -> int:

@@ -467,7 +467,7 @@ class FlowTests(AppTestCase):
         for path in (b"now", b"later"):
             connection = app.connect()
             connection.send(b"GET /test/%s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
-            connection.leave()
+            connection.disconnect()
             del connection
         left = [request for reference in kept if (request := reference()) is not None]
         self.assertEqual([request.transport for request in left], [None] * len(left))
@@ -713,6 +713,6 @@ class DeadlineTests(AppTestCase):
         ):
             connection = self.server.connect()
             connection.send(part)
-            connection.leave()
+            connection.disconnect()
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
         self.assertEqual(self.server.site.connections, 0)

@@ -20,7 +20,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.producer: Any = None
-        self.is_over = False
+        self.is_finished = False
         self.is_blocked = False
         self.waiting = b""
         self.taken = b""
@@ -36,7 +36,7 @@ class Reader:
 
     def write(self, data: bytes) -> None:
         assert type(data) is bytes
-        assert not self.is_over
+        assert not self.is_finished
         self.waiting += data
         self.most_waiting = max(self.most_waiting, len(self.waiting))
         if len(self.waiting) > _MARK:
@@ -45,8 +45,8 @@ class Reader:
 
     def finish(self) -> None:
         assert self.producer is None
-        assert not self.is_over
-        self.is_over = True
+        assert not self.is_finished
+        self.is_finished = True
 
     def take(self) -> None:
         """Take all that waits, and want more."""
@@ -61,7 +61,7 @@ class DeliveryTests(SynchronousTestCase):
         """All of a body arrives, a slice waits at most, and the request finishes with the last."""
         reader, body = Reader(), BODY[:size] + bytes(max(0, size - len(BODY)))
         Delivery(reader, body).start()
-        while not reader.is_over:
+        while not reader.is_finished:
             self.assertGreater(len(reader.waiting), 0)
             reader.take()
         reader.take()
@@ -75,7 +75,7 @@ class DeliveryTests(SynchronousTestCase):
         delivery = Delivery(reader, BODY)
         delivery.start()
         delivery.stopProducing()
-        reader.is_over = True
+        reader.is_finished = True
         delivery.resumeProducing()
         self.assertEqual(len(reader.waiting), SLICE_BYTES)
 
@@ -119,7 +119,7 @@ class LargeResponseTests(AppTestCase):
 
     def test_client_leaves(self) -> None:
         """A client that leaves in the middle is logged as 499, with the bytes that it was sent."""
-        SlowReader(self.server).connection.leave()
+        SlowReader(self.server).connection.disconnect()
         (line,) = self.server.lines("x121.access")
         self.assertEqual((line["status"], line["bytes"]), (499, SLICE_BYTES))
 

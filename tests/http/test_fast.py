@@ -94,7 +94,7 @@ def _do(step: Step, app: App, connection: Connection) -> None:
     elif isinstance(step, float):
         app.clock.advance(step)
     elif step == "leave":
-        connection.leave()
+        connection.disconnect()
     elif not connection.closed:
         {
             "pause": connection.channel.pauseProducing,

@@ -82,13 +82,13 @@ class IntakeTests(SynchronousTestCase):
         transport = StringTransport()
         intake = Intake(transport, Clock(), lambda: None)
         take_line = intake.take_line
-        for piece, read_piece, state in (
+        for piece, feed, state in (
             (b"x" * 20_000, lambda: take_line() is not None, "producing"),
             (b"x" * 1000, lambda: False, "paused"),
             (b"x" * 1000, lambda: take_line() is not None, "producing"),
         ):
             intake.put(piece)
-            intake.read(read_piece)
+            intake.read(feed)
             self.assertEqual(transport.producerState, state)
         intake.put(b"\r\n")
         self.assertEqual(take_line(), b"x" * 22_000)

@@ -8,45 +8,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121.http.proxies import MAX_HOPS, forwarded_for, make_trust
+from x121.http.proxies import MAX_HOPS, forwarded_for, trusted_proxy_check
 
 TRUSTED = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "192.0.2.1", "fd00::/8")]
-trusts = make_trust(TRUSTED)
+is_trusted = trusted_proxy_check(TRUSTED)
 PEER = "10.0.0.1"
 
 
 def client(*values: str) -> str:
     """Return the client that these X-Forwarded-For fields name."""
-    return forwarded_for([value.encode("latin-1") for value in values], PEER, trusts)
+    return forwarded_for([value.encode("latin-1") for value in values], PEER, is_trusted)
 
 
 class TrustTests(SynchronousTestCase):
-    """``make_trust``."""
+    """``trusted_proxy_check``."""
 
     def test_networks(self) -> None:
         """An address in one of the networks is trusted, and no other."""
         for address in ("10.0.0.0", "10.255.255.255", "192.0.2.1", "fd00::1"):
-            self.assertTrue(trusts(address), address)
+            self.assertTrue(is_trusted(address), address)
         for address in ("11.0.0.0", "192.0.2.2", "fc00::1", "::", "0.0.0.0"):
-            self.assertFalse(trusts(address), address)
+            self.assertFalse(is_trusted(address), address)
 
     def test_nobody(self) -> None:
         """Without networks nobody is trusted."""
-        self.assertFalse(make_trust([])("127.0.0.1"))
+        self.assertFalse(trusted_proxy_check([])("127.0.0.1"))
 
     def test_ipv4_in_ipv6(self) -> None:
         """An IPv4 address that came over an IPv6 socket counts as IPv4."""
-        self.assertTrue(trusts("::ffff:10.0.0.1"))
-        self.assertFalse(trusts("::ffff:11.0.0.1"))
+        self.assertTrue(is_trusted("::ffff:10.0.0.1"))
+        self.assertFalse(is_trusted("::ffff:11.0.0.1"))
 
     def test_zone(self) -> None:
         """The zone of a link-local address, which a socket's peer has, doesn't count."""
-        self.assertTrue(make_trust([ipaddress.ip_network("fe80::/10")])("fe80::1%eth0"))
+        self.assertTrue(trusted_proxy_check([ipaddress.ip_network("fe80::/10")])("fe80::1%eth0"))
 
     def test_no_address(self) -> None:
         """What is no address is nobody: a UNIX socket, a name, a number, nothing."""
         for text in ("", "unix", "localhost", "10", "10.0.0", "010.0.0.1", "10.0.0.1:80", "\0"):
-            self.assertFalse(trusts(text), text)
+            self.assertFalse(is_trusted(text), text)
 
 
 class ForwardedForTests(SynchronousTestCase):

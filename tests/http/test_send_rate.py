@@ -52,13 +52,13 @@ class SendRateTests(AppTestCase):
         """A response that is taken at once leaves no timer, and one that is taken later none."""
         connection = self.server.connect()
         connection.request("GET", "/test/now")
-        connection.leave()
+        connection.disconnect()
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
         reader = SlowReader(self.server)
         reader.take_all()
         self.server.clock.advance(WINDOW_SECS)
         self.assertFalse(reader.is_dropped)
-        reader.connection.leave()
+        reader.connection.disconnect()
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
 
     def test_finished(self) -> None:

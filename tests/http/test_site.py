@@ -74,7 +74,7 @@ class DrainTests(AppTestCase):
         response = connection.response()
         self.assertEqual((response.body, response.headers["connection"]), (b"waited", "close"))
         self.assertTrue(connection.closed)
-        connection.leave()
+        connection.disconnect()
         self.successResultOf(drained)
         self.assertEqual((self.server.site.requests_drained, self.server.site.drop()), (1, 0))
 

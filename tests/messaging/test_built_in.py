@@ -57,7 +57,7 @@ class SubscribeTests(WebSocketTestCase):
 
     def subscribe(self, client: WebSocket, topic: str) -> Any:
         """Return the answer to a client's ``subscribe``."""
-        client.say("subscribe", 1, {"topic": topic})
+        client.send_message("subscribe", 1, {"topic": topic})
         (answer,) = client.messages()
         return answer
 
@@ -76,7 +76,7 @@ class SubscribeTests(WebSocketTestCase):
         event = {"type": "project.created", "data": {"name": "x"}}
         self.assertEqual((one.messages(), two.messages()), ([event], []))
         for _ in range(2):
-            one.say("unsubscribe", 1, {"topic": "projects"})
+            one.send_message("unsubscribe", 1, {"topic": "projects"})
             self.assertEqual(one.messages(), [reply])
         self.assertEqual((self.publish(app), one.messages()), (0, []))
 
@@ -101,7 +101,7 @@ class SubscribeTests(WebSocketTestCase):
         client, other = self.connect(app, "/test"), self.connect(app)
         for topic in ("project", "projects/", "projects/7/8", "x" * 200):
             for name in ("subscribe", "unsubscribe"):
-                client.say(name, 1, {"topic": topic})
+                client.send_message(name, 1, {"topic": topic})
                 (answer,) = client.messages()
                 self.assertEqual((answer["type"], answer["code"]), ("error", "NOT_FOUND"))
                 self.assertIn(f"{topic[:100]!r}", answer["error"])
@@ -113,12 +113,12 @@ class SubscribeTests(WebSocketTestCase):
         """What names no topic is told so."""
         client = self.connect(self.start(), "/test")
         for topic in ("", "projects/" + "7" * 192, 7, None, ["projects"]):
-            client.say("subscribe", 1, {"topic": topic})
+            client.send_message("subscribe", 1, {"topic": topic})
             (answer,) = client.messages()
             self.assertEqual(
                 (answer["code"], answer["details"][0]["path"]), ("BAD_REQUEST", "topic")
             )
-        client.say("subscribe", 1)
+        client.send_message("subscribe", 1)
         self.assertEqual(client.messages()[0]["code"], "BAD_REQUEST")
         self.assertEqual(self.subscribe(client, "projects/" + "7" * 191)["type"], "reply")
 
@@ -131,7 +131,7 @@ class SubscribeTests(WebSocketTestCase):
         self.assertEqual((answer["type"], answer["code"]), ("error", "CONFLICT"))
         self.assertIn("100 topics", answer["error"])
         self.assertEqual(self.subscribe(client, "projects/7")["type"], "reply")
-        client.say("unsubscribe", 1, {"topic": "projects/7"})
+        client.send_message("unsubscribe", 1, {"topic": "projects/7"})
         client.messages()
         self.assertEqual(self.subscribe(client, "projects")["type"], "reply")
 
@@ -167,15 +167,15 @@ class SubscribeTests(WebSocketTestCase):
 
         app = self.start(may_subscribe, REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")
         client = self.connect(app, "/test")
-        client.say("subscribe", 1, {"topic": "projects"})
+        client.send_message("subscribe", 1, {"topic": "projects"})
         self.assertEqual((self.publish(app), client.messages()), (0, []))
         waiting[0].callback(None)
         self.assertEqual((client.messages()[0]["id"], self.publish(app)), (1, 1))
         client.messages()
-        client.say("subscribe", 2, {"topic": "projects/7"})
+        client.send_message("subscribe", 2, {"topic": "projects/7"})
         waiting[1].errback(Forbidden("Not yours"))
         self.assertEqual(client.messages()[0]["code"], "FORBIDDEN")
-        client.say("subscribe", 3, {"topic": "projects/8"})
+        client.send_message("subscribe", 3, {"topic": "projects/8"})
         app.clock.advance(2)
         self.assertEqual(client.messages()[0]["code"], "REQUEST_TIMEOUT")
         self.assertEqual(client.protocol.connection.topics, {"projects"})
@@ -185,8 +185,8 @@ class SubscribeTests(WebSocketTestCase):
         answer: Deferred[None] = Deferred(lambda deferred: deferred.callback(None))
         app = self.start(lambda connection, topic: answer)
         client = self.connect(app, "/test")
-        client.say("subscribe", 1, {"topic": "projects"})
-        client.connection.leave()
+        client.send_message("subscribe", 1, {"topic": "projects"})
+        client.connection.disconnect()
         self.assertTrue(answer.called)
         self.assertEqual(self.publish(app), 0)
         self.assertEqual(app.state.ws_manager._by_topic, {})
@@ -223,7 +223,7 @@ class SubscribeTests(WebSocketTestCase):
         app = self.start(may_subscribe)
         client = self.connect(app, "/test")
         self.subscribe(client, "projects")
-        client.say("subscribe", 2, {"topic": "projects/7"})
+        client.send_message("subscribe", 2, {"topic": "projects/7"})
         gone = ensureDeferred(app.state.ws_manager.shutdown_all(30))
         app.clock.advance(1)
         self.assertEqual(self.publish(app), 1)

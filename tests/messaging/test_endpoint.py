@@ -106,7 +106,7 @@ class DispatchTests(WebSocketTestCase):
     def test_reply(self) -> None:
         """A message is answered with a reply that has its id, null where it has none."""
         client = self.connect(self.start(), "/test")
-        client.say("echo", "any id", {"x": [1, None]})
+        client.send_message("echo", "any id", {"x": [1, None]})
         client.send(TEXT, b'{"type":"echo"}')
         self.assertEqual(
             client.messages(),
@@ -119,13 +119,13 @@ class DispatchTests(WebSocketTestCase):
     def test_ping(self) -> None:
         """``ping`` is built in."""
         client = self.connect(self.app())
-        client.say("ping", 1)
+        client.send_message("ping", 1)
         self.assertEqual(client.messages(), [{"type": "reply", "id": 1, "data": "pong"}])
 
     def test_message(self) -> None:
         """A handler knows the type, the id and the connection."""
         client = self.connect(self.start(), "/test")
-        client.say("user", 3)
+        client.send_message("user", 3)
         self.assertEqual(client.messages()[0]["data"], ["user", 3, client.id])
 
     def test_malformed(self) -> None:
@@ -141,17 +141,17 @@ class DispatchTests(WebSocketTestCase):
         self.assertEqual(client.messages()[0]["code"], "BAD_REQUEST")
         client.send(TEXT, b'{"id": [7], "type": {}}')
         self.assertEqual(client.messages()[0]["id"], [7])
-        client.say("ping", 1)
+        client.send_message("ping", 1)
         self.assertEqual(client.messages()[0]["data"], "pong")
 
     def test_unknown_type(self) -> None:
         """An unknown type gets an error that names it, and the connection stays."""
         client = self.connect(self.start(), "/test")
-        client.say("nope", 4)
+        client.send_message("nope", 4)
         (answer,) = client.messages()
         self.assertEqual((answer["id"], answer["code"]), (4, "NOT_FOUND"))
         self.assertIn("'nope'", answer["error"])
-        client.say("n" * 100_000, 5)
+        client.send_message("n" * 100_000, 5)
         self.assertLess(len(client.messages()[0]["error"]), 200)
 
     def test_errors(self) -> None:
@@ -171,11 +171,11 @@ class DispatchTests(WebSocketTestCase):
             },
         }
         for kind, error in expected.items():
-            client.say("raise", kind, kind)
+            client.send_message("raise", kind, kind)
             self.assertEqual(client.messages(), [{"type": "error", "id": kind, **error}])
-        client.say("raise", 1, "database")
+        client.send_message("raise", 1, "database")
         self.assertEqual(client.messages()[0]["code"], "SERVICE_UNAVAILABLE")
-        client.say("unfit", 1)
+        client.send_message("unfit", 1)
         self.assertEqual(client.messages()[0]["code"], "PANIC")
         logged = self.flushLoggedErrors()
         self.assertEqual(len(logged), 5)
@@ -184,8 +184,8 @@ class DispatchTests(WebSocketTestCase):
         """Our own faults are logged with their traceback, the type and the connection's id."""
         app = self.start()
         client = self.connect(app, "/test")
-        client.say("raise", 1, "unexpected")
-        client.say("raise", 1, "forbidden")
+        client.send_message("raise", 1, "unexpected")
+        client.send_message("raise", 1, "forbidden")
         (line,) = app.lines("x121.errors")
         self.assertEqual((line["level"], line["connection_id"]), ("error", client.id))
         self.assertIn("RuntimeError: a secret", line["traceback"])
@@ -196,8 +196,8 @@ class DispatchTests(WebSocketTestCase):
         """Every line logged while a message is handled carries its connection's id."""
         app = self.start()
         one, two = self.connect(app, "/test"), self.connect(app, "/test")
-        one.say("wait")
-        two.say("wait")
+        one.send_message("wait")
+        two.send_message("wait")
         for waiting in self.feature.waiting:
             waiting.callback(None)
         lines = [(line["message"], line["connection_id"]) for line in app.lines("tests.feature")]
@@ -213,8 +213,8 @@ class DispatchTests(WebSocketTestCase):
         app = self.start()
         client = self.connect(app, "/test")
         for number in range(3):
-            client.say("wait", number, number)
-        client.say("echo", 3)
+            client.send_message("wait", number, number)
+        client.send_message("echo", 3)
         self.assertEqual((self.feature.begun, client.messages()), ([0], []))
         for number in range(3):
             self.feature.waiting[number].callback(f"done {number}")
@@ -225,15 +225,15 @@ class DispatchTests(WebSocketTestCase):
         """A slow handler holds back its own connection alone."""
         app = self.start()
         slow, other = self.connect(app, "/test"), self.connect(app, "/test")
-        slow.say("wait")
-        other.say("echo", 1)
+        slow.send_message("wait")
+        other.send_message("echo", 1)
         self.assertEqual(len(other.messages()), 1)
 
     def test_deferreds(self) -> None:
         """A handler may return a Deferred, and chain them."""
         client = self.connect(self.start(), "/test")
-        client.say("deferred", 1)
-        client.say("chained", 2)
+        client.send_message("deferred", 1)
+        client.send_message("chained", 2)
         self.feature.waiting[0].callback("one")
         self.assertEqual([answer["data"] for answer in client.messages()], ["one"])
         self.feature.waiting[1].callback("two")
@@ -243,8 +243,8 @@ class DispatchTests(WebSocketTestCase):
         """A message that takes too long is answered with an error, and its handler cancelled."""
         app = self.start(REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")
         client = self.connect(app, "/test")
-        client.say("wait", 1)
-        client.say("echo", 2)
+        client.send_message("wait", 1)
+        client.send_message("echo", 2)
         app.clock.advance(1.9)
         self.assertEqual(client.messages(), [])
         app.clock.advance(0.2)
@@ -258,8 +258,8 @@ class DispatchTests(WebSocketTestCase):
         app = self.start(REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")
         client = self.connect(app, "/test")
         timers = list(app.clock.getDelayedCalls())
-        client.say("wait", 1)
-        client.say("raise", 2, "forbidden")
+        client.send_message("wait", 1)
+        client.send_message("raise", 2, "forbidden")
         self.feature.waiting[0].callback(None)
         self.assertEqual([answer["id"] for answer in client.messages()], [1, 2])
         self.assertEqual(app.clock.getDelayedCalls(), timers)
@@ -268,8 +268,8 @@ class DispatchTests(WebSocketTestCase):
         """A handler that goes on after it was cancelled holds nobody back, and says no more."""
         app = self.start(REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")
         client = self.connect(app, "/test")
-        client.say("stubborn", 1)
-        client.say("echo", 2)
+        client.send_message("stubborn", 1)
+        client.send_message("echo", 2)
         app.clock.advance(2)
         self.assertEqual([answer["type"] for answer in client.messages()], ["error", "reply"])
         self.feature.waiting[1].callback(None)
@@ -295,8 +295,8 @@ class DispatchTests(WebSocketTestCase):
         environ = {"REQUEST_TIMEOUT_SECS": "2", "WS_HEARTBEAT_INTERVAL_SECS": "100"}
         app = self.serve(lambda _: handlers, **environ)
         client = self.connect(app, "/test")
-        client.say("slow", 1)
-        client.say("next", 2)
+        client.send_message("slow", 1)
+        client.send_message("next", 2)
         app.clock.advance(2)
         self.assertEqual(order, ["slow ends", "next"])
         self.assertEqual(client.messages()[0]["code"], "REQUEST_TIMEOUT")
@@ -306,8 +306,8 @@ class DispatchTests(WebSocketTestCase):
         """A handler that takes its time after it was cancelled disturbs nobody."""
         app = self.start(REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")
         client = self.connect(app, "/test")
-        client.say("stubborn", 1)
-        client.connection.leave()
+        client.send_message("stubborn", 1)
+        client.connection.disconnect()
         app.clock.advance(3)
         self.assertEqual(app.clock.getDelayedCalls(), [])
         self.feature.waiting[1].callback(None)
@@ -317,10 +317,10 @@ class DispatchTests(WebSocketTestCase):
         """Nothing of a message that took too long is kept."""
         app = self.start(REQUEST_TIMEOUT_SECS="2", WS_HEARTBEAT_INTERVAL_SECS="100")
         client = self.connect(app, "/test")
-        client.say("wait", 1)
+        client.send_message("wait", 1)
         app.clock.advance(2)
         protocol = ref(client.protocol)
-        client.connection.leave()
+        client.connection.disconnect()
         client.connection.transport.protocol = None
         del client.connection.channel
         self.feature.waiting.clear()
@@ -331,9 +331,9 @@ class DispatchTests(WebSocketTestCase):
         """What waits for a client that is gone is cancelled, without a word in the log."""
         app = self.start()
         client = self.connect(app, "/test")
-        client.say("wait")
-        client.say("wait")
-        client.connection.leave()
+        client.send_message("wait")
+        client.send_message("wait")
+        client.connection.disconnect()
         self.assertEqual(len(self.feature.waiting), 1)
         self.assertTrue(self.feature.waiting[0].called)
         self.assertEqual(app.lines("x121.errors") + app.lines("x121.ws.inbox"), [])
@@ -342,8 +342,8 @@ class DispatchTests(WebSocketTestCase):
         """A handler that fails because its client is gone is a fault, and logged."""
         app = self.start()
         client = self.connect(app, "/test")
-        client.say("careless")
-        client.connection.leave()
+        client.send_message("careless")
+        client.connection.disconnect()
         (line,) = app.lines("x121.errors")
         self.assertEqual((line["level"], line["connection_id"]), ("error", client.id))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -352,7 +352,7 @@ class DispatchTests(WebSocketTestCase):
         """What came before a close frame is answered before it."""
         app = self.start()
         client = self.connect(app, "/test")
-        client.say("wait", 1)
+        client.send_message("wait", 1)
         client.close(4000)
         self.assertEqual(client.frames(), [])
         self.feature.waiting[0].callback(None)

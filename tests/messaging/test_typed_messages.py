@@ -86,14 +86,14 @@ class TypedTests(WebSocketTestCase):
     def test_in_and_out(self) -> None:
         """The handler gets a model, and the client the reply's."""
         client = self.client()
-        client.say("say", 1, {"text": "hello", "day": "2026-01-02"})
+        client.send_message("say", 1, {"text": "hello", "day": "2026-01-02"})
         self.assertEqual(client.messages(), [{"type": "reply", "id": 1, "data": {"length": 5}}])
         self.assertEqual(self.feature.taken, [Said(text="hello", day=date(2026, 1, 2))])
 
     def test_invalid(self) -> None:
         """Every wrong field is told, and the handler isn't called."""
         client = self.client()
-        client.say("say", 1, {"text": "too long", "day": 7, "more": 1})
+        client.send_message("say", 1, {"text": "too long", "day": 7, "more": 1})
         (answer,) = client.messages()
         self.assertEqual(
             (answer["type"], answer["id"], answer["code"]), ("error", 1, "BAD_REQUEST")
@@ -101,7 +101,7 @@ class TypedTests(WebSocketTestCase):
         self.assertEqual([one["path"] for one in answer["details"]], ["text", "day", "more"])
         wrong: Any
         for wrong in (None, [], "x", 7):
-            client.say("say", 2, wrong)
+            client.send_message("say", 2, wrong)
             self.assertEqual(client.messages()[0]["details"][0]["path"], "")
         client.send(TEXT, b'{"type": "say"}')
         self.assertEqual(client.messages()[0]["code"], "BAD_REQUEST")
@@ -110,25 +110,25 @@ class TypedTests(WebSocketTestCase):
     def test_plain_types(self) -> None:
         """Types that are no models are checked and sent as well."""
         client = self.client()
-        client.say("now", 1, [1, 2])
-        client.say("nothing", 2)
-        client.say("maybe", 3)
-        client.say("maybe", 4, 7)
+        client.send_message("now", 1, [1, 2])
+        client.send_message("nothing", 2)
+        client.send_message("maybe", 3)
+        client.send_message("maybe", 4, 7)
         answers = [answer["data"] for answer in client.messages()]
         self.assertEqual(answers, [3, None, {"got": None}, {"got": 7}])
-        client.say("now", 5, [1, "x"])
+        client.send_message("now", 5, [1, "x"])
         self.assertEqual(client.messages()[0]["details"][0]["path"], "[1]")
-        client.say("nothing", 6, 7)
+        client.send_message("nothing", 6, 7)
         self.assertEqual(client.messages()[0]["code"], "BAD_REQUEST")
 
     def test_later(self) -> None:
         """A reply that takes its time is checked, too."""
         client = self.client()
-        client.say("wait", 1)
+        client.send_message("wait", 1)
         self.feature.waiting.callback(Heard(length=1))
         self.assertEqual(client.messages()[0]["data"], {"length": 1})
         self.feature.waiting = Deferred()
-        client.say("wait", 2)
+        client.send_message("wait", 2)
         self.feature.waiting.callback({"length": "x"})
         self.assertEqual(client.messages()[0]["code"], "INTERNAL_ERROR")
         self.assertEqual(len(self.flushLoggedErrors()), 1)
@@ -141,7 +141,7 @@ class TypedTests(WebSocketTestCase):
             ("unawaited-typed", "unawaited_typed"),
         ):
             self.server.log.clear()
-            client.say(message_type, 1, True)
+            client.send_message(message_type, 1, True)
             self.assertEqual(client.messages()[0]["code"], "INTERNAL_ERROR")
             (line,) = self.server.lines("x121.errors")
             self.assertIn(f"Feature.{name} returned is a coroutine: write await", line["message"])
@@ -150,14 +150,14 @@ class TypedTests(WebSocketTestCase):
     def test_broken_reply(self) -> None:
         """A reply that isn't what its handler says is our fault: logged, and not sent."""
         client = self.client()
-        client.say("broken", 1)
+        client.send_message("broken", 1)
         error = {"error": "Internal server error", "code": "INTERNAL_ERROR"}
         self.assertEqual(client.messages(), [{"type": "error", "id": 1, **error}])
         (line,) = self.server.lines("x121.errors")
         self.assertIn("Feature.broken returned is not valid: length: ", line["message"])
         self.assertNotIn("hunter2", str(line))
         self.flushLoggedErrors()
-        client.say("now", 2, [1])
+        client.send_message("now", 2, [1])
         self.assertEqual(client.messages()[0]["data"], 1)
 
 
@@ -202,20 +202,20 @@ class SignatureTests(SynchronousTestCase):
         """A signature that says nothing has nothing checked."""
         for function in (untyped, plain, anything, never, bare, print, lambda message: message):
             handler = make_handler("x", function)
-            self.assertEqual((handler.takes, handler.gives), (None, None))
+            self.assertEqual((handler.data_type, handler.reply_type), (None, None))
 
     def test_results(self) -> None:
         """What is waited for is looked into."""
         for function in (deferred, awaitable, coroutine):
             handler = make_handler("x", function)
-            assert handler.gives is not None
-            self.assertEqual(handler.gives.write(Heard(length=1)), b'{"length":1}')
+            assert handler.reply_type is not None
+            self.assertEqual(handler.reply_type.write(Heard(length=1)), b'{"length":1}')
 
     def test_annotated(self) -> None:
         """A type's constraints are kept."""
         handler = make_handler("x", annotated)
-        assert handler.takes is not None
-        self.assertEqual([handler.takes.takes(number) for number in (5, 6)], [False, True])
+        assert handler.data_type is not None
+        self.assertEqual([handler.data_type.takes(number) for number in (5, 6)], [False, True])
 
     def test_async_generator(self) -> None:
         """An async generator can't answer: it is refused at once."""

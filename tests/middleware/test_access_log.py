@@ -97,7 +97,7 @@ class AccessLogTests(AppTestCase):
         connection = app.connect()
         connection.send(b"GET /test/wait HTTP/1.1\r\nHost: a\r\n\r\n")
         app.clock.advance(0.25)
-        connection.leave()
+        connection.disconnect()
         (line,) = app.log
         self.assertEqual((line["status"], line["level"]), (499, "info"))
         self.assertEqual(line["duration_ms"], 250.0)
@@ -108,7 +108,7 @@ class AccessLogTests(AppTestCase):
         app = self.app(slow)
         connection = app.connect()
         connection.send(b"GET /test/wait HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
-        connection.leave()
+        connection.disconnect()
         (line,) = app.log
         self.assertEqual((line["status"], line["path"]), (499, "/test/wait"))
         self.assertEqual((connection.received, app.clock.getDelayedCalls()), (b"", []))
@@ -118,7 +118,7 @@ class AccessLogTests(AppTestCase):
         app = self.app(slow)
         connection = app.connect()
         connection.send(b"GET /test/stream HTTP/1.1\r\nHost: a\r\n\r\n")
-        connection.leave()
+        connection.disconnect()
         (line,) = app.log
         self.assertEqual((line["status"], line["bytes"]), (499, 5))
 
@@ -146,7 +146,7 @@ class AccessLogTests(AppTestCase):
         app = self.app(slow)
         connection = app.connect()
         connection.send(b"GET /test/file HTTP/1.1\r\nHost: a\r\n\r\n")
-        connection.leave()
+        connection.disconnect()
         (line,) = app.log
         self.assertEqual((line["status"], line["level"]), (499, "info"))
 

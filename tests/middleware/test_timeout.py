@@ -75,7 +75,7 @@ class TimeoutTests(AppTestCase):
         connection = self.get("wait/2.4")
         self.server.clock.advance(2.4)
         self.assertEqual(connection.response().body, b"waited")
-        connection.leave()
+        connection.disconnect()
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
 
     def test_too_late(self) -> None:
@@ -94,7 +94,7 @@ class TimeoutTests(AppTestCase):
         """After the 408 nothing of the request is left: no timer, no word in the log."""
         connection = self.get("wait/100.0")
         self.server.clock.advance(2.5)
-        connection.leave()
+        connection.disconnect()
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
         self.assertEqual([line["logger"] for line in self.server.log], ["x121.access"])
         self.assertEqual(self.server.log[0]["status"], 408)
@@ -139,7 +139,7 @@ class TimeoutTests(AppTestCase):
     def test_client_that_left(self) -> None:
         """A client that leaves cancels its handler at once."""
         connection = self.get("wait/100.0")
-        connection.leave()
+        connection.disconnect()
         self.assertEqual(self.slow.events, ["cancelled"])
         self.assertEqual(self.server.clock.getDelayedCalls(), [])
 

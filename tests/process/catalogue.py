@@ -14,13 +14,13 @@ from x121.core.models import Id, Model, Text, Timestamp, optional
 from x121.core.types import DbId
 from x121.errors import Conflict, Forbidden, NotFound, PreconditionFailed, Unauthorized
 from x121.web.etags import ANY_VERSION, IfMatch
-from x121.web.operations import Answer, Body, Header, Query
+from x121.web.operations import Body, Header, Query, Response
 from x121.web.router import Router
 
 __all__ = ["Catalogue"]
 
 Name = Annotated[Text, Field(min_length=1, max_length=50)]
-MOST_THINGS = 500
+MAX_THINGS = 500
 
 
 class Colour(enum.StrEnum):
@@ -110,15 +110,15 @@ class Catalogue(Feature):
         )
 
     @router.post("/", status=201, headers={"Location": "Where it is"}, errors=[Conflict])
-    def create(self, new: NewThing) -> Answer[Thing]:
+    def create(self, new: NewThing) -> Response[Thing]:
         """Adds a thing."""
         if any(thing.name == new.name for thing in self._things.values()):
             raise Conflict("There is a thing of this name")
-        if len(self._things) == MOST_THINGS:
+        if len(self._things) == MAX_THINGS:
             raise Conflict("There are too many things")
         thing = Thing(id=DbId(next(self._ids)), **dict(new))
         self._things[thing.id] = thing
-        return Answer(thing, {"Location": f"/catalogue/{thing.id}"})
+        return Response(thing, {"Location": f"/catalogue/{thing.id}"})
 
     @router.get("/<int:thing_id>", etag=True)
     def show(self, thing_id: Id) -> Thing:

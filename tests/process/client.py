@@ -35,7 +35,7 @@ class Client:
         assert self.connection.response is not None
         return self.connection.response.headers["X-Request-Id"]
 
-    def say(self, message_type: str, message_id: Any = None, data: Any = None) -> None:
+    def send_message(self, message_type: str, message_id: Any = None, data: Any = None) -> None:
         """Send a message of ``/ws``."""
         fields = {"type": message_type, "id": message_id, "data": data}
         self.connection.send(json.dumps(fields))

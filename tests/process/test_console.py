@@ -131,9 +131,9 @@ def test_hostile_text(page: Page, start: Start) -> None:
     markup = "<img src=x onerror=alert(1)>"
     with connect(server, "/ws/trials") as client:
         client.hear_welcome()
-        client.say("trials.subscribe", 1, [markup, "‮ \u0000 '\"&amp;"])
+        client.send_message("trials.subscribe", 1, [markup, "‮ \u0000 '\"&amp;"])
         client.hear_reply(1)
-        client.say("trials.raise", 2, f"<script>alert(1)</script>{markup}")
+        client.send_message("trials.raise", 2, f"<script>alert(1)</script>{markup}")
         assert client.hear()["code"] == "PANIC"
         show(page, server)
         page.wait_for(f"{ROWS.format('errors')}.length === 1")
@@ -156,9 +156,9 @@ def test_looks(
     page.be(width, height, scheme, mobile=width < 500)
     with load(server), connect(server, "/ws/trials") as client:
         client.hear_welcome()
-        client.say("trials.subscribe", 1, ["x" * 100, *(f"topic {n}" for n in range(20))])
+        client.send_message("trials.subscribe", 1, ["x" * 100, *(f"topic {n}" for n in range(20))])
         client.hear_reply(1)
-        client.say("trials.raise", 2, "x" * 1000)
+        client.send_message("trials.raise", 2, "x" * 1000)
         client.hear()
         show(page, server)
         page.wait_for(f"{ROWS.format('websockets')}.length === 3")

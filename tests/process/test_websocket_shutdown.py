@@ -68,8 +68,8 @@ def test_reply_comes_first(serve: Serve, database: DbConfig) -> None:
     with connect(server, TRIALS) as client, connect(server) as idle:
         connection_id = client.hear_welcome()
         idle.hear_welcome()
-        client.say("trials.hold", 1)
-        client.say("ping", 2)
+        client.send_message("trials.hold", 1)
+        client.send_message("ping", 2)
         server.wait_for("Trial begun", connection_id=connection_id)
         meanwhile = server.send("/trials/query/0.3")
         wait_until(lambda: len(server.find("Trial begun")) == 2, "the query")
@@ -90,7 +90,7 @@ def test_handler_that_does_not_end(serve: Serve, database: DbConfig) -> None:
     server = serve(environ, trials=True)
     with connect(server, TRIALS) as client:
         connection_id = client.hear_welcome()
-        client.say("trials.hold", 1)
+        client.send_message("trials.hold", 1)
         server.wait_for("Trial begun", connection_id=connection_id)
         began = time.monotonic()
         server.send_signal(signal.SIGTERM)
@@ -124,7 +124,7 @@ def test_client_that_does_not_read(serve: Serve, database: DbConfig) -> None:
     with RawClient(server, receive_buffer=4096), connect(server, TRIALS, max_size=None) as other:
         other.hear_welcome()
         for number in range(4):
-            other.say("trials.broadcast", number, "x" * 1_000_000)
+            other.send_message("trials.broadcast", number, "x" * 1_000_000)
             other.hear()
             assert other.hear_reply(number) == 2
         ask_to_stop(server, 2)

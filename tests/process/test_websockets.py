@@ -26,7 +26,7 @@ TRIALS = "/ws/trials"
 LARGE = 300 * 1024
 MESSAGE_LIMIT = 1 << 20
 NEWS_BYTES = 100_000
-MOST_NEWS = 1000
+MAX_NEWS = 1000
 """More than any kernel keeps for a client, and than the server does."""
 
 
@@ -50,9 +50,9 @@ def closed_code(server: ServerProcess, connection_id: str) -> int:
 
 def told(client: Client, number: int) -> int:
     """Have ``client`` tell everybody 100 KB of news, and return how many took them."""
-    assert number < MOST_NEWS, "nobody is too slow for the server"
+    assert number < MAX_NEWS, "nobody is too slow for the server"
     news = [number, "x" * NEWS_BYTES]
-    client.say("trials.broadcast", number, news)
+    client.send_message("trials.broadcast", number, news)
     assert client.hear() == {"type": "trials.news", "data": news}
     taken: int = client.hear_reply(number)
     return taken
@@ -65,9 +65,9 @@ def test_ping(server: ServerProcess) -> None:
     """A client is welcomed, its messages are answered, and so are its pings."""
     with connect(server) as client:
         client.hear_welcome()
-        client.say("ping", {"any": ["id"]})
+        client.send_message("ping", {"any": ["id"]})
         assert client.hear_reply({"any": ["id"]}) == "pong"
-        client.say("no such type", 2)
+        client.send_message("no such type", 2)
         error = client.hear()
         assert (error["type"], error["id"], error["code"]) == ("error", 2, "NOT_FOUND")
         assert client.connection.ping().wait(DEADLINE_SECS)
@@ -78,7 +78,7 @@ def test_broadcast(server: ServerProcess) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(server, path)) for path in ("/ws", TRIALS) * 3]
         assert len({client.hear_welcome() for client in clients}) == len(clients)
-        clients[1].say("trials.broadcast", 1, {"text": "Gr\u00fc\u00dfe"})
+        clients[1].send_message("trials.broadcast", 1, {"text": "Gr\u00fc\u00dfe"})
         for client in clients:
             assert client.hear() == {"type": "trials.news", "data": {"text": "Gr\u00fc\u00dfe"}}
         assert clients[1].hear_reply(1) == len(clients)
@@ -90,23 +90,23 @@ def test_topics(server: ServerProcess) -> None:
         connection_id = one.hear_welcome()
         other.hear_welcome()
         for client in (one, other):
-            client.say("subscribe", 1, {"topic": "trials/7"})
+            client.send_message("subscribe", 1, {"topic": "trials/7"})
             assert client.hear_reply(1) == {"topic": "trials/7"}
         note = {"room": "7", "text": "Gr\u00fc\u00dfe"}
-        other.say("trials.note", 2, note)
+        other.send_message("trials.note", 2, note)
         for client in (one, other):
             assert client.hear() == {"type": "trials.noted", "data": note}
         assert other.hear_reply(2) == 2
-        other.say("trials.note", 3, {**note, "room": "8"})
+        other.send_message("trials.note", 3, {**note, "room": "8"})
         assert other.hear_reply(3) == 0
-        other.say("unsubscribe", 4, {"topic": "trials/7"})
+        other.send_message("unsubscribe", 4, {"topic": "trials/7"})
         assert other.hear_reply(4) == {"topic": "trials/7"}
-        other.say("trials.note", 5, note)
+        other.send_message("trials.note", 5, note)
         assert other.hear_reply(5) == 1
         assert one.hear() == {"type": "trials.noted", "data": note}
         one.connection.close()
         server.wait_for("WebSocket closed", connection_id=connection_id)
-        other.say("trials.note", 6, note)
+        other.send_message("trials.note", 6, note)
         assert other.hear_reply(6) == 0
 
 
@@ -114,11 +114,11 @@ def test_invalid_data(server: ServerProcess) -> None:
     """Data that isn't what a handler takes, and a topic that isn't there, are told so."""
     with connect(server, TRIALS) as client:
         client.hear_welcome()
-        client.say("trials.note", 1, {"room": 7})
+        client.send_message("trials.note", 1, {"room": 7})
         error = client.hear()
         assert (error["type"], error["id"], error["code"]) == ("error", 1, "BAD_REQUEST")
         assert [one["path"] for one in error["details"]] == ["room", "text"]
-        client.say("subscribe", 2, {"topic": "trials"})
+        client.send_message("subscribe", 2, {"topic": "trials"})
         assert client.hear()["code"] == "NOT_FOUND"
 
 
@@ -127,12 +127,12 @@ def test_order(server: ServerProcess) -> None:
     release = server.folder / "release"
     with connect(server, TRIALS) as waiting, connect(server, TRIALS) as other:
         connection_id = waiting.hear_welcome()
-        waiting.say("trials.hold", 1)
-        waiting.say("ping", 2)
-        waiting.say("ping", 3)
+        waiting.send_message("trials.hold", 1)
+        waiting.send_message("ping", 2)
+        waiting.send_message("ping", 3)
         server.wait_for("Trial begun", connection_id=connection_id)
         other.hear_welcome()
-        other.say("ping", 1)
+        other.send_message("ping", 1)
         assert other.hear_reply(1) == "pong"
         with pytest.raises(TimeoutError):
             waiting.connection.recv(timeout=0)
@@ -153,10 +153,10 @@ def test_failing_handler(server: ServerProcess) -> None:
     """An exception is an error without details, a line with a traceback, and not the end."""
     with connect(server, TRIALS) as client:
         connection_id = client.hear_welcome()
-        client.say("trials.fail", 1)
+        client.send_message("trials.fail", 1)
         message = {"error": "Internal server error", "code": "PANIC"}
         assert client.hear() == {"type": "error", "id": 1, **message}
-        client.say("ping", 2)
+        client.send_message("ping", 2)
         assert client.hear_reply(2) == "pong"
     line = server.wait_for(level="error", connection_id=connection_id)
     assert "RuntimeError: a secret of the handler's" in line["traceback"]
@@ -198,7 +198,7 @@ def test_server_closes(server: ServerProcess) -> None:
     """A handler closes with a code of its own and a reason, and both arrive."""
     with connect(server, TRIALS) as client:
         connection_id = client.hear_welcome()
-        client.say("trials.close", 1, 4321)
+        client.send_message("trials.close", 1, 4321)
         assert client.hear_close() == (4321, "as asked")
     assert closed_code(server, connection_id) == 4321
 
@@ -291,7 +291,7 @@ def test_silent_client(serve: Serve, database: DbConfig) -> None:
         assert (close.opcode, close.code) == (CLOSE, 1011)
         line = server.wait_for("WebSocket closed")
         assert (line["code"], line["connection_id"] != other_id) == (1011, True)
-        other.say("ping", 1)
+        other.send_message("ping", 1)
         assert other.hear_reply(1) == "pong"
 
 
@@ -319,7 +319,7 @@ def test_no_secrets(serve: Serve, database: DbConfig) -> None:
     secrets = {"Cookie": "session=hunter2", "Authorization": "Bearer hunter3"}
     with connect(server, "/ws/trials?token=hunter4", additional_headers=secrets) as client:
         client.hear_welcome()
-        client.say("trials.fail", 1)
+        client.send_message("trials.fail", 1)
         client.hear()
         client.connection.send(b"hunter5")
         client.hear()

@@ -42,7 +42,7 @@ class Paths(Resource):
         """Each request that is over: its path, and whether it was answered."""
 
     def render(self, request: Any) -> Any:
-        request.on_over(lambda request: self.over.append((request.path, bool(request.finished))))
+        request.on_finish(lambda request: self.over.append((request.path, bool(request.finished))))
         if request.path == b"/later":
             request.running = Deferred().addErrback(lambda _: None)
             self.later.append(request)
@@ -140,7 +140,7 @@ def test_half_close_behind_the_last_request(kind: str, tmp_path: Path, is_unix: 
         for _ in range(10):
             await deferLater(reactor, 0)
         (request,) = server.paths.later
-        request.answer(b"answer")
+        request.respond(b"answer")
         assert await server.answers(peer) == [b"answer"]
         assert peer.end == "end"
         await until(reactor, lambda: not server.site.connections)
@@ -177,7 +177,7 @@ def test_client_that_leaves_behind_the_last_request(kind: str) -> None:
         (request,) = server.paths.later
         for _ in range(10):
             await deferLater(reactor, 0)
-        while not request.is_over:
+        while not request.is_finished:
             request.write(b"x")
             await deferLater(reactor, 0)
         assert server.paths.over == [(b"/later", False)]

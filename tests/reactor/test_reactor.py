@@ -457,7 +457,7 @@ install()
 from twisted.internet import reactor
 from x121.runtime.signals import Exit, Signals
 
-signals = Signals(reactor, Exit(last_words=lambda: None), reopen_log=print)
+signals = Signals(reactor, Exit(before_exit=lambda: None), reopen_log=print)
 reactor.callWhenRunning(signals.install)
 # The loop sleeps: nothing else would wake it for minutes.
 reactor.callLater(300, print, "too late")

@@ -7,7 +7,7 @@ import weakref
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121.runtime.signals import settle
+from x121.runtime.signals import freeze_gc
 
 
 class Node:
@@ -18,14 +18,14 @@ class Node:
 
 
 class SettleTests(SynchronousTestCase):
-    """settle()."""
+    """freeze_gc()."""
 
     def test_passes_over(self) -> None:
         """What was there before is looked at no more; what comes after is, as ever."""
         self.addCleanup(gc.unfreeze)
         before = weakref.ref(Node())
         kept = Node()
-        settle()
+        freeze_gc()
         self.assertIsNone(before())
         self.assertGreater(gc.get_freeze_count(), 1000)
         self.assertFalse(any(one is kept for one in gc.get_objects()))

@@ -132,7 +132,7 @@ class RequestTests(SynchronousTestCase):
     def test_time(self) -> None:
         """Time passes when the test lets it, and not before."""
         connection = self.server.connect()
-        connection.ask("GET", "/test/sleep/3")
+        connection.send_request("GET", "/test/sleep/3")
         self.server.clock.advance(2.9)
         self.assertIsNone(connection.next_response())
         self.server.clock.advance(0.1)
@@ -164,7 +164,7 @@ class RequestTests(SynchronousTestCase):
             return features[0].router
 
         with App(router) as app:
-            app.connect().ask("GET", "/test/never")
+            app.connect().send_request("GET", "/test/never")
             self.assertEqual(features[0].cancelled, 0)
         self.assertEqual(features[0].cancelled, 1)
 
@@ -212,7 +212,7 @@ class StepTests(SynchronousTestCase):
         client = self.app.websocket()
         self.app.step_wall_clock(-3600)
         self.app.clock.advance(2)
-        client.connection.leave()
+        client.connection.disconnect()
         self.assertEqual(self.app.lines("x121.ws")[-1]["seconds"], 2.0)
 
 

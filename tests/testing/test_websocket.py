@@ -16,7 +16,7 @@ from x121.errors import BadRequest, FieldError, Unauthorized
 from x121.http.request import Request
 from x121.messaging.handlers import Handlers, Message
 from x121.messaging.router import WsRouter
-from x121.testing import App, Closed, ErrorReply, Refused, WebSocket, waiting
+from x121.testing import App, Closed, ErrorReply, HandshakeRejected, WebSocket, waiting
 from x121.testing.frames import CLOSE, PING, PONG, TEXT
 from x121.web.router import Router
 
@@ -84,7 +84,7 @@ class WebSocketTests(SynchronousTestCase):
 
     def test_messages(self) -> None:
         """What is answered at once is there at once, and is taken once."""
-        self.ws.say("ping", 7)
+        self.ws.send_message("ping", 7)
         self.assertEqual(self.ws.messages(), [{"type": "reply", "id": 7, "data": "pong"}])
         self.assertEqual(self.ws.messages(), [])
 
@@ -102,7 +102,7 @@ class WebSocketTests(SynchronousTestCase):
     def test_close_of_the_server(self) -> None:
         """What the server closed with is told; messages from before are there."""
         self.assertIsNone(self.ws.close_code)
-        self.ws.say("close")
+        self.ws.send_message("close")
         self.assertEqual(self.ws.close_code, 4000)
         self.assertEqual(self.ws.messages()[0], {"type": "farewell", "data": None})
         self.assertEqual(self.ws.close_code, 4000)
@@ -112,7 +112,7 @@ class WebSocketTests(SynchronousTestCase):
 
     def test_close_that_nobody_expected(self) -> None:
         """Who looks for messages is told of a close that wasn't asked for."""
-        self.ws.say("close")
+        self.ws.send_message("close")
         with self.assertRaisesRegex(Closed, "the server has closed the WebSocket: 4000"):
             self.ws.messages()
 
@@ -122,13 +122,13 @@ class WebSocketTests(SynchronousTestCase):
         self.ws.close(3000)
         self.assertEqual(self.ws.close_code, 3000)
         self.assertTrue(self.ws.closed)
-        other.leave()
+        other.disconnect()
         codes = [line["code"] for line in self.server.lines("x121.ws") if "code" in line]
         self.assertEqual(codes, [3000, 1006])
 
     def test_refused(self) -> None:
         """A handshake that is refused raises, with the answer."""
-        with self.assertRaises(Refused) as caught:
+        with self.assertRaises(HandshakeRejected) as caught:
             self.server.websocket("/ws", {"Origin": "http://elsewhere.test"})
         self.assertEqual(caught.exception.response.json["code"], "FORBIDDEN")
         self.assertIn("the handshake got 403", str(caught.exception))
@@ -158,7 +158,7 @@ def ws() -> Any:
 @pytest_twisted.ensureDeferred
 async def test_ask(ws: WebSocket) -> None:
     """The reply is that to the message, and the events before it are kept, in their order."""
-    assert await ws.ask("tell", 1) == [1]
+    assert await ws.send_request("tell", 1) == [1]
     assert await ws.next() == {"type": "told", "data": 1}
     assert await ws.next() == {"type": "told.too", "data": 1}
 
@@ -166,7 +166,7 @@ async def test_ask(ws: WebSocket) -> None:
 @pytest_twisted.ensureDeferred
 async def test_several_at_once(ws: WebSocket) -> None:
     """Messages may be under way together, and each gets its own reply."""
-    replies = [ws.ask("tell", number) for number in range(3)]
+    replies = [ws.send_request("tell", number) for number in range(3)]
     assert await replies[2] == [2]
     assert await replies[0] == [0]
 
@@ -174,8 +174,8 @@ async def test_several_at_once(ws: WebSocket) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_reply_is_no_event(ws: WebSocket) -> None:
     """Replies that nobody has taken are not given as events."""
-    ws.say("ping", 1)
-    ws.say("tell", 2)
+    ws.send_message("ping", 1)
+    ws.send_message("tell", 2)
     assert (await ws.next())["type"] == "told"
     assert ws.messages()[0] == {"type": "reply", "id": 1, "data": "pong"}
 
@@ -183,7 +183,7 @@ async def test_a_reply_is_no_event(ws: WebSocket) -> None:
 @pytest_twisted.ensureDeferred
 async def test_next_of_a_type(ws: WebSocket) -> None:
     """An event of a type is waited for, and those of others are kept."""
-    ws.say("tell", 1, "first")
+    ws.send_message("tell", 1, "first")
     assert await ws.next("told.too") == {"type": "told.too", "data": "first"}
     assert await ws.next() == {"type": "told", "data": "first"}
     assert [message["type"] for message in ws.messages()] == ["reply"]
@@ -193,7 +193,7 @@ async def test_next_of_a_type(ws: WebSocket) -> None:
 async def test_error(ws: WebSocket) -> None:
     """An error is raised where the message was asked, with what it says."""
     with pytest.raises(ErrorReply, match="BAD_REQUEST: No") as caught:
-        await ws.ask("refuse")
+        await ws.send_request("refuse")
     assert caught.value.code == "BAD_REQUEST"
     assert caught.value.details == [{"path": "data", "message": "a number"}]
 
@@ -203,7 +203,7 @@ async def test_never(ws: WebSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply and an event that don't come fail the test with which."""
     monkeypatch.setattr(waiting, "PATIENCE_SECS", 0.02)
     with pytest.raises(AssertionError, match="no answer to 'never', not within"):
-        await ws.ask("never")
+        await ws.send_request("never")
     with pytest.raises(AssertionError, match="no event 'told', not within"):
         await ws.next("told")
 
@@ -212,7 +212,7 @@ async def test_never(ws: WebSocket, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_closed(ws: WebSocket) -> None:
     """Who waits when the server closes is told at once, after what came before."""
     waiting_for_more = ws.next("more")
-    ws.say("close")
+    ws.send_message("close")
     assert (await ws.next())["type"] == "farewell"
     with pytest.raises(Closed):
         await waiting_for_more
@@ -224,5 +224,5 @@ async def test_open_websocket() -> None:
     with App(serve) as app:
         ws = await app.open_websocket("/test/asking", {"X-User": "7"})
         assert [one.id for one in app.state.ws_manager.get_by_user(DbId(7))] == [ws.id]
-        with pytest.raises(Refused, match="401"):
+        with pytest.raises(HandshakeRejected, match="401"):
             await app.open_websocket("/test/asking")

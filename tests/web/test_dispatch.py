@@ -1,4 +1,4 @@
-"""Dispatch: what reaches a handler, and what becomes of whatever it returns or raises."""
+"""RoutingResource: what reaches a handler, and what becomes of whatever it returns or raises."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.memory import AppTestCase
 from x121.application import AppState
 from x121.http.request import Request
 from x121.testing.connection import Response
-from x121.web.dispatch import Dispatch
+from x121.web.dispatch import RoutingResource
 from x121.web.router import Router
 
 VARIABLE: ContextVar[str] = ContextVar("VARIABLE", default="unset")
@@ -184,7 +184,7 @@ class Ends:
         return "too late"
 
     @router.route("/last-words/<int:code>")
-    async def last_words(self, request: Request, code: int) -> None:
+    async def before_exit(self, request: Request, code: int) -> None:
         try:
             await Deferred()
         except CancelledError:
@@ -241,7 +241,7 @@ class EndTests(AppTestCase):
         for path in ("forever", "last-words/308", "last-words/409"):
             connection = self.server.connect()
             connection.send(f"GET /test/{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-            connection.leave()
+            connection.disconnect()
         self.assertEqual([line["status"] for line in self.server.log], [499] * 3)
 
     def test_client_leaves_meanwhile(self) -> None:
@@ -251,12 +251,12 @@ class EndTests(AppTestCase):
 
         @router.route("/now")
         def now(request: Request) -> str:
-            connection.leave()
+            connection.disconnect()
             return "too late"
 
         @router.route("/later")
         async def later(request: Request) -> str:
-            connection.leave()
+            connection.disconnect()
             return await waiting
 
         server = self.app(router)
@@ -298,7 +298,7 @@ class CostTests(AppTestCase):
             made.append(deferred)
             make(deferred, *args)
 
-        dispatch = Dispatch(Plain().router)
+        dispatch = RoutingResource(Plain().router)
         channel = self.app().connect().channel
         self.patch(Deferred, "__init__", count)
         for path, body, own in (
@@ -317,5 +317,5 @@ class ApplicationTests(SynchronousTestCase):
         """An application with error handlers is refused, saying what to do instead."""
         router = Router()
         router.handle_errors(NotFound)(lambda request, failure: b"")
-        error = self.assertRaises(ValueError, Dispatch, router)
+        error = self.assertRaises(ValueError, RoutingResource, router)
         self.assertIn("AppError", str(error))

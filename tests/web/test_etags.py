@@ -1,4 +1,4 @@
-"""Versions that a client agrees to change."""
+"""EntityTags that a client agrees to change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from x121.core.models import Model
 from x121.errors import PreconditionFailed
-from x121.web.etags import ANY_VERSION, IfMatch, Versions, tag_of
+from x121.web.etags import ANY_VERSION, EntityTags, IfMatch, etag_of
 
 
 class Thing(Model):
@@ -17,13 +17,13 @@ class Thing(Model):
 
 
 THING = Thing(name="a")
-TAG = tag_of(b'{"name":"a"}').decode()
-read = TypeAdapter[Versions](IfMatch).validate_python
+TAG = etag_of(b'{"name":"a"}').decode()
+read = TypeAdapter[EntityTags](IfMatch).validate_python
 
 
 def test_tag() -> None:
     """A tag is of the body alone, and another one for another body."""
-    assert TAG == tag_of(b'{"name":"a"}').decode() != tag_of(b'{"name":"b"}').decode()
+    assert TAG == etag_of(b'{"name":"a"}').decode() != etag_of(b'{"name":"b"}').decode()
     assert TAG[0] == TAG[-1] == '"'
 
 

@@ -23,7 +23,7 @@ from x121.http.channel import Channel
 from x121.http.request import Request
 from x121.middleware.errors import Errors
 from x121.runtime.server import make_site
-from x121.web.dispatch import Dispatch
+from x121.web.dispatch import RoutingResource
 from x121.web.router import Router
 
 
@@ -77,7 +77,7 @@ class OurResource(Resource):
         self._application = application
 
     def render(self, request: Any) -> Any:
-        request.render(Errors(Dispatch(self._application)))
+        request.render(Errors(RoutingResource(self._application)))
         return NOT_DONE_YET
 
 
@@ -105,7 +105,7 @@ def cases(module: Any) -> list[Any]:
     return [pytest.param(case, id=case.id()) for group in suite for case in group]
 
 
-def name_of(case: unittest.TestCase) -> str:
+def qualified_name(case: unittest.TestCase) -> str:
     return case.id().rpartition(".")[2]
 
 
@@ -114,7 +114,7 @@ def check(case: unittest.TestCase) -> None:
     result = unittest.TestResult()
     case.run(result)
     problems = "\n".join(text for _, text in result.errors + result.failures)
-    difference = DIFFERENT.get(name_of(case))
+    difference = DIFFERENT.get(qualified_name(case))
     if difference is None:
         assert not problems, problems
     else:
@@ -140,4 +140,4 @@ def test_router_case(case: unittest.TestCase) -> None:
 def test_known_differences() -> None:
     """Every difference is that of a case that Klein still has."""
     params = [*cases(test_resource), *cases(test_app)]
-    assert DIFFERENT.keys() <= {name_of(param.values[0]) for param in params}
+    assert DIFFERENT.keys() <= {qualified_name(param.values[0]) for param in params}

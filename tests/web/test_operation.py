@@ -14,11 +14,11 @@ from x121.errors import Conflict
 from x121.http.request import Request
 from x121.web.operations import (
     MISSING,
-    Answer,
     Body,
     Header,
     Query,
     RequestBody,
+    Response,
     describe,
     read_operation,
 )
@@ -95,10 +95,10 @@ def test_results() -> None:
     def deferred() -> Deferred[Thing]:
         raise NotImplementedError
 
-    def awaitable() -> Awaitable[Answer[Thing]]:
+    def awaitable() -> Awaitable[Response[Thing]]:
         raise NotImplementedError
 
-    async def answer() -> Answer[list[Thing]]:
+    async def answer() -> Response[list[Thing]]:
         raise NotImplementedError
 
     async def nothing() -> None: ...

@@ -208,7 +208,7 @@ class HandlerTests(AppTestCase):
         """A template that is ready when its client has left is dropped without a word."""
         connection = self.server.connect()
         connection.send(b"GET /test/template HTTP/1.1\r\nHost: a\r\n\r\n")
-        connection.leave()
+        connection.disconnect()
         self.server.clock.advance(1)
         self.assertEqual([line["status"] for line in self.server.log], [499])
 

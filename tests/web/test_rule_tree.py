@@ -46,7 +46,7 @@ class LikeWerkzeugTests(SynchronousTestCase):
         found = outcome(RuleTree(url_map).match, path, method)
         kind: str = found[0]
         event(kind)
-        if kind != "Unsure":
+        if kind != "NotDecidable":
             self.assertEqual(found, outcome(by_werkzeug(url_map), path, method), path)
         return kind
 
@@ -64,4 +64,4 @@ class LikeWerkzeugTests(SynchronousTestCase):
         """Of routes as features have them, it is always sure."""
         url_map = data.draw(PLAIN_MAPS)
         for path in data.draw(st.lists(paths(url_map), min_size=3, max_size=6)):
-            self.assertNotEqual(self.compare(url_map, path, method), "Unsure", path)
+            self.assertNotEqual(self.compare(url_map, path, method), "NotDecidable", path)

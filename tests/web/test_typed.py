@@ -19,8 +19,8 @@ from tests.memory import AppTestCase
 from x121.application import AppState
 from x121.core.models import Id, Model, Text, Timestamp
 from x121.errors import NotFound
-from x121.testing.connection import Response
-from x121.web.operations import Answer, Body, Header, Query
+from x121.testing.connection import Response as Received
+from x121.web.operations import Body, Header, Query, Response
 from x121.web.router import Router
 
 JSON = {"Content-Type": "application/json"}
@@ -93,10 +93,10 @@ class Orders:
         return q
 
     @router.post("/<int:owner_id>", status=201, headers={"Location": "where"})
-    async def create(self, owner_id: Id, request: IRequest, order: Order) -> Answer[Order]:
+    async def create(self, owner_id: Id, request: IRequest, order: Order) -> Response[Order]:
         self.seen.append(order)
         path: bytes = request.path
-        return Answer(order, {"Location": f"{path.decode()}/7"})
+        return Response(order, {"Location": f"{path.decode()}/7"})
 
     @router.put("/list")
     def replace(self, numbers: Annotated[list[int], Body()]) -> list[int]:
@@ -212,11 +212,11 @@ class TypedTestCase(AppTestCase):
         self.served = self.app(feature)
         self.orders = made[0]
 
-    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Received:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.served.request(method, f"/test{path}", {**JSON, **given}, body)
 
-    def assertRefused(self, answer: Response, *paths: str) -> None:
+    def assertRefused(self, answer: Received, *paths: str) -> None:
         """Fail unless the answer says that just these fields are wrong."""
         body = answer.json
         details = body.pop("details")

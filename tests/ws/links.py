@@ -37,7 +37,7 @@ class FakeLink:
     def end(self, code: int, reason: str) -> None:
         self.can_send = False
 
-    def go_away(self) -> None:
+    def close_after_replies(self) -> None:
         self.is_leaving = True
 
     def abort(self) -> None:
@@ -46,13 +46,13 @@ class FakeLink:
     def ping(self) -> None:
         self.pings += 1
 
-    def listen(self) -> None:
+    def expect_activity(self) -> None:
         self.heard = False
 
     def is_alive(self) -> bool:
         return self.heard
 
-    def time_out(self) -> None:
+    def fail_ping(self) -> None:
         self.timed_out = True
 
 

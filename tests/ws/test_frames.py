@@ -41,7 +41,7 @@ class MaskTests(SynchronousTestCase):
     def test_without_native_code(self) -> None:
         """Where Autobahn has no masker in C, large payloads are freed of it all the same."""
         numbers = random.Random(2)
-        with mock.patch.object(frames, "_LEAST_FOR_AUTOBAHN", sys.maxsize):
+        with mock.patch.object(frames, "_MIN_FOR_AUTOBAHN", sys.maxsize):
             for size in SIZES:
                 payload, mask = numbers.randbytes(size), numbers.randbytes(4)
                 self.assertEqual(unmask(payload, mask), xor(payload, mask), size)

@@ -66,7 +66,7 @@ class HandshakeTests(WebSocketTestCase):
         client = self.connect(app)
         app.clock.pump([1] * 9)
         self.assertFalse(client.connection.closed)
-        client.say("ping", 1)
+        client.send_message("ping", 1)
         self.assertIn(b'"pong"', client.frames()[-1].payload)
 
     def test_site_forgets_it(self) -> None:
@@ -279,7 +279,7 @@ class AuthenticationTests(WebSocketTestCase):
             self.assertEqual(connection.id, client.id)
             request_id = client.response.headers["x-request-id"]
             self.assertEqual(app.lines("x121.ws")[0]["request_id"], request_id)
-            client.connection.leave()
+            client.connection.disconnect()
             lines = [(line["message"][:16], line["user_id"]) for line in app.lines("x121.ws")]
             self.assertEqual(lines, [("WebSocket connec", 7), ("WebSocket closed", 7)])
 
@@ -373,7 +373,7 @@ class AuthenticationTests(WebSocketTestCase):
 
         connection = app.connect()
         connection.send(handshake("/test"))
-        connection.leave()
+        connection.disconnect()
         self.assertTrue(waiting[2].called)
         self.assertEqual(app.lines("x121.errors"), [])
 

@@ -275,7 +275,7 @@ class AliveTests(WebSocketTestCase):
             WS_PONG_TIMEOUT_SECS="10",
         )
         client = self.connect(app, "/test")
-        client.say("wait")
+        client.send_message("wait")
         client.close()
         app.clock.pump([10] * 9)
         self.assertFalse(client.connection.closed)

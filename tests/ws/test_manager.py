@@ -332,7 +332,7 @@ class LeavingTests(WebSocketTestCase):
 
     def test_last_one(self) -> None:
         """It is over when the last one has left, not before."""
-        for leave in ("shutdown_all", "close_now"):
+        for leave in ("shutdown_all", "close"):
             app = self.app()
             manager = app.state.ws_manager
             one, two = self.connect(app), self.connect(app)
@@ -367,7 +367,7 @@ class LeavingTests(WebSocketTestCase):
         gone = ensureDeferred(app.state.ws_manager.shutdown_all(30))
         gone.addErrback(lambda _: None)
         gone.cancel()
-        app.state.ws_manager.drop_all()
+        app.state.ws_manager.drop()
         self.assertTrue(client.connection.transport.aborted)
         app.clock.advance(0)
         manager = app.state.ws_manager
@@ -398,8 +398,8 @@ class LeavingTests(WebSocketTestCase):
         """Who waits for an answer gets it before 1001, or 1001 when there is no time left."""
         app, waiting = self.waiting_app()
         one, two = self.connect(app, "/test"), self.connect(app, "/test")
-        one.say("wait", 1)
-        two.say("wait", 2)
+        one.send_message("wait", 1)
+        two.send_message("wait", 2)
         gone = ensureDeferred(app.state.ws_manager.shutdown_all(30))
         gone.addErrback(lambda _: None)
         app.clock.advance(1)
@@ -407,10 +407,10 @@ class LeavingTests(WebSocketTestCase):
         waiting[0].callback("done")
         self.assertEqual([frame.opcode for frame in one.frames()], [TEXT, CLOSE])
         gone.cancel()
-        closing = ensureDeferred(app.state.ws_manager.close_now())
+        closing = ensureDeferred(app.state.ws_manager.close())
         self.assertClosed(two, 1001)
         one.close(1001)
-        two.connection.leave()
+        two.connection.disconnect()
         app.clock.advance(0)
         self.successResultOf(closing)
 
@@ -444,9 +444,9 @@ async def test_threads() -> None:
         lambda: manager.subscribe(connection, "news"),
         lambda: manager.unsubscribe(connection, "news"),
         manager.connection_count,
-        manager.drop_all,
+        manager.drop,
         lambda: manager.shutdown_all().send(None),
-        lambda: manager.close_now().send(None),
+        lambda: manager.close().send(None),
         lambda: connection.send("news"),
         lambda: connection.close(),
         connection.abort,
@@ -456,4 +456,4 @@ async def test_threads() -> None:
     assert manager.connection_count() == 1
     assert not manager.draining
     assert not connection.dropped
-    manager.drop_all()
+    manager.drop()

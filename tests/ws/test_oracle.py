@@ -157,7 +157,7 @@ class OracleTests(WebSocketTestCase):
         for segment in segments:
             client.connection.send(segment)
             seen.append(self.seen(client))
-        client.connection.leave()
+        client.connection.disconnect()
         return [*seen, [(line["level"], line.get("code")) for line in app.lines("x121.ws")]]
 
     def seen(self, client: WebSocket) -> tuple[bytes, bool, bool, bool]:
@@ -171,7 +171,7 @@ class OracleTests(WebSocketTestCase):
         """Fail unless all three say the same; return that."""
         with_lane = self.told(self.with_lane, segments)
         self.assertEqual(with_lane, self.told(self.without, segments))
-        with mock.patch.object(protocol, "Reader", NoReader):
+        with mock.patch.object(protocol, "FrameReader", NoReader):
             self.assertEqual(with_lane, self.told(self.autobahn, segments))
         return with_lane
 

@@ -103,7 +103,7 @@ class FaultsTests(ProtocolTestCase):
         self.assertTrue(client.connection.closed)
         self.assertFalse(client.connection.transport.disconnecting)  # so that nothing is reset
         app = client.app
-        client.connection.leave()
+        client.connection.disconnect()
         self.assertEqual(app.lines("x121.ws")[-1]["code"], code)
         self.assertEqual(app.clock.getDelayedCalls(), [])
         return client
@@ -241,7 +241,7 @@ class AnyBytesTests(ProtocolTestCase):
         for piece in pieces:
             client.connection.send(piece)
         client.frames()
-        client.connection.leave()
+        client.connection.disconnect()
         self.assertEqual([line for line in client.app.log if line["level"] != "info"], [])
         self.assertEqual(client.app.state.ws_manager.connection_count(), 0)
 
@@ -261,11 +261,11 @@ class ClosingTests(ProtocolTestCase):
     def test_first_code(self) -> None:
         """The code that is logged is that of whoever closed first, answered or not."""
         for end in (
-            lambda client: client.connection.leave(),
+            lambda client: client.connection.disconnect(),
             lambda client: client.protocol.connection.close(4001),
         ):
             _, client = self.slow()
-            client.say("wait")
+            client.send_message("wait")
             client.close(4000)
             end(client)
             client.app.clock.advance(0)
@@ -288,7 +288,7 @@ class ClosingTests(ProtocolTestCase):
     def test_nothing_is_left(self) -> None:
         """A connection that is gone is freed at once, not when the garbage collector comes."""
         app = self.app()
-        for end in (WebSocket.close, lambda client: client.connection.leave()):
+        for end in (WebSocket.close, lambda client: client.connection.disconnect()):
             client = self.connect(app)
             protocol = ref(client.protocol)
             gc.collect()
@@ -303,7 +303,7 @@ class ClosingTests(ProtocolTestCase):
     def test_nothing_is_kept(self) -> None:
         """Nothing is kept of a message that was handled, nor of what comes behind a close frame."""
         slow, client = self.slow()
-        client.say("wait", "x" * 1000)
+        client.send_message("wait", "x" * 1000)
         self.assertEqual(len(client.protocol._message), 0)
         client.close()
         client.send(TEXT, b"x" * 100_000)
@@ -315,7 +315,7 @@ class ClosingTests(ProtocolTestCase):
         """A peer that is gone without a word is logged as 1006, with the time it was there."""
         client = self.echo()
         client.app.clock.advance(1.25)
-        client.connection.leave()
+        client.connection.disconnect()
         self.assertEqual(client.app.lines("x121.ws")[-1]["seconds"], 1.25)
         self.assertEqual(client.app.lines("x121.ws")[-1]["code"], 1006)
         self.assertEqual(client.app.clock.getDelayedCalls(), [])
@@ -402,7 +402,7 @@ class BoundsTests(ProtocolTestCase):
         """Large messages wait in smaller numbers."""
         slow, client = self.slow(WS_MAX_MESSAGE_BYTES="1000")
         for _ in range(10):
-            client.say("wait", "x" * 400)
+            client.send_message("wait", "x" * 400)
         self.assertEqual(len(client.protocol._inbox._waiting), 3)
         slow.waiting[0].callback(None)
         client.app.clock.advance(0)
@@ -460,7 +460,7 @@ class BoundsTests(ProtocolTestCase):
         """When the server closes, what waits is forgotten, and the peer's close frame is read."""
         slow, client = self.slow()
         for number in range(20):
-            client.say("wait", number)
+            client.send_message("wait", number)
         self.assertTrue(client.protocol._inbox.is_full)
         client.protocol.connection.close(4000)
         self.assertClosed(client, 4000)
@@ -474,7 +474,7 @@ class BoundsTests(ProtocolTestCase):
     def test_both_close(self) -> None:
         """A peer whose close frame waits for an answer, when the server closes, is let go."""
         _, client = self.slow()
-        client.say("wait")
+        client.send_message("wait")
         client.close(4000)
         self.assertEqual(client.frames(), [])
         client.protocol.connection.close(4001)
@@ -693,7 +693,7 @@ class EndpointTests(WebSocketTestCase):
 
         client = self.mounted(Late())
         client.send(TEXT, b"one")
-        client.connection.leave()
+        client.connection.disconnect()
         lines = client.app.lines("x121.ws")
         failed = [line for line in lines if line["level"] == "error"]
         self.assertEqual([line["connection_id"] for line in failed], [client.id])
@@ -801,9 +801,9 @@ class FullOutboxTests(WebSocketTestCase):
         """A peer whose close frame waits doesn't disturb the others when the server closes."""
         client = self.full()
         other = self.connect(self.server, "/test")
-        client.say("wait")
+        client.send_message("wait")
         client.close(4000)
-        closing = ensureDeferred(self.server.state.ws_manager.close_now())
+        closing = ensureDeferred(self.server.state.ws_manager.close())
         self.assertNoResult(closing)
         self.assertClosed(other, 1001)
 
@@ -813,7 +813,7 @@ class FullOutboxTests(WebSocketTestCase):
         client.protocol.connection.close(4000)
         client.outbox.resumeProducing()
         sent = client.frames()[-1].code
-        client.connection.leave()
+        client.connection.disconnect()
         self.assertEqual(self.server.lines("x121.ws")[-1]["code"], sent)
 
 

@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from x121.testing.frames import BINARY, CONTINUATION, PING, TEXT, client_frame
-from x121.ws.reader import Reader
+from x121.ws.reader import FrameReader
 
 
 class Counted(bytes):
@@ -52,7 +52,7 @@ class Parser:
         self.read += client_frame(BINARY if is_binary else TEXT, payload)
         self.on_message()
 
-    def read_piece(self, piece: bytes) -> None:
+    def feed(self, piece: bytes) -> None:
         self.pieces.append(piece)
         self.read += piece
 
@@ -64,12 +64,14 @@ class ReaderTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.make()
 
-    def make(self, lane_bytes: int = 1 << 30) -> None:
+    def make(self, max_fast_bytes: int = 1 << 30) -> None:
         """Make a reader, and everything around it."""
         self.clock = Clock()
         self.transport = StringTransport()
         self.parser = Parser()
-        self.reader = Reader(self.transport, self.parser, self.clock, lane_bytes=lane_bytes)
+        self.reader = FrameReader(
+            self.transport, self.parser, self.clock, max_fast_bytes=max_fast_bytes
+        )
 
     def finish(self) -> int:
         """Let the reader have its turns, and return how many it took."""
@@ -105,7 +107,7 @@ class ReaderTests(SynchronousTestCase):
 
     def test_largest(self) -> None:
         """What is larger than may take the lane is the parser's, to refuse."""
-        self.make(lane_bytes=3)
+        self.make(max_fast_bytes=3)
         small, large = client_frame(TEXT, b"123"), client_frame(TEXT, b"1234")
         self.reader.put(small + large)
         self.assertEqual(self.parser.messages, [(b"123", False)])
@@ -113,7 +115,7 @@ class ReaderTests(SynchronousTestCase):
 
     def test_closed_lane(self) -> None:
         """Without a lane every frame is the parser's, an empty one too."""
-        self.make(lane_bytes=-1)
+        self.make(max_fast_bytes=-1)
         frames = [client_frame(TEXT, b""), client_frame(BINARY, b"1234")]
         self.reader.put(b"".join(frames))
         self.assertEqual((self.parser.messages, self.parser.pieces), ([], frames))

@@ -27,7 +27,7 @@ class ShutdownTests(WebSocketTestCase):
 
         environ = {"REQUEST_TIMEOUT_SECS": "1000", "WS_HEARTBEAT_INTERVAL_SECS": "1000"}
         client = self.connect(self.serve(lambda _: handlers, **environ), "/test")
-        client.say("wait", 1)
+        client.send_message("wait", 1)
         return client
 
     def stop(self, app: App, budget_secs: float = BUDGET_SECS) -> Deferred[Report]:
@@ -79,7 +79,7 @@ class ShutdownTests(WebSocketTestCase):
             client.app.clock.advance(0.1)
             self.assertClosed(client, 1001)
             self.assertNoResult(stopping)
-            client.connection.leave()
+            client.connection.disconnect()
             client.app.clock.advance(0)
             self.assertReport(stopping, 1, 0)
             self.assertEqual(client.app.clock.getDelayedCalls(), [])

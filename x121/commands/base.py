@@ -12,7 +12,7 @@ from twisted.logger import globalLogBeginner
 from twisted.python import usage
 
 from x121 import logs
-from x121.config import AppConfig, Loaded
+from x121.config import AppConfig, LoadedConfig
 from x121.core.clocks import wall_time
 from x121.logs.output import LogOutput
 
@@ -38,7 +38,7 @@ class Command(BaseOptions):
         ["env-file", None, None, "Read the configuration from this file instead of .env"],
     ]
 
-    def load(self) -> tuple[Application, Loaded]:
+    def load(self) -> tuple[Application, LoadedConfig]:
         """Return the application and the configuration.
 
         Raises :class:`~x121.config.ConfigError`.
@@ -74,7 +74,7 @@ def idle_state(application: Application, config: AppConfig) -> AppState:
     )
 
 
-def log_to_standard_error(loaded: Loaded) -> None:
+def log_to_standard_error(loaded: LoadedConfig) -> None:
     """Log as the server does, but to standard error."""
     from twisted.internet import reactor as _reactor
 

@@ -16,7 +16,7 @@ class Check(Command):
         """Print the table; exit code 1 when something is wrong."""
         _, loaded = self.load()
         for setting in loaded.settings:
-            say(f"{setting.name:28}{setting.shown or '(empty)':32}{setting.source}")
+            say(f"{setting.name:28}{setting.display_value or '(empty)':32}{setting.source}")
         for warning in loaded.warnings:
             say(f"warning: {warning}")
         return 0

@@ -39,8 +39,8 @@ def _begin(reactor: Any, db: DbConfig, work: Work, interrupted: str) -> Deferred
 
     # A signal stops the reactor, which waits until an embedded PostgreSQL has stopped, too.
     reactor.addSystemEventTrigger("before", "shutdown", undo)
-    leave = Exit(last_words=embedded.interrupt if embedded else lambda: None)
-    reactor.callWhenRunning(Signals(reactor, leave, reopen_log=lambda _: None).install)
+    process_exit = Exit(before_exit=embedded.interrupt if embedded else lambda: None)
+    reactor.callWhenRunning(Signals(reactor, process_exit, reopen_log=lambda _: None).install)
     return running
 
 

@@ -15,7 +15,7 @@ class Routes(Command):
     def run(self) -> int:
         """Print the table; no database is asked."""
         # Not before it is wanted: Klein imports a reactor.
-        from x121.middleware import order
+        from x121.middleware import stack_names
         from x121.runtime.routes import all_routes
         from x121.runtime.server import make_resource
         from x121.web.listing import list_routes
@@ -23,7 +23,7 @@ class Routes(Command):
         application, loaded = self.load()
         state = idle_state(application, loaded.config)
         routes = all_routes(application, state)
-        wrappers = order(make_resource(routes, application, state))
+        wrappers = stack_names(make_resource(routes, application, state))
         say(f"Every request passes {' > '.join(wrappers)}, and comes to its handler.\n")
         rows = [("METHOD", "PATH", "HANDLER", "TYPES")]
         rows += [(r.method, r.path, r.handler, r.types) for r in list_routes(routes)]

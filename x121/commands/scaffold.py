@@ -19,7 +19,7 @@ __all__ = ["Names", "ScaffoldError", "new_feature"]
 ROUTES = "x121/api/routes.py"
 _FILES = ("x121/models/{}.py", "x121/repositories/{}.py", "x121/api/{}.py", "tests/web/test_{}.py")
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_LONGEST_NAME = 40  # PostgreSQL cuts names off after 63 bytes, and constraints have longer ones
+_MAX_NAME = 40  # PostgreSQL cuts names off after 63 bytes, and constraints have longer ones
 
 
 class ScaffoldError(Exception):
@@ -43,11 +43,11 @@ class Names:
             raise ScaffoldError(f"what is one of the {many} called? Say it with {option}")
         names = cls(many, many.removesuffix("s") if one is None else one)
         for name in (names.many, names.one):
-            usable = _NAME.fullmatch(name) and len(name) <= _LONGEST_NAME
+            usable = _NAME.fullmatch(name) and len(name) <= _MAX_NAME
             if not usable or keyword.iskeyword(name):
                 raise ScaffoldError(
                     f"{name!r} is no name for a feature: lower case letters and digits, words"
-                    f" joined by _, {_LONGEST_NAME} characters at most, such as order_lines"
+                    f" joined by _, {_MAX_NAME} characters at most, such as order_lines"
                 )
         if names.many == names.one:
             raise ScaffoldError(f"one of the {many} needs another name than all of them")

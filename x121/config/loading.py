@@ -28,7 +28,7 @@ __all__ = [
     "ConfigError",
     "DbConfig",
     "Environment",
-    "Loaded",
+    "LoadedConfig",
     "ServerConfig",
     "Setting",
     "Variable",
@@ -118,7 +118,7 @@ class DbConfig:
         "DB_SSL_ROOT_CERT",
         "",
         parsers.certificate_file,
-        "certificates that verify-* trusts, in PEM",
+        "certificates that verify-* is_trusted, in PEM",
     )
     require_auth: str = setting(
         "DB_REQUIRE_AUTH",
@@ -254,7 +254,7 @@ class WsConfig:
         "pages that may connect",
         falls_back_to="CORS_ORIGINS",
     )
-    fast_lane: bool = setting(
+    fast_frames: bool = setting(
         "X121_WEBSOCKET", "fast", parsers.fast_or_stock, "stock: Autobahn takes every frame apart"
     )
 
@@ -304,12 +304,12 @@ class Setting:
     """A variable in force: its text, hidden where it is secret, and where it came from."""
 
     name: str
-    shown: str
+    display_value: str
     source: Source
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedConfig:
     """What :func:`load` found: the configuration, each setting's source, and warnings.
 
     ``colour`` says whether a terminal may be sent colours.
@@ -342,7 +342,7 @@ class Environment:
         settings: Iterable[type[Any]] = (),
         defaults: Mapping[str, str] | None = None,
         problems: Iterable[str] = (),
-    ) -> Loaded:
+    ) -> LoadedConfig:
         """Return the configuration, with the application's ``settings``.
 
         ``defaults`` replace those of variables, by name.  Raises :class:`ConfigError`, whose text
@@ -355,10 +355,10 @@ class Environment:
         own = {kind: reader.read(kind) for kind in settings}
         reader.problems += _contradictions(sections)
         if reader.problems:
-            log_format = {s.name: s.shown for s in reader.settings}["LOG_FORMAT"].lower()
+            log_format = {s.name: s.display_value for s in reader.settings}["LOG_FORMAT"].lower()
             # What is wrong with a variable is wrong with those that fall back to it, and said once.
             raise ConfigError(dict.fromkeys(reader.problems), log_format)
-        return Loaded(
+        return LoadedConfig(
             AppConfig(**sections, settings=own),
             tuple(reader.settings),
             tuple(_unknown_names(self._file_values, reader.variables)),
@@ -396,13 +396,13 @@ class _Reader:
         for member in fields:
             variable = _find(member.metadata["variable"].name, self.variables)
             raw, source, name = _look_up(variable, self._environ, self._file_values, self.variables)
-            shown = "(hidden)" if variable.secret and raw else raw
-            self.settings.append(Setting(variable.name, shown, source))
+            display_value = "(hidden)" if variable.secret and raw else raw
+            self.settings.append(Setting(variable.name, display_value, source))
             try:
                 values[member.name] = variable.parse(raw)
             except ValueError as error:
                 self.problems.append(
-                    f"{name}={parsers.printable(shown)} ({source}): expected {error}"
+                    f"{name}={parsers.printable(display_value)} ({source}): expected {error}"
                 )
         return kind(**values) if len(values) == len(fields) else None
 
@@ -413,7 +413,7 @@ def _find(name: str, among: Iterable[Variable]) -> Variable:
 
 def load(
     environ: Mapping[str, str], env_file: str | None = None, settings: Iterable[type[Any]] = ()
-) -> Loaded:
+) -> LoadedConfig:
     """Return what :class:`Environment` has; see there."""
     return Environment(environ, env_file).load(settings)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, NotACoroutineError
 
-__all__ = ["drive", "unawaited"]
+__all__ = ["run_eagerly", "unawaited"]
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ _UNAWAITED: tuple[tuple[Any, str], ...] = (
 )
 
 
-def drive(coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Deferred[T]:
+def run_eagerly(coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Deferred[T]:
     """Return what ``coroutine`` returns, at once if it never waits, else a Deferred of it.
 
     Raises what a coroutine that never waits raises; one that has waited fails its Deferred.

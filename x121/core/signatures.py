@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred
 
 __all__ = [
     "AWAITABLES",
-    "Told",
-    "arguments_of",
-    "hints_of",
-    "name_of",
-    "told_in",
-    "unclear",
+    "DocParts",
+    "parameters_of",
+    "parse_docstring",
+    "qualified_name",
+    "signature_error",
+    "type_hints",
     "unwrap",
 ]
 
@@ -23,35 +23,37 @@ AWAITABLES = (Deferred, Awaitable, Coroutine)
 """What a result may be promised in, as its last argument."""
 
 
-class Told(NamedTuple):
+class DocParts(NamedTuple):
     """A docstring: its first paragraph as one line, and the rest."""
 
     summary: str
     description: str
 
 
-def told_in(doc: str | None) -> Told:
+def parse_docstring(doc: str | None) -> DocParts:
     """Return what a docstring tells; nothing, if there is none."""
     summary, _, description = (doc or "").partition("\n\n")
-    return Told(" ".join(summary.split()), description.strip())
+    return DocParts(" ".join(summary.split()), description.strip())
 
 
-def hints_of(handler: Callable[..., Any]) -> dict[str, Any]:
+def type_hints(handler: Callable[..., Any]) -> dict[str, Any]:
     """Return the types of what ``handler`` takes and, as ``return``, gives, as far as it tells.
 
     Raises :class:`TypeError` for one that can't be found, and for an async generator.
     """
     if inspect.isasyncgenfunction(handler):
-        raise unclear(handler, "it is an async generator: return a list of what it yields")
+        raise signature_error(handler, "it is an async generator: return a list of what it yields")
     if not hasattr(handler, "__annotations__"):
         return {}
     try:
         return get_type_hints(handler, include_extras=True)
     except NameError as error:
-        raise unclear(handler, f"{error}: import or define what it names above it") from None
+        raise signature_error(
+            handler, f"{error}: import or define what it names above it"
+        ) from None
 
 
-def arguments_of(handler: Callable[..., Any]) -> list[inspect.Parameter]:
+def parameters_of(handler: Callable[..., Any]) -> list[inspect.Parameter]:
     """Return what ``handler`` is to be given, without the instance that it is a method of."""
     found = list(inspect.signature(handler).parameters.values())
     return found[1:] if found and found[0].name == "self" else found
@@ -64,12 +66,12 @@ def unwrap(hint: Any, *wrappers: Any) -> Any:
     return hint
 
 
-def name_of(handler: Callable[..., Any]) -> str:
+def qualified_name(handler: Callable[..., Any]) -> str:
     """Return the name that ``handler`` is known by in messages."""
     qualname = getattr(handler, "__qualname__", repr(handler))
     return f"{getattr(handler, '__module__', '')}.{qualname}".lstrip(".")
 
 
-def unclear(handler: Callable[..., Any], why: str) -> TypeError:
+def signature_error(handler: Callable[..., Any], why: str) -> TypeError:
     """Return the error for a signature that can't be understood."""
-    return TypeError(f"{name_of(handler)}: {why}")
+    return TypeError(f"{qualified_name(handler)}: {why}")

@@ -12,13 +12,13 @@ from x121.core.coroutines import unawaited
 from x121.core.types import NO_NUL
 from x121.errors import FieldError, InternalError
 
-__all__ = ["Writer", "field_errors"]
+__all__ = ["ResultSerializer", "field_errors"]
 
 T = TypeVar("T")
 
 # What a client can make us say to it is bounded, however much of what it sent is wrong.
-_MOST_ERRORS = 100
-_LONGEST_PATH = 200
+_MAX_ERRORS = 100
+_MAX_PATH = 200
 
 _MESSAGES = {
     "extra_forbidden": "There is no such field",
@@ -37,7 +37,7 @@ def field_errors(error: ValidationError) -> list[FieldError]:
     fields are wrong, one message says how many.
     """
     count = error.error_count()
-    if count > _MOST_ERRORS:
+    if count > _MAX_ERRORS:
         return [FieldError(path="", message=f"{count} fields are wrong, too many to list")]
     return [
         FieldError(path=_path(one["loc"]), message=_message(one))
@@ -62,10 +62,10 @@ def _path(steps: tuple[int | str, ...]) -> str:
             path += f"[{step}]"
         else:
             path += f".{step}" if path else step
-    return path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "..."
+    return path if len(path) <= _MAX_PATH else path[:_MAX_PATH] + "..."
 
 
-class Writer(Generic[T]):
+class ResultSerializer(Generic[T]):
     """Writes values of one type as JSON; ``what`` names them in the log, as a subject."""
 
     def __init__(self, adapter: TypeAdapter[T], what: str) -> None:

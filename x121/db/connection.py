@@ -29,7 +29,7 @@ from txpostgres import txpostgres
 
 from x121.config import DbConfig
 from x121.db.adapters import register_adapters
-from x121.db.connection_params import hint, keywords, resolve
+from x121.db.connection_params import connection_params, hint, resolve
 from x121.db.placeholders import Params, explain
 from x121.db.session_state import changes_session
 from x121.errors.sqlstates import ends_session
@@ -346,7 +346,7 @@ async def connect(
         share = max(0.0, end - reactor.seconds()) / (len(addresses) - position)
         connection = Connection(config, reactor=reactor)
         try:
-            opening = _open(connection, keywords(config, address, statement_timeout_secs))
+            opening = _open(connection, connection_params(config, address, statement_timeout_secs))
             await Deferred.fromCoroutine(opening).addTimeout(share, reactor)
         except (psycopg2.Error, OSError, defer.TimeoutError) as error:
             where = f"{address}: " if len(addresses) > 1 else ""

@@ -13,7 +13,7 @@ from twisted.internet.threads import deferToThreadPool
 from x121.config import DbConfig
 from x121.reactor.lookups import lookup_threads
 
-__all__ = ["hint", "keywords", "resolve", "session_limits"]
+__all__ = ["connection_params", "hint", "resolve", "session_limits"]
 
 _MIN_IDLE_IN_TRANSACTION_SECS = 60.0
 # The setting behind a refusal of libpq's own.
@@ -55,7 +55,7 @@ def resolve(config: DbConfig, reactor: Any) -> Deferred[list[str]]:
     return found.addCallback(lambda infos: list(dict.fromkeys(str(info[4][0]) for info in infos)))
 
 
-def keywords(
+def connection_params(
     config: DbConfig, address: str, statement_timeout_secs: float | None
 ) -> dict[str, str | int]:
     """Return what libpq is told.  Nothing is left to it that could block or surprise."""

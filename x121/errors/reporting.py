@@ -7,12 +7,12 @@ from twisted.python.failure import Failure
 
 from x121.errors import AppError
 
-__all__ = ["report"]
+__all__ = ["log_failure"]
 
 _log = Logger(namespace="x121.errors")
 
 
-def report(failure: Failure, error: AppError, line: str, **about: str) -> None:
+def log_failure(failure: Failure, error: AppError, line: str, **about: str) -> None:
     """Log ``failure``, which is answered with ``error``, if people should know.
 
     What is our own fault is logged with its traceback; of the rest only what has a detail that

@@ -58,7 +58,7 @@ from x121.http.request import Request, no_room
 from x121.http.send_rate import SendRate
 from x121.http.sockets import acknowledged_bytes, bytes_to_read, drop_when_stuck, has_hung_up
 
-__all__ = ["LONGEST_LENGTH", "MAX_HEAD_BYTES", "MAX_HEAD_FIELDS", "Channel", "Phase"]
+__all__ = ["MAX_HEAD_BYTES", "MAX_HEAD_FIELDS", "MAX_LENGTH", "Channel", "Phase"]
 
 _log = Logger(namespace="x121.http")
 
@@ -72,8 +72,8 @@ MAX_LINGER_BYTES = 8 << 20
 _REQUESTS_PER_TURN = 4
 
 # Python's own int() chokes on a number of thousands of digits.
-LONGEST_LENGTH = 64
-_LONGER_LENGTH = re.compile(rb"(?i:content-length)[ \t]*:[ \t]*[^ \t]{%d}" % (LONGEST_LENGTH + 1))
+MAX_LENGTH = 64
+_LONGER_LENGTH = re.compile(rb"(?i:content-length)[ \t]*:[ \t]*[^ \t]{%d}" % (MAX_LENGTH + 1))
 # A line that has not ended can't have a line feed in it, a carriage return before its end, nor
 # what no head may hold.
 _NEVER_A_LINE = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r.", re.DOTALL)
@@ -108,7 +108,7 @@ class Site(Protocol):
 
     clock: IReactorTime
     draining: bool
-    trusts: Callable[[str], bool]
+    is_trusted: Callable[[str], bool]
     max_body_bytes: int
     deadlines: dict[Phase, Deadlines[Channel] | None]
     send_rate: SendRate
@@ -152,7 +152,7 @@ class Channel(http.HTTPChannel):
         super().connectionMade()
         self._intake = Intake(self.transport, self.site.clock, self._take_turn)
         self.peer, self.local = super().getPeer(), super().getHost()
-        self.is_trusted_proxy = self.site.trusts(getattr(self.peer, "host", ""))
+        self.is_trusted_proxy = self.site.is_trusted(getattr(self.peer, "host", ""))
         drop_when_stuck(self.transport)
         self.site.opened(self)
         self._enter(Phase.NEW)
@@ -421,7 +421,7 @@ class Channel(http.HTTPChannel):
             self._refuse_line_end()
         elif line[:1] in (b" ", b"\t"):
             self.refuse(BadRequest("A header field is folded over several lines"))
-        elif len(line) <= LONGEST_LENGTH or self._check_long_field(line):
+        elif len(line) <= MAX_LENGTH or self._check_long_field(line):
             super().lineReceived(line)
 
     def _ignore_stray(self) -> None:
@@ -588,7 +588,7 @@ class Channel(http.HTTPChannel):
             self.requests.append(self.requestFactory(self))
         request = self.requests[-1]
         request.refusal = refusal
-        request.overflowed = refusal is None
+        request.body_too_large = refusal is None
         # As much of the request line as could be read, for the log.
         request.method = getattr(self, "_command", b"-")
         request.uri = getattr(self, "_path", b"-")

@@ -21,7 +21,7 @@ class Consumer(Protocol):
     """The part of a request that a delivery uses."""
 
     @property
-    def is_over(self) -> bool: ...
+    def is_finished(self) -> bool: ...
     def write(self, data: bytes, /) -> None: ...
     def finish(self) -> None: ...
     def registerProducer(self, producer: Any, streaming: bool, /) -> None: ...
@@ -52,7 +52,7 @@ class Delivery:
         while self._rest and not self._is_paused:
             data, self._rest = bytes(self._rest[:SLICE_BYTES]), self._rest[SLICE_BYTES:]
             self._request.write(data)
-        if not self._rest and not self._request.is_over:
+        if not self._rest and not self._request.is_finished:
             self._request.unregisterProducer()
             self._request.finish()
 

@@ -13,7 +13,7 @@ import io
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from x121.errors import AppError
-from x121.http.channel import LONGEST_LENGTH, MAX_HEAD_BYTES, MAX_HEAD_FIELDS, Channel
+from x121.http.channel import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_LENGTH, Channel
 from x121.http.head import MAX_NAME_BYTES, check_head
 from x121.http.headers import Headers, canonical
 
@@ -137,7 +137,7 @@ class _Reader:
 def _is_plain(name: bytes, value: bytes) -> bool:
     """Whether a special field asks for nothing that is special."""
     if name == b"Content-Length":
-        return len(value) <= LONGEST_LENGTH
+        return len(value) <= MAX_LENGTH
     return name == b"Connection" and value.lower() == b"keep-alive"
 
 

@@ -51,7 +51,7 @@ def canonical(name: str | bytes) -> bytes:
 
     Raises :class:`ValueError` for what can't be a name.
     """
-    return _known(name) if len(name) <= _LONGEST_KNOWN else _canonical(name)
+    return _known(name) if len(name) <= _MAX_KNOWN else _canonical(name)
 
 
 def _canonical(name: str | bytes) -> bytes:
@@ -61,5 +61,5 @@ def _canonical(name: str | bytes) -> bytes:
 
 
 # Names come from clients: so many are remembered, and none that is long, whatever they think up.
-_LONGEST_KNOWN = 64
+_MAX_KNOWN = 64
 _known = lru_cache(maxsize=512)(_canonical)

@@ -79,8 +79,8 @@ class Intake:
         self._position = 0
         self._awaits_line_end = False
 
-    def read(self, read_piece: Callable[[], bool]) -> None:
-        """Call ``read_piece`` until it returns False, the input ends or the share is used up.
+    def read(self, feed: Callable[[], bool]) -> None:
+        """Call ``feed`` until it returns False, the input ends or the share is used up.
 
         It counts its work with :meth:`spend`.  Does nothing while the next turn is awaited.
         """
@@ -88,7 +88,7 @@ class Intake:
             self._is_reading = True
             self._share = SHARE
             try:
-                while self._position < len(self.kept) and self._share > 0 and read_piece():
+                while self._position < len(self.kept) and self._share > 0 and feed():
                     pass
             finally:
                 self._is_reading = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from x121.http.request import Request
 
-__all__ = ["WITHOUT_SCRIPTS", "WITH_SCRIPTS", "say_type"]
+__all__ = ["WITHOUT_SCRIPTS", "WITH_SCRIPTS", "set_page_headers"]
 
 _DIRECTIVES = (
     "default-src 'none'",
@@ -35,7 +35,7 @@ _TYPES = {
 }
 
 
-def say_type(request: Request, suffix: str, policy: str = WITH_SCRIPTS) -> None:
+def set_page_headers(request: Request, suffix: str, policy: str = WITH_SCRIPTS) -> None:
     """Answer with what a file that ends with ``suffix`` has in it, and is treated as nothing else.
 
     ``policy`` is the Content-Security-Policy.

@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 
 from x121.core.types import IpNetwork
 
-__all__ = ["MAX_HOPS", "forwarded_for", "hops", "is_loopback", "make_trust", "node_address"]
+__all__ = [
+    "MAX_HOPS",
+    "forwarded_for",
+    "hops",
+    "is_loopback",
+    "node_address",
+    "trusted_proxy_check",
+]
 
 MAX_HOPS = 32
 """The number of nodes that are read of a forwarding field."""
@@ -19,22 +26,22 @@ _WITH_PORT = re.compile(
 )
 
 
-def make_trust(networks: Sequence[IpNetwork]) -> Callable[[str], bool]:
+def trusted_proxy_check(networks: Sequence[IpNetwork]) -> Callable[[str], bool]:
     """Return a function that tells whether an address, as text, is in one of ``networks``.
 
     An IPv4 address that came over an IPv6 socket (``::ffff:10.0.0.1``) counts as IPv4.
     """
 
-    def trusts(text: str) -> bool:
+    def is_trusted(text: str) -> bool:
         if not networks:
             return False
         address = _address(text)
         return address is not None and any(address in network for network in networks)
 
-    return trusts
+    return is_trusted
 
 
-def forwarded_for(chain: Sequence[bytes], peer: str, trusts: Callable[[str], bool]) -> str:
+def forwarded_for(chain: Sequence[bytes], peer: str, is_trusted: Callable[[str], bool]) -> str:
     """Return the client's address from the ``X-Forwarded-For`` values of a trusted ``peer``.
 
     Every proxy appends the address it was called from, so only what trusted proxies wrote
@@ -47,7 +54,7 @@ def forwarded_for(chain: Sequence[bytes], peer: str, trusts: Callable[[str], boo
         if not address:
             break
         client = address
-        if not trusts(address):
+        if not is_trusted(address):
             break
     return client
 

@@ -56,7 +56,7 @@ class Site(Protocol):
     resource: IResource
     max_body_bytes: int
     json_limits: JsonLimits
-    trusts: Callable[[str], bool]
+    is_trusted: Callable[[str], bool]
 
     def date(self) -> bytes: ...
 
@@ -86,7 +86,7 @@ class Request(server.Request):
     """One request and its answer.
 
     ``request_id`` is the id that every log line and the answer carry.  ``refusal`` is set
-    where the request can't be served at all, ``overflowed`` where its body is larger than
+    where the request can't be served at all, ``body_too_large`` where its body is larger than
     the channel reads.  ``running`` is what the handler waits for, which is cancelled when the
     client leaves.  One that ``is_delivering`` is answered, but not all of its large body is written
     yet.  ``url_map`` makes URLs of routes.
@@ -107,10 +107,10 @@ class Request(server.Request):
     queued = False
     request_id = "-"
     refusal: AppError | None = None
-    overflowed = False
+    body_too_large = False
     is_delivering = False
     running: Deferred[Any] | None = None
-    failed_late: AppError | None = None
+    late_error: AppError | None = None
     _body_bytes = 0
     _has_no_body = False
     _matched_segments = 0
@@ -147,7 +147,7 @@ class Request(server.Request):
         if not self._is_through_trusted_proxy:
             return peer
         chain = self.requestHeaders.getRawHeaders(b"X-Forwarded-For") or []
-        return forwarded_for(chain, peer, self.site.trusts)
+        return forwarded_for(chain, peer, self.site.is_trusted)
 
     @property
     def given_request_id(self) -> bytes | None:
@@ -157,7 +157,7 @@ class Request(server.Request):
         return self.requestHeaders.get(b"X-Request-Id")
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """True once the answer is finished or the client is gone: nothing can be written."""
         return bool(self.finished or self._disconnected)
 
@@ -253,7 +253,7 @@ class Request(server.Request):
 
         If the body would grow past the limit, nothing more is read.
         """
-        if self.overflowed or self.refusal is not None:
+        if self.body_too_large or self.refusal is not None:
             return
         self._body_bytes += size
         if self._body_bytes > self.site.max_body_bytes:
@@ -261,7 +261,7 @@ class Request(server.Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep ``data``, unless the request is answered already."""
-        if self.overflowed or self.refusal is not None:
+        if self.body_too_large or self.refusal is not None:
             return
         try:
             self.content.write(data)
@@ -311,7 +311,7 @@ class Request(server.Request):
     def render(self, resrc: IResource) -> None:
         """Let ``resrc`` answer.  What it raises, :class:`UnsupportedMethod` too, is a failure
         like any other; Twisted would write a page of its own."""
-        self.answer(resrc.render(self))
+        self.respond(resrc.render(self))
 
     def processingFailed(self, reason: Failure) -> None:
         """Answer a failure.  Whatever no handler or resource handled is brought here."""
@@ -330,14 +330,14 @@ class Request(server.Request):
         """
         self._before_head.append(prepare)
 
-    def on_over(self, call: Callable[..., None], *arguments: object) -> None:
+    def on_finish(self, call: Callable[..., None], *arguments: object) -> None:
         """Call ``call(self, *arguments)`` when the request is over: answered, or its client gone.
 
         Like ``notifyFinish``, before that, and without a Deferred for every request.
         """
         self._on_over.append((call, arguments))
 
-    def answer(self, body: bytes | int) -> None:
+    def respond(self, body: bytes | int) -> None:
         """Write ``body``, the whole or the rest of the answer, and finish.
 
         A large one is written as fast as the client takes it.  ``NOT_DONE_YET`` leaves that to
@@ -427,7 +427,7 @@ class Request(server.Request):
     def finish(self) -> None:
         """End the answer.  Raises :class:`RuntimeError` if the client is gone."""
         if self._disconnected:
-            raise RuntimeError("finish() after the client left: see notifyFinish() and is_over")
+            raise RuntimeError("finish() after the client left: see notifyFinish() and is_finished")
         if self.finished:
             warnings.warn("finish() was called twice", stacklevel=2)
             return
@@ -486,15 +486,15 @@ class Request(server.Request):
         Whatever a handler had prepared is thrown away.  If a part of its answer is already
         on the wire, the connection is dropped, so that nobody takes that part for the whole.
         """
-        if self.is_over:
+        if self.is_finished:
             return
         if self.startedWriting:
-            self.failed_late = error
+            self.late_error = error
             self.channel.abandon(self)
             return
         if self.producer is not None:
             self.unregisterProducer()
-        self.answer(self.prepare_error(error))
+        self.respond(self.prepare_error(error))
 
     def prepare_error(self, error: AppError) -> bytes:
         """Return the body that answers ``error``, and set its status and headers.

@@ -17,7 +17,7 @@ from x121.core.json_decoding import JsonLimits
 from x121.core.types import IpNetwork
 from x121.http.channel import Channel, Phase
 from x121.http.descriptors import DescriptorReserve
-from x121.http.proxies import make_trust
+from x121.http.proxies import trusted_proxy_check
 from x121.http.send_rate import SendRate
 from x121.http.sockets import descriptor_of
 
@@ -35,7 +35,7 @@ _MAY_MAKE_ROOM = (Phase.IDLE, Phase.NEW)
 _MAX_ASKED = 100
 
 # Handlers may make reason phrases up.
-_MOST_STATUS_LINES = 100
+_MAX_STATUS_LINES = 100
 
 
 class Site(server.Site):
@@ -71,7 +71,9 @@ class Site(server.Site):
         self._now = now
         self.max_body_bytes = max_body_bytes
         self.json_limits = json_limits
-        self.trusts: Callable[[str], bool] = lru_cache(maxsize=1024)(make_trust(trusted_proxies))
+        self.is_trusted: Callable[[str], bool] = lru_cache(maxsize=1024)(
+            trusted_proxy_check(trusted_proxies)
+        )
         self.draining = False
         self.requests_drained = 0
         self._in_flight: set[Channel] = set()
@@ -162,7 +164,7 @@ class Site(server.Site):
         lines = self._first_lines.get((version, code, reason))
         if lines is None:
             lines = b"%b %d %b\r\nDate: %b" % (version, code, reason, date)
-            if len(self._first_lines) < _MOST_STATUS_LINES:
+            if len(self._first_lines) < _MAX_STATUS_LINES:
                 self._first_lines[version, code, reason] = lines
         return lines
 

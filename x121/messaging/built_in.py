@@ -16,7 +16,7 @@ from x121.ws.manager import WsManager
 
 __all__ = ["BuiltIn"]
 
-_MOST_TOPICS = 100
+_MAX_TOPICS = 100
 
 
 class Welcome(Model):
@@ -59,8 +59,8 @@ class BuiltIn:
         """
         connection, topic = message.connection, message.data.topic
         rule = self._rule_of(topic)
-        if topic not in connection.topics and len(connection.topics) >= _MOST_TOPICS:
-            raise Conflict(f"A connection has at most {_MOST_TOPICS} topics")
+        if topic not in connection.topics and len(connection.topics) >= _MAX_TOPICS:
+            raise Conflict(f"A connection has at most {_MAX_TOPICS} topics")
         try:
             asked = rule(connection)
             if isinstance(asked, Awaitable):

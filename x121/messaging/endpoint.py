@@ -10,21 +10,21 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from x121.core.coroutines import drive
+from x121.core.coroutines import run_eagerly
 from x121.core.deadlines import Deadlines
 from x121.errors import BadRequest, NotFound, RequestTimeout, as_app_error
-from x121.errors.reporting import report
+from x121.errors.reporting import log_failure
 from x121.messaging.built_in import BuiltIn
 from x121.messaging.codec import decode, encode_error
 from x121.messaging.handler import Handler, Message
 from x121.ws.connection import WsConnection
 
-__all__ = ["Dispatch"]
+__all__ = ["MessageEndpoint"]
 
 _LINE = "Message {message_type}: {log_reason}"
 
 
-class Dispatch:
+class MessageEndpoint:
     """The endpoint that speaks the messages of :mod:`x121.messaging.codec`.
 
     A handler has ``seconds`` for its reply; then the message is answered with an error, and the
@@ -142,13 +142,13 @@ def _unknown(fields: dict[str, Any]) -> BadRequest | NotFound:
 def _call(handler: Handler, fields: dict[str, Any], connection: WsConnection) -> Any:
     """Return what the handler returns, or a Deferred of it if it has to wait."""
     data = fields.get("data")
-    if handler.takes is not None:
-        data = handler.takes.read(data)
+    if handler.data_type is not None:
+        data = handler.data_type.read(data)
     result = handler.call(Message(handler.type, fields.get("id"), data, connection))
     if type(result) is CoroutineType:
-        return drive(result)
+        return run_eagerly(result)
     is_coroutine = hasattr(result, "__await__") and not isinstance(result, Deferred)
-    return drive(result) if is_coroutine else result
+    return run_eagerly(result) if is_coroutine else result
 
 
 def _answer_failure(
@@ -159,7 +159,7 @@ def _answer_failure(
         return None
     assert failure.value is not None
     error = as_app_error(failure.value)
-    report(failure, error, _LINE, message_type=_shown(fields))
+    log_failure(failure, error, _LINE, message_type=_shown(fields))
     return encode_error(fields.get("id"), error)
 
 
@@ -172,7 +172,7 @@ def _report_late(failure: Failure) -> None:
     """Log what a handler raised after its time was up, unless that was the reason for it."""
     if not failure.check(CancelledError):
         assert failure.value is not None
-        report(failure, as_app_error(failure.value), "After its time was up: {log_reason}")
+        log_failure(failure, as_app_error(failure.value), "After its time was up: {log_reason}")
 
 
 def _shown(fields: dict[str, Any]) -> str:

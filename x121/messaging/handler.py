@@ -1,4 +1,4 @@
-"""One handler: what it answers, what it takes and gives, as its signature says.
+"""One handler: what it answers, what it takes and reply_type, as its signature says.
 
 A message's data is checked where the handler says what it has to be, and so is what it returns::
 
@@ -18,7 +18,14 @@ from typing import Any, Generic, Never, NoReturn, get_args, get_origin
 from typing_extensions import TypeVar
 
 from x121.core.coroutines import unawaited
-from x121.core.signatures import AWAITABLES, arguments_of, hints_of, name_of, unclear, unwrap
+from x121.core.signatures import (
+    AWAITABLES,
+    parameters_of,
+    qualified_name,
+    signature_error,
+    type_hints,
+    unwrap,
+)
 from x121.errors import InternalError
 from x121.messaging.codec import encode_reply, wrap_reply
 from x121.messaging.types import DataType
@@ -49,16 +56,16 @@ class Handler:
     """What answers the messages of one type.
 
     ``call`` returns the reply's data, or an awaitable of it; what it raises is answered as an
-    error.  ``takes`` and ``gives`` are the types of the data and of the reply's, None where
-    those may be anything.  ``reply`` encodes the reply to the message with an id, and raises
-    :class:`~x121.errors.InternalError` for data that isn't what ``gives`` says.  ``doc`` is what
-    its author says of it.
+    error.  ``data_type`` and ``reply_type`` are the types of the data and of the reply's, None
+    where those may be anything.  ``reply`` encodes the reply to the message with an id, and raises
+    :class:`~x121.errors.InternalError` for data that isn't what ``reply_type`` says.  ``doc`` is
+    what its author says of it.
     """
 
     type: str
     call: Callable[[Message], Any]
-    takes: DataType[Any] | None
-    gives: DataType[Any] | None
+    data_type: DataType[Any] | None
+    reply_type: DataType[Any] | None
     reply: Callable[[Any, Any], bytes]
     doc: str
 
@@ -72,21 +79,23 @@ def make_handler(message_type: str, function: Callable[..., Any]) -> Handler:
 
     Raises :class:`TypeError`, which names the function, for a signature that can't be understood.
     """
-    hints = hints_of(function)
-    name = name_of(function)
+    hints = type_hints(function)
+    name = qualified_name(function)
     what = f"What {name} returned"
-    takes = _checked(_data(function, hints), f"The data of a message to {name}")
-    gives = _checked(_result(hints), what)
-    reply = partial(_reply_anything, what) if gives is None else partial(_reply, gives)
-    return Handler(message_type, function, takes, gives, reply, inspect.getdoc(function) or "")
+    data_type = _checked(_data(function, hints), f"The data of a message to {name}")
+    reply_type = _checked(_result(hints), what)
+    reply = partial(_reply_anything, what) if reply_type is None else partial(_reply, reply_type)
+    return Handler(
+        message_type, function, data_type, reply_type, reply, inspect.getdoc(function) or ""
+    )
 
 
 def _checked(kind: Any, what: str) -> DataType[Any] | None:
     return None if kind in _ANYTHING else DataType(kind, what)
 
 
-def _reply(gives: DataType[Any], message_id: Any, data: Any) -> bytes:
-    return wrap_reply(message_id, gives.write(data))
+def _reply(reply_type: DataType[Any], message_id: Any, data: Any) -> bytes:
+    return wrap_reply(message_id, reply_type.write(data))
 
 
 def _reply_anything(what: str, message_id: Any, data: Any) -> bytes:
@@ -100,15 +109,17 @@ def _reply_anything(what: str, message_id: Any, data: Any) -> bytes:
 
 
 def _data(function: Callable[..., Any], hints: dict[str, Any]) -> Any:
-    """Return the type of the data that the function takes."""
-    given = arguments_of(function)
+    """Return the type of the data that the function data_type."""
+    given = parameters_of(function)
     if not given:
-        raise unclear(function, "it has to take a message")
+        raise signature_error(function, "it has to take a message")
     hint = hints.get(given[0].name, Any)
     if hint is Message or hint in _ANYTHING:
         return Any
     if get_origin(hint) is not Message:
-        raise unclear(function, f"it takes a Message, or a Message[...] of a type, not {hint!r}")
+        raise signature_error(
+            function, f"it takes a Message, or a Message[...] of a type, not {hint!r}"
+        )
     return get_args(hint)[0]
 
 

@@ -11,12 +11,12 @@ from twisted.web.resource import IResource
 from x121.config import AppConfig
 from x121.http.request import Request
 from x121.messaging.built_in import BuiltIn
-from x121.messaging.endpoint import Dispatch
+from x121.messaging.endpoint import MessageEndpoint
 from x121.messaging.events import Event
 from x121.messaging.handler import Handler
 from x121.messaging.handlers import Handlers
 from x121.messaging.topics import Topics
-from x121.ws.handshake import Authenticate, Upgrade, anonymous, check_handshake
+from x121.ws.handshake import Authenticate, Upgrade, check_handshake, no_authentication
 from x121.ws.manager import WsManager
 from x121.ws.protocol import Endpoint, WsFactory
 
@@ -41,7 +41,7 @@ class WsRouter:
         config: AppConfig,
         manager: WsManager,
         *,
-        authenticate: Authenticate = anonymous,
+        authenticate: Authenticate = no_authentication,
     ) -> None:
         self._origins = frozenset(origin.encode() for origin in config.ws.allowed_origins)
         self._authenticate = authenticate
@@ -51,7 +51,7 @@ class WsRouter:
         self.events: dict[str, Event[Any]] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self.routes = Klein()
-        messages = Dispatch(
+        messages = MessageEndpoint(
             self.handlers,
             seconds=config.server.request_timeout_secs,
             max_values=config.server.max_json_values,

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from x121.core import json_encoding
-from x121.core.validation import Writer, field_errors
+from x121.core.validation import ResultSerializer, field_errors
 from x121.errors import BadRequest
 
 __all__ = ["DataType"]
@@ -43,7 +43,7 @@ class DataType(Generic[T]):
                 " pydantic knows, with all that it names defined above it"
             )
         self._check_json = adapter.validator.validate_json
-        self._writer = Writer(adapter, what)
+        self._writer = ResultSerializer(adapter, what)
         self.is_optional = self.takes(None)
 
     def takes(self, data: Any) -> bool:

@@ -22,7 +22,7 @@ from twisted.web.resource import IResource
 
 from x121.config import ServerConfig
 from x121.middleware.access_log import AccessLog
-from x121.middleware.base import Wrapper
+from x121.middleware.base import Middleware
 from x121.middleware.body_limit import BodyLimit
 from x121.middleware.cors import Cors
 from x121.middleware.cross_site import CrossSite
@@ -31,10 +31,10 @@ from x121.middleware.request_id import RequestId
 from x121.middleware.server_names import ServerNames
 from x121.middleware.timeout import Timeout
 
-__all__ = ["order", "wrap"]
+__all__ = ["build_stack", "stack_names"]
 
 
-def wrap(
+def build_stack(
     resource: IResource,
     config: ServerConfig,
     *,
@@ -63,11 +63,11 @@ def wrap(
     return RequestId(resource)
 
 
-def order(resource: IResource) -> list[str]:
+def stack_names(resource: IResource) -> list[str]:
     """Return the names of the wrappers around ``resource``, from the outside in."""
     names = []
     inner: object = resource
-    while isinstance(inner, Wrapper):
+    while isinstance(inner, Middleware):
         names.append(type(inner).__name__)
         inner = inner.inner
     return names

@@ -15,7 +15,7 @@ from twisted.web.resource import IResource
 
 from x121.http.request import Request
 from x121.logs import log_event
-from x121.middleware.base import Rendered, Wrapper
+from x121.middleware.base import Middleware, Rendered
 
 __all__ = ["CLIENT_CLOSED_REQUEST", "AccessLog"]
 
@@ -25,7 +25,7 @@ CLIENT_CLOSED_REQUEST = 499
 _log = Logger(namespace="x121.access")
 
 
-class AccessLog(Wrapper):
+class AccessLog(Middleware):
     """Logs method, path, status, duration, size and the client's address."""
 
     def __init__(self, inner: IResource, *, clock: IReactorTime, now: Callable[[], float]) -> None:
@@ -36,7 +36,7 @@ class AccessLog(Wrapper):
     def render(self, request: Request) -> Rendered:
         """Handle the request and log it when it is over."""
         begun = self._clock.seconds()
-        request.on_over(self._write, begun)
+        request.on_finish(self._write, begun)
         return self.inner.render(request)
 
     def _write(self, request: Request, begun: float) -> None:
@@ -61,5 +61,5 @@ def _status(request: Request) -> int:
     if request.finished:
         return request.code
     # We may have hung up ourselves, on an answer that failed half-way.
-    error = request.failed_late
+    error = request.late_error
     return CLIENT_CLOSED_REQUEST if error is None else error.status

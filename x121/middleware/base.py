@@ -8,7 +8,7 @@ from twisted.web.resource import IResource, Resource
 
 from x121.http.request import Request
 
-__all__ = ["Rendered", "Wrapper"]
+__all__ = ["Middleware", "Rendered"]
 
 Rendered = bytes | int
 """What ``render`` returns: the whole body, or ``NOT_DONE_YET``."""
@@ -18,7 +18,7 @@ class _Renders(Protocol):
     def render(self, request: Request) -> Rendered: ...
 
 
-class Wrapper(Resource):
+class Middleware(Resource):
     """A resource whose ``render`` does its part and leaves the rest to the one ``inner`` to it."""
 
     isLeaf = True

@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from x121.errors import Forbidden
 from x121.http.origins import quoted
 from x121.http.request import Request
-from x121.middleware.base import Rendered, Wrapper
+from x121.middleware.base import Middleware, Rendered
 
 __all__ = ["ALLOWED_HEADERS", "ALLOWED_METHODS", "CONDITIONS", "MAX_AGE_SECS", "Cors"]
 
@@ -32,7 +32,7 @@ _TELLING = (b"ETag", b"Location")
 _PREFLIGHT_VARY = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 
 
-class Cors(Wrapper):
+class Cors(Middleware):
     """Answers preflights, and puts the CORS headers on every other answer.
 
     ``origins`` are the exact origins allowed, as a browser writes them.  ``request_headers`` may be

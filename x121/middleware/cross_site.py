@@ -17,7 +17,7 @@ from twisted.web.resource import IResource
 from x121.errors import Forbidden
 from x121.http.origins import own_origin, quoted
 from x121.http.request import Request
-from x121.middleware.base import Rendered, Wrapper
+from x121.middleware.base import Middleware, Rendered
 
 __all__ = ["CrossSite"]
 
@@ -29,7 +29,7 @@ _SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _OWN_SITES = frozenset((b"same-origin", b"none"))
 
 
-class CrossSite(Wrapper):
+class CrossSite(Middleware):
     """Lets writes through that come from pages of this server or of the allowed ``origins``."""
 
     def __init__(self, inner: IResource, *, origins: Sequence[str]) -> None:

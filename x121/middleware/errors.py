@@ -17,9 +17,9 @@ from twisted.web.error import UnsupportedMethod
 from twisted.web.server import NOT_DONE_YET
 
 from x121.errors import AppError, MethodNotAllowed, as_app_error, error_for_status
-from x121.errors.reporting import report
+from x121.errors.reporting import log_failure
 from x121.http.request import Request
-from x121.middleware.base import Rendered, Wrapper
+from x121.middleware.base import Middleware, Rendered
 
 __all__ = ["Errors"]
 
@@ -27,7 +27,7 @@ _log = Logger(namespace="x121.errors")
 _LINE = "{method} {path}: {log_reason}"
 
 
-class Errors(Wrapper):
+class Errors(Middleware):
     """Turns failures into the contract's ``{"error", "code", "details"?}``."""
 
     def render(self, request: Request) -> Rendered:
@@ -45,10 +45,10 @@ class Errors(Wrapper):
 
     def answer(self, request: Request, failure: Failure) -> None:
         """Log ``failure`` if people should know, and answer it if the client still listens."""
-        if request.is_over and failure.check(CancelledError):
+        if request.is_finished and failure.check(CancelledError):
             return  # the handler ended because its request did
         error = _as_app_error(failure.value)
-        report(failure, error, _LINE, **_about(request))
+        log_failure(failure, error, _LINE, **_about(request))
         request.fail(error)
 
 

@@ -12,14 +12,14 @@ import re
 from x121.core.ids import make_id
 from x121.http.request import Request
 from x121.logs import REQUEST_ID
-from x121.middleware.base import Rendered, Wrapper
+from x121.middleware.base import Middleware, Rendered
 
 __all__ = ["RequestId"]
 
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
-class RequestId(Wrapper):
+class RequestId(Middleware):
     """Sets ``request.request_id``, and ``X-Request-Id`` on every answer."""
 
     def render(self, request: Request) -> Rendered:

@@ -17,12 +17,12 @@ from x121.core.types import ServerName
 from x121.errors import MisdirectedRequest
 from x121.http.origins import quoted
 from x121.http.request import Request
-from x121.middleware.base import Rendered, Wrapper
+from x121.middleware.base import Middleware, Rendered
 
 __all__ = ["ServerNames"]
 
 
-class ServerNames(Wrapper):
+class ServerNames(Middleware):
     """Lets requests through whose ``Host`` is one of ``names``, or that have none (HTTP/1.0)."""
 
     def __init__(self, inner: IResource, *, names: Sequence[ServerName]) -> None:

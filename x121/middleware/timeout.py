@@ -14,12 +14,12 @@ from twisted.web.server import NOT_DONE_YET
 from x121.core.deadlines import Deadlines
 from x121.errors import RequestTimeout
 from x121.http.request import Request
-from x121.middleware.base import Rendered, Wrapper
+from x121.middleware.base import Middleware, Rendered
 
 __all__ = ["Timeout"]
 
 
-class Timeout(Wrapper):
+class Timeout(Middleware):
     """Gives every request ``seconds`` from its last byte to the end of its handler's work."""
 
     def __init__(self, inner: IResource, *, seconds: float, clock: IReactorTime) -> None:
@@ -30,9 +30,9 @@ class Timeout(Wrapper):
     def render(self, request: Request) -> Rendered:
         """Handle the request, under its deadline if it isn't answered at once."""
         rendered = self.inner.render(request)
-        if rendered is NOT_DONE_YET and not request.is_over:
+        if rendered is NOT_DONE_YET and not request.is_finished:
             self._deadlines.start(request)
-            request.on_over(self._deadlines.stop)
+            request.on_finish(self._deadlines.stop)
         return rendered
 
     def _expired(self, request: Request) -> None:

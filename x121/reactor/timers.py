@@ -24,7 +24,7 @@ __all__ = ["DelayedCalls"]
 _log = Logger(namespace="x121.reactor.timers")
 
 # libuv counts milliseconds in whole numbers; nobody notices being woken once a day for nothing.
-_LONGEST_SECS = 86_400.0
+_MAX_SECS = 86_400.0
 # Calls that were cancelled or moved are swept out when there are more of them than others.
 _MANY_STALE = 50
 
@@ -116,7 +116,7 @@ class DelayedCalls:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = time
-        delay = min(time - self._seconds(), _LONGEST_SECS)
+        delay = min(time - self._seconds(), _MAX_SECS)
         # uvloop rounds to the nearest millisecond, and would wake us for nothing.  What is over by
         # less than a microsecond is the error of a float.
         milliseconds = max(1, math.ceil(delay * 1000 - 0.001)) if delay > 0 else 0

@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from x121.config import APP, Environment, Loaded, parsers
+from x121.config import APP, Environment, LoadedConfig, parsers
 
 if TYPE_CHECKING:
     from x121.application import Application
@@ -28,7 +28,7 @@ def load_application(environ: Mapping[str, str], env_file: str | None = None) ->
 
 def load_config(
     environ: Mapping[str, str], env_file: str | None = None
-) -> tuple[Application, Loaded]:
+) -> tuple[Application, LoadedConfig]:
     """Return the application and the configuration, its settings included.
 
     Raises :class:`~x121.config.ConfigError`, and whatever the application's modules raise.

@@ -10,7 +10,7 @@ from x121.builtin.echo import Echo
 from x121.builtin.health import Health
 from x121.messaging.router import WsRouter
 from x121.web.router import Router
-from x121.ws.handshake import Authenticate, anonymous
+from x121.ws.handshake import Authenticate, no_authentication
 
 __all__ = ["all_routes", "api_routes", "ws_routes"]
 
@@ -59,4 +59,6 @@ def _authenticate(state: AppState) -> Authenticate:
     if len(features) > 1:
         names = " and ".join(type(feature).__name__ for feature in features)
         raise ValueError(f"{names} both have a method authenticate: expected one feature with it")
-    return next((feature.authenticate for feature in features if feature.authenticate), anonymous)
+    return next(
+        (feature.authenticate for feature in features if feature.authenticate), no_authentication
+    )

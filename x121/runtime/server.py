@@ -27,13 +27,13 @@ from x121.db.poolers import warn_of_missing_limits
 from x121.errors import ServiceUnavailable
 from x121.http.channel import Channel
 from x121.http.site import Site
-from x121.middleware import wrap
+from x121.middleware import build_stack
 from x121.runtime.routes import all_routes
 from x121.runtime.shutdown import Report, Running, Shutdown
-from x121.runtime.signals import Exit, settle
+from x121.runtime.signals import Exit, freeze_gc
 from x121.runtime.state import make_state
 from x121.runtime.systemd import Notifier
-from x121.web.dispatch import Dispatch
+from x121.web.dispatch import RoutingResource
 from x121.web.router import Router
 
 __all__ = ["Server", "make_resource", "make_site"]
@@ -58,10 +58,10 @@ _EXPECTED = (
 
 def make_resource(routes: Router, application: Application, state: AppState) -> IResource:
     """Return the tree of resources: every middleware around ``routes``."""
-    resource: IResource = Dispatch(routes)
+    resource: IResource = RoutingResource(routes)
     for make in reversed(application.middleware):
         resource = make(resource, state)
-    return wrap(
+    return build_stack(
         resource,
         state.config.server,
         clock=state.clock,
@@ -99,7 +99,7 @@ def make_site(
 class Server(Service):
     """The server as a service: boots when it is started, drains when it is stopped.
 
-    ``application`` is served.  ``leave`` is told the exit code when all is stopped,
+    ``application`` is served.  ``process_exit`` is told the exit code when all is stopped,
     ``make_channel`` makes what speaks HTTP.
     """
 
@@ -112,14 +112,14 @@ class Server(Service):
         *,
         reactor: Any,
         notifier: Notifier,
-        leave: Exit,
+        process_exit: Exit,
         make_channel: Callable[[], Channel] = Channel,
     ) -> None:
         self._application = application
         self._config = config
         self._reactor = reactor
         self._notifier = notifier
-        self._leave = leave
+        self._process_exit = process_exit
         self._make_channel = make_channel
         self._exit_code = 0
         self._running = Running(Lifecycle(), reactor.getThreadPool())
@@ -153,7 +153,7 @@ class Server(Service):
         )
         self._running.ws_manager = state.ws_manager
         await self._listen(state)
-        settle()
+        freeze_gc()
         self._running.lifecycle.stage = Stage.SERVING
         self._notifier.ready()
 
@@ -236,8 +236,8 @@ class Server(Service):
         self._notifier.close()
         self._report(report)
         if shutdown.threads_left:
-            self._leave.at_once(1)
-        self._leave.after_reactor(self._exit_code or report.exit_code)
+            self._process_exit.at_once(1)
+        self._process_exit.after_reactor(self._exit_code or report.exit_code)
 
     def _report(self, report: Report) -> None:
         _log.info(

@@ -38,7 +38,7 @@ _THREADS_POLL_SECS = 0.02
 
 # Of the budget, what is kept for the close handshakes of those who waited for answers till then.
 _CLOSE_RESERVE = 0.2
-_MOST_CLOSE_RESERVE_SECS = 2.0
+_MAX_CLOSE_RESERVE_SECS = 2.0
 
 
 @dataclass
@@ -148,13 +148,13 @@ class Shutdown:
         if manager is None:
             return
         left = max(0.0, self._end - self._clock.seconds())
-        reserve = min(_MOST_CLOSE_RESERVE_SECS, left * _CLOSE_RESERVE)
+        reserve = min(_MAX_CLOSE_RESERVE_SECS, left * _CLOSE_RESERVE)
         leaving = ensureDeferred(manager.shutdown_all(left - reserve))
         try:
             if not await self._within_budget(leaving, reserve):
-                await self._within_budget(ensureDeferred(manager.close_now()))
+                await self._within_budget(ensureDeferred(manager.close()))
         finally:
-            manager.drop_all()
+            manager.drop()
             self._websockets_closed = manager.closed
             self._websockets_dropped = manager.dropped
 

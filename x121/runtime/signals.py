@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
-__all__ = ["Exit", "Signals", "raise_descriptor_limit", "settle"]
+__all__ = ["Exit", "Signals", "freeze_gc", "raise_descriptor_limit"]
 
 _log = Logger(namespace="x121.runtime.signals")
 
@@ -26,7 +26,7 @@ MAX_DESCRIPTORS = 1 << 20
 _Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 
-def settle() -> None:
+def freeze_gc() -> None:
     """Have the garbage collector pass over all that is there now, for as long as the process runs.
 
     Modules and their like are most of the objects of a server, and none of its garbage.  To go
@@ -50,10 +50,10 @@ def raise_descriptor_limit() -> int:
 
 
 class Exit:
-    """Ends the process with an exit code; ``last_words`` is called just before."""
+    """Ends the process with an exit code; ``before_exit`` is called just before."""
 
-    def __init__(self, *, last_words: Callable[[], object]) -> None:
-        self._last_words = last_words
+    def __init__(self, *, before_exit: Callable[[], object]) -> None:
+        self._last_words = before_exit
 
     def at_once(self, code: int) -> NoReturn:
         """End the process here and now."""
@@ -87,7 +87,7 @@ class Signals:
         self, reactor: _Reactor, leave: Exit, *, reopen_log: Callable[[str], object]
     ) -> None:
         self._reactor = reactor
-        self._leave = leave
+        self._process_exit = leave
         self._reopen_log = reopen_log
         self._first: str | None = None
 
@@ -119,7 +119,7 @@ class Signals:
         name = _name(number)
         if self._first is not None:
             _log.warn("Received {signal} again: exiting at once", signal=name)
-            self._leave.at_once(1)
+            self._process_exit.at_once(1)
         self._first = name
         # A signal handler may run between any two instructions: the rest is for the reactor.
         self._reactor.callFromThread(self._stop, name)

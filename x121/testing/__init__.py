@@ -6,7 +6,7 @@ something real, such as the database, is awaited: :meth:`App.fetch`, :meth:`WebS
     async with running_pool(database) as pool:
         with App(pool=pool) as app:
             assert (await app.fetch("GET", "/health/ready")).status == 200
-            assert await app.websocket().ask("ping") == "pong"
+            assert await app.websocket().send_request("ping") == "pong"
 
 pytest has all of this as fixtures, :mod:`x121.testing.fixtures`; trial as a test case,
 :mod:`x121.testing.trial`.  Neither is imported here.
@@ -19,7 +19,7 @@ from x121.testing.connection import Connection, Response
 from x121.testing.database import Databases, running_pool
 from x121.testing.frames import Frame
 from x121.testing.postgres import Postgres, running_postgres
-from x121.testing.websocket import Closed, ErrorReply, Refused, WebSocket
+from x121.testing.websocket import Closed, ErrorReply, HandshakeRejected, WebSocket
 
 __all__ = [
     "App",
@@ -28,8 +28,8 @@ __all__ = [
     "Databases",
     "ErrorReply",
     "Frame",
+    "HandshakeRejected",
     "Postgres",
-    "Refused",
     "Response",
     "Served",
     "WebSocket",

@@ -102,7 +102,7 @@ class App:
         """Hang up for all clients, which cancels what they wait for, and stop logging."""
         self._waiting.close()
         for connection in self._connections:
-            connection.leave()
+            connection.disconnect()
         for service in self.state.services:
             if service.running:  # TimerService can't stop what it never began
                 service.stopService()
@@ -145,7 +145,8 @@ class App:
         json: Any = ABSENT,
         peer: str = PEER,
     ) -> Response:
-        """Return the answer to a request on a connection of its own; see :meth:`Connection.ask`.
+        """Return the answer to a request on a connection of its own; see
+        :meth:`Connection.send_request`.
 
         Raises an :class:`AssertionError`, which says how to wait, if it isn't there at once.
         """
@@ -167,7 +168,7 @@ class App:
         :class:`AssertionError` if there is no answer within some seconds.
         """
         connection = self.connect(peer)
-        connection.ask(method, path, headers, body, json=json)
+        connection.send_request(method, path, headers, body, json=json)
 
         def response() -> Response | None:
             take = connection.response if connection.closed else connection.next_response
@@ -187,7 +188,7 @@ class App:
         """Return a client that is connected, and has taken its welcome.
 
         ``headers`` are added to the handshake, and taken out of it where they are None.
-        Raises :class:`~x121.testing.websocket.Refused`, and an :class:`AssertionError` if
+        Raises :class:`~x121.testing.websocket.HandshakeRejected`, and an :class:`AssertionError` if
         whoever authenticates handshakes waits for something: see :meth:`open_websocket`.
         """
         client = WebSocket(self.connect(peer), self.until, path, headers)

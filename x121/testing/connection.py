@@ -29,7 +29,8 @@ ABSENT: Any = object()
 
 _NO_ANSWER = """there is no answer yet, because the handler waits
   for something real, such as the database:  response = await app.fetch(...)
-  for time to pass:  connection = app.connect(); connection.ask(...); app.clock.advance(seconds);
+  for time to pass:  connection = app.connect(); connection.send_request(...);
+                     app.clock.advance(seconds);
                      response = connection.response()"""
 
 
@@ -83,7 +84,7 @@ class Connection:
             self.transport.protocol.dataReceived(data)
         self._clock.advance(0)
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Hang up."""
         self._lose(Failure(ConnectionDone()))
 
@@ -107,10 +108,10 @@ class Connection:
         json: Any = ABSENT,
     ) -> Response:
         """Send a request and return the answer, which must be there."""
-        self.ask(method, path, headers, body, json=json)
+        self.send_request(method, path, headers, body, json=json)
         return self.response(method)
 
-    def ask(
+    def send_request(
         self,
         method: str,
         path: str,

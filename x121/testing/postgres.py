@@ -30,7 +30,7 @@ from x121.db.embedded.binaries import (
     EmbeddedPostgresError,
     choose_account,
     find_binaries,
-    let_in,
+    grant_access,
 )
 from x121.testing._folders import private_folder
 
@@ -100,7 +100,7 @@ class Postgres:
         password_file.write_text(self._password)
         self._account = choose_account(self._folder)
         if self._account is not None:
-            let_in(self._account, binaries=self._binaries, folders=[self._folder])
+            grant_access(self._account, binaries=self._binaries, folders=[self._folder])
             for path in (self._folder, password_file):
                 os.chown(path, self._account.uid, self._account.gid)
         arguments = ["--pgdata", str(self._folder), "--username", _SUPERUSER, "--no-sync"]

@@ -14,7 +14,7 @@ from x121.testing.connection import Connection, Response
 from x121.testing.frames import CLOSE, PING, PONG, TEXT, Frame, client_frame, handshake
 from x121.testing.frames import server_frames as frames_in
 
-__all__ = ["Closed", "ErrorReply", "Refused", "WebSocket"]
+__all__ = ["Closed", "ErrorReply", "HandshakeRejected", "WebSocket"]
 
 Until = Callable[[Callable[[], Any], str], Deferred[Any]]
 """What waits for a condition; see :meth:`~x121.testing.app.App.until`."""
@@ -22,7 +22,7 @@ Until = Callable[[Callable[[], Any], str], Deferred[Any]]
 _NORMAL = 1000
 
 
-class Refused(AssertionError):
+class HandshakeRejected(AssertionError):
     """The handshake was refused with ``response``."""
 
     def __init__(self, response: Response) -> None:
@@ -74,11 +74,11 @@ class WebSocket:
     def begin(self, response: Response | None = None) -> None:
         """Take the answer to the handshake.
 
-        Raises :class:`Refused`, and an :class:`AssertionError` if there is no answer.
+        Raises :class:`HandshakeRejected`, and an :class:`AssertionError` if there is no answer.
         """
         self.response = response or self.connection.response()
         if self.response.status != 101:
-            raise Refused(self.response)
+            raise HandshakeRejected(self.response)
         self.id = self.connection.transport.protocol.connection.id
 
     def take_welcome(self) -> None:
@@ -89,7 +89,7 @@ class WebSocket:
 
     # --- sending ---
 
-    def say(self, message_type: str, message_id: Any = None, data: Any = None) -> None:
+    def send_message(self, message_type: str, message_id: Any = None, data: Any = None) -> None:
         """Send a message of ``/ws``."""
         fields = {"type": message_type, "id": message_id, "data": data}
         self.send(TEXT, json.dumps(fields).encode())
@@ -102,9 +102,9 @@ class WebSocket:
         """Send a close frame: say goodbye, or answer the server's."""
         self.send(CLOSE, struct.pack("!H", code))
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Hang up without a word, as a client does whose network fails."""
-        self.connection.leave()
+        self.connection.disconnect()
 
     # --- what is there ---
 
@@ -146,7 +146,7 @@ class WebSocket:
 
     # --- what is to come ---
 
-    def ask(self, message_type: str, data: Any = None) -> Deferred[Any]:
+    def send_request(self, message_type: str, data: Any = None) -> Deferred[Any]:
         """Send a message and return a Deferred of its reply's data.
 
         Events that come first are kept for :meth:`next`.  Fails with :class:`ErrorReply` where
@@ -154,7 +154,7 @@ class WebSocket:
         there is no answer.
         """
         message_id = next(self._ids)
-        self.say(message_type, message_id, data)
+        self.send_message(message_type, message_id, data)
         answer = self._until(
             lambda: self._find(lambda message: message.get("id") == message_id),
             f"no answer to {message_type!r}",

@@ -24,13 +24,13 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 from zope.interface import implementer
 
-from x121.core.coroutines import drive
+from x121.core.coroutines import run_eagerly
 from x121.http.request import Request
 from x121.web.endpoints import Handler, bound_handler
-from x121.web.rendering import answer, answer_exception
+from x121.web.rendering import answer, respond_to_exception
 from x121.web.route_table import RouteTable
 
-__all__ = ["Dispatch"]
+__all__ = ["RoutingResource"]
 
 
 class _Target(NamedTuple):
@@ -40,7 +40,7 @@ class _Target(NamedTuple):
     segments: int
 
 
-class Dispatch(Resource):
+class RoutingResource(Resource):
     """Serves the routes that ``application`` has now, from the root of a site on.
 
     Raises :class:`ValueError` for one with error handlers, which would never be called.
@@ -67,9 +67,9 @@ class Dispatch(Resource):
             request.consume(segments)
             result = handler(request, **arguments)
             if type(result) is CoroutineType:
-                result = drive(result)
+                result = run_eagerly(result)
         except HTTPException as exception:
-            return answer_exception(exception, request)
+            return respond_to_exception(exception, request)
         return answer(result, request)
 
 

@@ -25,11 +25,11 @@ from x121.web.operations import Header, Operation
 __all__ = [
     "ANY_VERSION",
     "TAGS_SCHEMA",
+    "EntityTags",
     "IfMatch",
-    "Versions",
-    "answer_if_known",
+    "apply_etag",
+    "etag_of",
     "exclude_versions",
-    "tag_of",
     "versions_argument",
 ]
 
@@ -41,18 +41,18 @@ _TAGS = re.compile(_TAG)
 _CHANGED = "Somebody else has changed this: get it again"
 
 
-def tag_of(body: bytes) -> bytes:
+def etag_of(body: bytes) -> bytes:
     """Return the tag of a body, as the header has it."""
     return b'"%b"' % blake2b(body, digest_size=12).hexdigest().encode()
 
 
-def answer_if_known(request: Request, body: bytes) -> bool:
+def apply_etag(request: Request, body: bytes) -> bool:
     """Set the tag of ``body`` as the response's ETag; return whether the client has that version.
 
     If so, the response is 304, without a body.  Raises :class:`PreconditionFailed` if a GET or HEAD
     asks for another version with ``If-Match``.
     """
-    tag = tag_of(body)
+    tag = etag_of(body)
     request.setHeader(b"ETag", tag)
     if request.method not in (b"GET", b"HEAD"):
         return False
@@ -80,7 +80,7 @@ def _tags_in(field: str) -> frozenset[str]:
     return frozenset(tag.removeprefix("W/") for tag in _TAGS.findall(field))
 
 
-class Versions:
+class EntityTags:
     """The versions of a resource that a client agrees to change.
 
     ``tags`` are those that it has listed in ``If-Match``, or None for any; ``excluded`` those in
@@ -97,21 +97,21 @@ class Versions:
         """Raise :class:`PreconditionFailed` unless the client agrees to change ``current``."""
         if self._tags is None and self._excluded is not None and not self._excluded:
             return
-        tag = tag_of(current.model_dump_json(by_alias=True).encode()).decode()
+        tag = etag_of(current.model_dump_json(by_alias=True).encode()).decode()
         if self._tags is not None and tag not in self._tags:
             raise PreconditionFailed(_CHANGED)
         if self._excluded is None or tag in self._excluded:
             raise PreconditionFailed("This exists in a version that If-None-Match excludes")
 
-    def excluding(self, text: str) -> Versions:
+    def excluding(self, text: str) -> EntityTags:
         """Return these versions without those that ``text``, an ``If-None-Match``, lists.
 
         Raises :class:`PydanticCustomError` for what is no list of tags.
         """
-        return Versions(self._tags, _parse(text))
+        return EntityTags(self._tags, _parse(text))
 
     @classmethod
-    def parse(cls, text: str) -> Versions:
+    def parse(cls, text: str) -> EntityTags:
         """Return the versions that ``text``, an ``If-Match``, lists."""
         return cls(_parse(text))
 
@@ -133,11 +133,11 @@ TAGS_SCHEMA = {
 }
 """The JSON Schema of a header that lists tags."""
 
-ANY_VERSION = Versions(None)
+ANY_VERSION = EntityTags(None)
 """Any version: the client sent no ``If-Match``."""
 
 IfMatch = Annotated[
-    Versions,
+    EntityTags,
     Header("If-Match"),
     WithJsonSchema(
         {
@@ -155,7 +155,7 @@ IfMatch = Annotated[
 
 def versions_argument(operation: Operation) -> str | None:
     """Return the argument of a handler that is an :data:`IfMatch`, or None if it has none."""
-    arguments = (p.argument for p in operation.parameters if Versions in get_args(p.type))
+    arguments = (p.argument for p in operation.parameters if EntityTags in get_args(p.type))
     return next(arguments, None)
 
 

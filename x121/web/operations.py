@@ -27,13 +27,12 @@ from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar, Union, 
 from pydantic import BaseModel
 from twisted.web.iweb import IRequest
 
-from x121.core.signatures import arguments_of, hints_of, told_in, unclear, unwrap
+from x121.core.signatures import parameters_of, parse_docstring, signature_error, type_hints, unwrap
 from x121.errors import AppError
 from x121.http.request import Request
 
 __all__ = [
     "MISSING",
-    "Answer",
     "Body",
     "Declaration",
     "Header",
@@ -41,6 +40,7 @@ __all__ = [
     "Parameter",
     "Query",
     "RequestBody",
+    "Response",
     "check_prefix",
     "describe",
     "read_operation",
@@ -78,7 +78,7 @@ class Body:
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
+class Response(Generic[T]):
     """A handler's result that has ``headers``."""
 
     value: T
@@ -182,7 +182,7 @@ def check_prefix(
     lost = sorted(set(names) - (arguments.keys() - elsewhere))
     if lost:
         why = f"{', '.join(lost)} of its prefix {prefix} is no argument from the path"
-        raise unclear(handler, f"{why}: give it one, such as {lost[0]}: Id")
+        raise signature_error(handler, f"{why}: give it one, such as {lost[0]}: Id")
 
 
 def describe(handler: Callable[..., Any], result: Any, declared: Declaration) -> Operation:
@@ -200,28 +200,30 @@ def read_operation(
 
     Raises :class:`TypeError`, which names the handler, for a signature that says too little.
     """
-    hints = hints_of(handler)
+    hints = type_hints(handler)
     if "return" not in hints:
-        raise unclear(handler, "say what it returns: -> a model, or -> None")
+        raise signature_error(handler, "say what it returns: -> a model, or -> None")
     parameters: list[Parameter] = []
     body: RequestBody | None = None
     request = None
     for one in _arguments(handler):
         if one.name not in hints:
-            raise unclear(handler, f"{one.name} has no type")
+            raise signature_error(handler, f"{one.name} has no type")
         hint = hints[one.name]
         if _is_request(hint):
             request = one.name
         elif _is_body(_without_none(hint)) and one.name not in in_path:
             if body is not None:
-                raise unclear(handler, f"{body.argument} and {one.name} can't both be the body")
+                raise signature_error(
+                    handler, f"{body.argument} and {one.name} can't both be the body"
+                )
             body = RequestBody(one.name, hint, one.default)
         else:
             parameters.append(_parameter(handler, one, _without_none(hint), in_path))
     lost = set(in_path) - {one.argument for one in parameters if one.place == "path"}
     if lost:
-        raise unclear(handler, f"{', '.join(sorted(lost))} of its path is no argument")
-    result = unwrap(hints["return"], Answer)
+        raise signature_error(handler, f"{', '.join(sorted(lost))} of its path is no argument")
+    result = unwrap(hints["return"], Response)
     result = None if result is types.NoneType else result
     return _operation(handler, tuple(parameters), body, request, result, declared)
 
@@ -234,7 +236,7 @@ def _operation(
     result: Any,
     declared: Declaration,
 ) -> Operation:
-    told = told_in(inspect.getdoc(handler))
+    told = parse_docstring(inspect.getdoc(handler))
     return Operation(
         summary=told.summary,
         description=told.description,
@@ -252,10 +254,10 @@ def _operation(
 
 def _arguments(handler: Callable[..., Any]) -> list[inspect.Parameter]:
     """Return what the handler is to be given, all of it by name."""
-    arguments = arguments_of(handler)
+    arguments = parameters_of(handler)
     for one in arguments:
         if one.kind not in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
-            raise unclear(handler, f"{one} can't be given by name")
+            raise signature_error(handler, f"{one} can't be given by name")
     return arguments
 
 
@@ -270,7 +272,7 @@ def _parameter(
             place = "header" if isinstance(marker, Header) else "query"
     if _is_body(kind) or _has_model(kind):
         advice = "a body is a model, or has Body() in its annotation"
-        raise unclear(handler, f"{one.name} can't be read from the {place}: {advice}")
+        raise signature_error(handler, f"{one.name} can't be read from the {place}: {advice}")
     return Parameter(one.name, name, place, kind, one.default)
 
 

@@ -17,11 +17,11 @@ from pydantic_core import PydanticCustomError
 from x121.core.models import Model
 from x121.core.types import DbId
 
-__all__ = ["MOST_ROWS", "Cursor", "Limit", "Page", "make_cursor", "make_page"]
+__all__ = ["MAX_ROWS", "Cursor", "Limit", "Page", "make_cursor", "make_page"]
 
 T = TypeVar("T")
 
-MOST_ROWS = 100
+MAX_ROWS = 100
 """How many rows a page has at most."""
 
 _KEY_BYTES = 8
@@ -73,5 +73,5 @@ Cursor = Annotated[
 ]
 """A handler's parameter: the key of the last row of the page before."""
 
-Limit = Annotated[int, Field(ge=1, le=MOST_ROWS, description="How many there are on a page")]
+Limit = Annotated[int, Field(ge=1, le=MAX_ROWS, description="How many there are on a page")]
 """A handler's parameter: how many rows a page has."""

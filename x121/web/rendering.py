@@ -20,7 +20,7 @@ from x121.core.coroutines import unawaited
 from x121.errors import AppError, MethodNotAllowed, NotFound, error_for_status
 from x121.http.request import Request
 
-__all__ = ["answer", "answer_exception"]
+__all__ = ["answer", "respond_to_exception"]
 
 
 def answer(result: Any, request: Request) -> bytes | int:
@@ -29,12 +29,12 @@ def answer(result: Any, request: Request) -> bytes | int:
     Raises :class:`TypeError` for what is no answer, and the :class:`AppError` that an exception
     of werkzeug's stands for.
     """
-    if isinstance(result, bytes) and not request.is_over:
+    if isinstance(result, bytes) and not request.is_finished:
         return result
     try:
         return _answer(result, request)
     except HTTPException as exception:
-        return answer_exception(exception, request)
+        return respond_to_exception(exception, request)
 
 
 def _answer(result: Any, request: Request) -> bytes | int:
@@ -44,7 +44,7 @@ def _answer(result: Any, request: Request) -> bytes | int:
         return _answer_later(result, request)
     if isinstance(result, Failure):
         return _fail(result, request)
-    if request.is_over:
+    if request.is_finished:
         return _be_over(result, request)
     if isinstance(result, str):
         return result.encode()
@@ -56,21 +56,21 @@ def _answer(result: Any, request: Request) -> bytes | int:
 
 
 def _answer_later(result: Deferred[Any], request: Request) -> int:
-    """Answer when ``result`` is there.  The request cancels it when the client leaves."""
+    """Response when ``result`` is there.  The request cancels it when the client leaves."""
     request.running = result
     result.addBoth(_arrived, request)
-    if request.is_over and not request.finished:
+    if request.is_finished and not request.finished:
         request.cancel()  # the client left before there was anything to cancel
     return NOT_DONE_YET
 
 
 def _arrived(value: Any, request: Request) -> None:
-    """Answer with what a Deferred has fired with.  A failure is told to the log in any case."""
+    """Response with what a Deferred has fired with.  A failure is told to the log in any case."""
     try:
-        if isinstance(value, Failure) or not request.is_over:
+        if isinstance(value, Failure) or not request.is_finished:
             body = answer(value, request)
-            if not request.is_over:
-                request.answer(body)
+            if not request.is_finished:
+                request.respond(body)
     except BaseException:
         request.processingFailed(Failure())
 
@@ -78,7 +78,7 @@ def _arrived(value: Any, request: Request) -> None:
 def _fail(failure: Failure, request: Request) -> int:
     if isinstance(failure.value, HTTPException):
         raise failure.value
-    ended_with_it = request.is_over and isinstance(failure.value, CancelledError)
+    ended_with_it = request.is_finished and isinstance(failure.value, CancelledError)
     if not ended_with_it:
         request.processingFailed(failure)
     return NOT_DONE_YET
@@ -124,7 +124,7 @@ def _flatten(element: Any, request: Request) -> Deferred[bytes]:
 # --- what werkzeug raises -----------------------------------------------------------------
 
 
-def answer_exception(exception: HTTPException, request: Request) -> bytes:
+def respond_to_exception(exception: HTTPException, request: Request) -> bytes:
     """Return the answer to an exception of werkzeug's: no route matches, or a handler aborts.
 
     Raises the :class:`AppError` that it stands for, if it is one.

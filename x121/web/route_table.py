@@ -15,7 +15,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
 from x121.http.head import METHODS
-from x121.web.rule_tree import RuleTree, Unsure
+from x121.web.rule_tree import NotDecidable, RuleTree
 
 __all__ = ["RouteTable"]
 
@@ -68,7 +68,7 @@ class RouteTable(Generic[T]):
     def _match(self, path: str, method: str) -> tuple[Rule, dict[str, Any]]:
         try:
             return self._tree.match(path, method)
-        except Unsure:
+        except NotDecidable:
             pass
         known = method if method == method.upper() else f"({method})"
         rule, arguments = self.adapter.match(path, known, return_rule=True)

@@ -22,13 +22,13 @@ from werkzeug.routing.converters import ValidationError
 from werkzeug.routing.matcher import State
 from werkzeug.routing.rules import RulePart
 
-__all__ = ["RuleTree", "Unsure"]
+__all__ = ["NotDecidable", "RuleTree"]
 
 Values = tuple[str, ...]
 Allowed = list[frozenset[str]]
 
 
-class Unsure(Exception):
+class NotDecidable(Exception):
     """Only werkzeug knows."""
 
 
@@ -49,10 +49,10 @@ class RuleTree:
         """Return the rule for ``path``, which is decoded and begins with one slash.
 
         Raises what werkzeug would raise (:class:`NotFound`, :class:`MethodNotAllowed`, what a
-        converter raises), and :class:`Unsure` where it has to be asked.
+        converter raises), and :class:`NotDecidable` where it has to be asked.
         """
         if self._top is None or (self._merges_slashes and "//" in path):
-            raise Unsure
+            raise NotDecidable
         allowed: Allowed = []
         parts = path.split("/", self._max_splits)
         found = self._top.find(parts, 0, (), method, allowed)
@@ -158,14 +158,14 @@ class _Node:
         part = parts[at - 1]
         for match, child in self.dynamic:
             if match is None:
-                raise Unsure
+                raise NotDecidable
             matched = match(part)
             if matched is not None:
                 found = child.find(parts, at, values + matched.groups(), method, allowed)
                 if found is not None:
                     return found
         if self.may_drop_slash and part == "" and at == len(parts):
-            raise Unsure
+            raise NotDecidable
         return None
 
     def _end(self, values: Values, method: str, allowed: Allowed) -> tuple[_Leaf, Values] | None:
@@ -175,9 +175,9 @@ class _Node:
             elif leaf.is_sure:
                 return leaf, values
             else:
-                raise Unsure
+                raise NotDecidable
         if self.may_add_slash:
-            raise Unsure
+            raise NotDecidable
         return None
 
     def height(self) -> int:

@@ -15,8 +15,8 @@ from typing_extensions import TypedDict
 from x121.core import json_decoding
 from x121.core.coroutines import unawaited
 from x121.core.json_decoding import JsonLimits
-from x121.core.signatures import name_of
-from x121.core.validation import Writer, field_errors
+from x121.core.signatures import qualified_name
+from x121.core.validation import ResultSerializer, field_errors
 from x121.errors import (
     BadRequest,
     FieldError,
@@ -26,8 +26,8 @@ from x121.errors import (
 )
 from x121.http.headers import canonical
 from x121.http.request import Request
-from x121.web.etags import answer_if_known, exclude_versions, versions_argument
-from x121.web.operations import MISSING, Answer, Operation, Parameter, RequestBody
+from x121.web.etags import apply_etag, exclude_versions, versions_argument
+from x121.web.operations import MISSING, Operation, Parameter, RequestBody, Response
 from x121.web.text_values import list_elements, text_validator
 
 __all__ = ["make_endpoint"]
@@ -213,18 +213,18 @@ class _Results:
     """Answers with what one handler returns."""
 
     def __init__(self, handler: Callable[..., Any], operation: Operation) -> None:
-        self._what = f"What {name_of(handler)} returned"
+        self._what = f"What {qualified_name(handler)} returned"
         self._status = operation.status
         self._etag = operation.etag
         self._is_none = operation.result is None
         if not self._is_none:
             adapter: TypeAdapter[Any] = TypeAdapter(operation.result)
-            self._write = Writer(adapter, self._what).write
+            self._write = ResultSerializer(adapter, self._what).write
 
     def answer(self, result: Any, request: Request) -> bytes:
         """Return the body that answers ``request``, and set its status and headers."""
         headers = _NO_HEADERS
-        if isinstance(result, Answer):
+        if isinstance(result, Response):
             result, headers = result.value, result.headers
         body = self._check_none(result) if self._is_none else self._write(result)
         request.setResponseCode(self._status)
@@ -232,7 +232,7 @@ class _Results:
             request.setHeader(name, value)
         if self._is_none:
             return body
-        if self._etag and answer_if_known(request, body):
+        if self._etag and apply_etag(request, body):
             return b""
         request.setHeader(b"Content-Type", b"application/json")
         return body

@@ -13,12 +13,12 @@ from x121.core.types import DbId
 from x121.ws.frames import make_frame
 from x121.ws.threads import check_thread
 
-__all__ = ["Link", "WsConnection"]
+__all__ = ["Transport", "WsConnection"]
 
 _log = Logger(namespace="x121.ws")
 
 
-class Link(Hashable, Protocol):
+class Transport(Hashable, Protocol):
     """What is beneath a connection: a WebSocket, which may be closing or closed already."""
 
     @property
@@ -35,7 +35,7 @@ class Link(Hashable, Protocol):
     def end(self, code: int, reason: str) -> None:
         """Send a close frame now, and close when the peer has answered it."""
 
-    def go_away(self) -> None:
+    def close_after_replies(self) -> None:
         """Close with 1001 once the messages that came in so far are answered."""
 
     def abort(self) -> None:
@@ -44,13 +44,13 @@ class Link(Hashable, Protocol):
     def ping(self) -> None:
         """Send a ping."""
 
-    def listen(self) -> None:
+    def expect_activity(self) -> None:
         """Begin to listen for a sign of life."""
 
     def is_alive(self) -> bool:
         """Whether there was one since then, or none is to be expected."""
 
-    def time_out(self) -> None:
+    def fail_ping(self) -> None:
         """Send 1011 and drop the connection."""
 
 
@@ -79,7 +79,7 @@ class WsConnection:
     def __init__(
         self,
         connection_id: str,
-        link: Link,
+        link: Transport,
         *,
         user_id: DbId | None,
         connected_at: datetime,

@@ -20,8 +20,8 @@ _IS_BINARY = {_TEXT: False, _BINARY: True}
 # The second byte: a bit for the mask, and the length, or that it is in the next 2 or 8 bytes.
 _MASKED = 0x80
 _IN_2_BYTES, _IN_8_BYTES = 126, 127
-_LEAST_IN_2_BYTES, _LEAST_IN_8_BYTES = 126, 65_536
-_LEAST = {_MASKED | _IN_2_BYTES: _LEAST_IN_2_BYTES, _MASKED | _IN_8_BYTES: _LEAST_IN_8_BYTES}
+_MIN_IN_2_BYTES, _MIN_IN_8_BYTES = 126, 65_536
+_LEAST = {_MASKED | _IN_2_BYTES: _MIN_IN_2_BYTES, _MASKED | _IN_8_BYTES: _MIN_IN_8_BYTES}
 
 
 # --- in -----------------------------------------------------------------------------------
@@ -77,17 +77,17 @@ def _is_utf8(payload: bytes) -> bool:
 # --- masks --------------------------------------------------------------------------------
 
 # Up to here the exclusive or of two large numbers costs least,
-_MOST_FOR_NUMBERS = 768
+_MAX_FOR_NUMBERS = 768
 # and from here on Autobahn's masker, if it is the one in C: to make it costs 3 us.
-_LEAST_FOR_AUTOBAHN = 3072 if USES_NVX else sys.maxsize
+_MIN_FOR_AUTOBAHN = 3072 if USES_NVX else sys.maxsize
 
 
 def unmask(payload: bytes, mask: bytes) -> bytes:
     """Return ``payload`` without its mask, or with it (RFC 6455 section 5.3)."""
     size = len(payload)
-    if size <= _MOST_FOR_NUMBERS:
+    if size <= _MAX_FOR_NUMBERS:
         return _unmask_as_number(payload, mask)
-    if size < _LEAST_FOR_AUTOBAHN:
+    if size < _MIN_FOR_AUTOBAHN:
         return _unmask_by_table(payload, mask)
     unmasked: bytes = create_xor_masker(mask, size).process(payload)
     return unmasked
@@ -121,8 +121,8 @@ def make_frame(payload: bytes, *, is_binary: bool = False) -> bytes:
     """Return ``payload`` as a message in one frame, without a mask: a server's."""
     first = _BINARY if is_binary else _TEXT
     size = len(payload)
-    if size < _LEAST_IN_2_BYTES:
+    if size < _MIN_IN_2_BYTES:
         return bytes((first, size)) + payload
-    if size < _LEAST_IN_8_BYTES:
+    if size < _MIN_IN_8_BYTES:
         return _head_in_2_bytes(first, _IN_2_BYTES, size) + payload
     return _head_in_8_bytes(first, _IN_8_BYTES, size) + payload

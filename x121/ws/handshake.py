@@ -26,13 +26,13 @@ from x121.http.origins import own_origin, quoted
 from x121.http.request import Request
 from x121.ws.protocol import Accepted, Endpoint, WsFactory, WsProtocol
 
-__all__ = ["Authenticate", "Upgrade", "anonymous", "check_handshake"]
+__all__ = ["Authenticate", "Upgrade", "check_handshake", "no_authentication"]
 
 Authenticate = Callable[[Request], "DbId | Awaitable[DbId | None] | None"]
 """Says whose handshake it is, None for nobody's; raises ``Unauthorized`` or ``Forbidden``."""
 
 
-def anonymous(request: Request) -> DbId | None:
+def no_authentication(request: Request) -> DbId | None:
     """Let everybody in, as nobody."""
     return None
 

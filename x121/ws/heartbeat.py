@@ -10,12 +10,12 @@ from __future__ import annotations
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from x121.core.deadlines import Deadlines
-from x121.ws.connection import Link
+from x121.ws.connection import Transport
 
 __all__ = ["Heartbeat"]
 
-_MOST_SLOTS = 256
-_SHORTEST_TICK_SECS = 0.02
+_MAX_SLOTS = 256
+_MIN_TICK_SECS = 0.02
 
 
 class Heartbeat:
@@ -28,10 +28,10 @@ class Heartbeat:
     def __init__(
         self, *, interval_secs: float, pong_timeout_secs: float, clock: IReactorTime
     ) -> None:
-        count = max(1, min(_MOST_SLOTS, int(interval_secs / _SHORTEST_TICK_SECS)))
+        count = max(1, min(_MAX_SLOTS, int(interval_secs / _MIN_TICK_SECS)))
         self._tick_secs = interval_secs / count
-        self._slots: list[dict[Link, None]] = [{} for _ in range(count)]
-        self._slot_of: dict[Link, dict[Link, None]] = {}
+        self._slots: list[dict[Transport, None]] = [{} for _ in range(count)]
+        self._slot_of: dict[Transport, dict[Transport, None]] = {}
         self._newest = 0
         self._turn = 0
         self._next_turn_at = 0.0
@@ -39,7 +39,7 @@ class Heartbeat:
         self._timer: IDelayedCall | None = None
         self._unanswered = Deadlines(pong_timeout_secs, _judge, clock=clock)
 
-    def watch(self, link: Link) -> None:
+    def watch(self, link: Transport) -> None:
         """Ping ``link`` from now on, the first time within one interval."""
         if self._timer is None:
             self._newest = self._turn + 1
@@ -49,7 +49,7 @@ class Heartbeat:
         slot = self._slot_of[link] = self._slots[self._newest]
         slot[link] = None
 
-    def forget(self, link: Link) -> None:
+    def forget(self, link: Transport) -> None:
         """Leave ``link`` alone; nothing happens if it isn't watched."""
         slot = self._slot_of.pop(link, None)
         if slot is None:
@@ -71,16 +71,16 @@ class Heartbeat:
             for link in list(self._slots[self._turn]):
                 self._ping(link)
 
-    def _ping(self, link: Link) -> None:
+    def _ping(self, link: Transport) -> None:
         if link not in self._slot_of:
             return  # another one's ping ended it
         # One that is asked more often than it has time to answer is judged by the first ping.
         if link not in self._unanswered:
-            link.listen()
+            link.expect_activity()
             self._unanswered.start(link)
         link.ping()
 
 
-def _judge(link: Link) -> None:
+def _judge(link: Transport) -> None:
     if not link.is_alive():
-        link.time_out()
+        link.fail_ping()

@@ -12,7 +12,7 @@ __all__ = ["Inbox", "Work"]
 
 _log = Logger(namespace="x121.ws.inbox")
 
-_MOST_WAITING = 16
+_MAX_WAITING = 16
 
 Work = Callable[..., Deferred[Any] | None]
 """Something to do, which doesn't fail; it is done when the Deferred fires, or at once."""
@@ -75,7 +75,7 @@ class Inbox:
             self._on_room()
 
     def _set_full(self) -> None:
-        self.is_full = len(self._waiting) >= _MOST_WAITING or self._bytes >= self._max_bytes
+        self.is_full = len(self._waiting) >= _MAX_WAITING or self._bytes >= self._max_bytes
 
     def close(self) -> None:
         """Forget what waits, and cancel what is being done."""

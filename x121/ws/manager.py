@@ -194,18 +194,18 @@ class WsManager:
         _log.info("Closing {count} WebSocket connections", count=len(leaving))
         for batch in _batches(leaving, within_secs / 3):
             for connection in batch:
-                connection.link.go_away()
+                connection.link.close_after_replies()
             await deferLater(self.clock, _LEAVING_TICK_SECS)
         await self._until_empty()
 
-    async def close_now(self) -> None:
+    async def close(self) -> None:
         """Send 1001 to those who still wait for answers; return when all have left."""
         check_thread("WsManager")
         for connection in self.connections():
             connection.link.end(1001, "The server is shutting down")
         await self._until_empty()
 
-    def drop_all(self) -> None:
+    def drop(self) -> None:
         """Drop every connection that is left."""
         check_thread("WsManager")
         for connection in self.connections():

@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from x121.config import WsConfig
-from x121.core.coroutines import drive
+from x121.core.coroutines import run_eagerly
 from x121.core.deadlines import Deadlines
 from x121.core.ids import make_id
 from x121.core.types import DbId
@@ -33,7 +33,7 @@ from x121.ws.inbox import Inbox
 from x121.ws.manager import WsManager
 from x121.ws.options import Options
 from x121.ws.outbox import Outbox
-from x121.ws.reader import Reader
+from x121.ws.reader import FrameReader
 
 __all__ = ["CLOSE_TIMEOUT_SECS", "Accepted", "Endpoint", "WsFactory", "WsProtocol"]
 
@@ -44,10 +44,10 @@ CLOSE_TIMEOUT_SECS = 5.0
 
 # Frames cost something each, however small; nobody has a reason to cut a message finer.
 _FREE_FRAMES = 1024
-_LEAST_BYTES_A_FRAME = 64
+_MIN_BYTES_A_FRAME = 64
 
 # After a fault this much is read and thrown away, so that the peer gets to read the close frame.
-_MOST_LINGER_BYTES = 64 << 20
+_MAX_LINGER_BYTES = 64 << 20
 
 _FAILED = "The endpoint of a WebSocket failed"
 
@@ -103,7 +103,7 @@ class Accepted:
 
 
 class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the types of the options
-    """A connection's protocol, and the :class:`~x121.ws.connection.Link` beneath it."""
+    """A connection's protocol, and the :class:`~x121.ws.connection.Transport` beneath it."""
 
     transport: Any  # a TCP transport; Autobahn's type lacks what those can do
     connection: WsConnection
@@ -113,7 +113,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         max_bytes = factory.config.max_message_bytes
         self.factory = factory
         self.maxMessagePayloadSize = max_bytes
-        self._most_frames = _FREE_FRAMES + max_bytes // _LEAST_BYTES_A_FRAME
+        self._most_frames = _FREE_FRAMES + max_bytes // _MIN_BYTES_A_FRAME
         self._endpoint = endpoint
         self._accepted = accepted
         self._context = Context()
@@ -129,11 +129,11 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def connectionMade(self) -> None:
         """Begin on a transport that has no producer."""
         config = self.factory.config
-        self._reader = Reader(
+        self._reader = FrameReader(
             self.transport,
             self,
             self.factory.manager.clock,
-            lane_bytes=config.max_message_bytes if config.fast_lane else -1,
+            max_fast_bytes=config.max_message_bytes if config.fast_frames else -1,
         )
         self._inbox = Inbox(
             self._may_answer, self._reader.read_later, max_bytes=config.max_message_bytes
@@ -219,7 +219,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         if self.state == self.STATE_OPEN:
             self._inbox.put(self._handle, len(payload), payload, is_binary)
 
-    def read_piece(self, piece: bytes) -> None:
+    def feed(self, piece: bytes) -> None:
         """Let Autobahn take a frame, or a part of one, apart."""
         self.data += piece
         while self.processData() and not self.failedByMe:
@@ -236,7 +236,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
     def _linger(self, received: int) -> None:
         self._lingered_bytes += received
-        if self._lingered_bytes > _MOST_LINGER_BYTES:
+        if self._lingered_bytes > _MAX_LINGER_BYTES:
             self.connection.abort()
 
     def onMessageBegin(self, isBinary: bool) -> None:
@@ -288,7 +288,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             if handling is None:
                 return None
             if not isinstance(handling, Deferred):
-                handling = context.run(drive, handling)
+                handling = context.run(run_eagerly, handling)
         except BaseException:
             self._failed(Failure(), connection)
             return None
@@ -349,7 +349,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             if self._peer_is_done:
                 self.dropConnection()  # its close frame is here already, behind what waited
 
-    def go_away(self) -> None:
+    def close_after_replies(self) -> None:
         """Close with 1001 when the messages before this are answered."""
         self._is_leaving = True
         self._inbox.put(partial(self.end, 1001, "The server is shutting down"))
@@ -409,7 +409,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         """Send a ping, if the connection is open."""
         self.sendPing()
 
-    def listen(self) -> None:
+    def expect_activity(self) -> None:
         """Wait for a sign of life."""
         self._is_heard = False
 
@@ -422,7 +422,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         is_unheard = self._reader.is_paused and not self._outbox.is_paused
         return self._is_heard or is_unheard or not can_speak
 
-    def time_out(self) -> None:
+    def fail_ping(self) -> None:
         """Send 1011, then drop the connection."""
         self.end(1011, "No answer to a ping")
         self.dropConnection()

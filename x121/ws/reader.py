@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from x121.ws.frames import find_frame, take_message
 
-__all__ = ["Parser", "Reader"]
+__all__ = ["FrameReader", "Parser"]
 
 # A client may send thousands of frames in one segment.  So many of them, or pieces of large ones,
 # are read in one turn of the reactor, until they are so many bytes,
@@ -36,18 +36,18 @@ class Parser(Protocol):
     def take(self, payload: bytes, is_binary: bool) -> None:
         """Take a message."""
 
-    def read_piece(self, piece: bytes) -> None:
+    def feed(self, piece: bytes) -> None:
         """Take in a frame, or as much of it as there is, from its head on."""
 
     def look_at(self, head: bytes) -> None:
         """Look at the beginning of a frame's head, of which nothing is taken in."""
 
 
-class Reader:
+class FrameReader:
     """Hands what comes from ``transport`` to ``parser``, as fast as that may read.
 
-    When it is slower than the peer, the transport is paused.  Messages of at most ``lane_bytes``
-    may take the fast lane; with -1 none may.
+    When it is slower than the peer, the transport is paused.  Messages of at most
+    ``max_fast_bytes`` may take the fast lane; with -1 none may.
     """
 
     __slots__ = (
@@ -63,12 +63,12 @@ class Reader:
     )
 
     def __init__(
-        self, transport: Any, parser: Parser, clock: IReactorTime, *, lane_bytes: int
+        self, transport: Any, parser: Parser, clock: IReactorTime, *, max_fast_bytes: int
     ) -> None:
         self._transport = transport
         self._parser: Parser | None = parser
         self._clock = clock
-        self._lane_bytes = lane_bytes
+        self._lane_bytes = max_fast_bytes
         # What has come in, and is read up to the position.
         self._unread = b""
         self._position = 0
@@ -151,7 +151,7 @@ class Reader:
         piece = self._unread[self._position : end]
         self._position += len(piece)
         self._frame_bytes -= len(piece)
-        parser.read_piece(piece)
+        parser.feed(piece)
 
     def _pause_or_resume(self, left: int) -> None:
         has_enough = left > _READ_AHEAD_BYTES

@@ -8,8 +8,8 @@ from twisted.logger import Logger
 
 from tests.ws.client import WebSocket, WebSocketTestCase
 from tests.ws.links import FakeLink, connected
-from x121.builtin.console.feed import MOST_TOPICS, MOST_WEBSOCKETS, Feed
-from x121.builtin.console.recorder import HISTORY_SECS, MOST_ERRORS, PROBE_SECS, Recorder
+from x121.builtin.console.feed import MAX_TOPICS, MAX_WEBSOCKETS, Feed
+from x121.builtin.console.recorder import HISTORY_SECS, MAX_ERRORS, PROBE_SECS, Recorder
 from x121.core.types import DbId
 from x121.testing import App
 from x121.testing.frames import TEXT
@@ -94,7 +94,7 @@ class FeedTests(FeedTestCase):
         pages = [self.watch(app), self.watch(app)]
         for page in pages:
             page.frames()
-        for number in range(MOST_ERRORS + 1):
+        for number in range(MAX_ERRORS + 1):
             log.error("error {number}", number=number)
             if number == 0:
                 self.seconds(app)
@@ -103,7 +103,7 @@ class FeedTests(FeedTestCase):
         self.seconds(app)
         for page in pages:
             told = [error["message"] for error in self.told(page)["errors"]]
-            self.assertEqual((told[0], told[-1]), ("error 1", f"error {MOST_ERRORS}"))
+            self.assertEqual((told[0], told[-1]), ("error 1", f"error {MAX_ERRORS}"))
         self.seconds(app)
         self.assertNotIn("errors", self.told(pages[0]))
 
@@ -144,7 +144,7 @@ class FeedTests(FeedTestCase):
         """A page that is closed is told nothing, and leaves nothing behind."""
         app = self.start()
         page, other = self.watch(app), self.watch(app)
-        page.connection.leave()
+        page.connection.disconnect()
         other.frames()
         self.seconds(app)
         message = self.told(other)
@@ -223,23 +223,23 @@ class WebSocketRowTests(FeedTestCase):
         app = self.start()
         somebody = connected("a")
         app.state.ws_manager.add(somebody)
-        for number in range(MOST_TOPICS + 5):
+        for number in range(MAX_TOPICS + 5):
             app.state.ws_manager.subscribe(somebody, f"{number:02}" + "x" * 10_000)
         row = self.rows(app)["shown"][0]
-        self.assertEqual((len(row["topics"]), row["topic_count"]), (MOST_TOPICS, MOST_TOPICS + 5))
+        self.assertEqual((len(row["topics"]), row["topic_count"]), (MAX_TOPICS, MAX_TOPICS + 5))
         self.assertEqual({len(topic) for topic in row["topics"]}, {100})
 
     def test_many_connections(self) -> None:
         """Of many connections those are told for which most waits, and how many there are."""
         app = self.start()
-        for number in range(MOST_WEBSOCKETS + 50):
+        for number in range(MAX_WEBSOCKETS + 50):
             connection = connected(f"{number}")
             assert isinstance(connection.link, FakeLink)
             connection.link.waiting_bytes = number if number % 2 else 0
             app.state.ws_manager.add(connection)
         told = self.rows(app)
-        self.assertEqual(told["count"], MOST_WEBSOCKETS + 51)
+        self.assertEqual(told["count"], MAX_WEBSOCKETS + 51)
         shown = [row["waiting_bytes"] for row in told["shown"]]
-        self.assertEqual(len(shown), MOST_WEBSOCKETS)
+        self.assertEqual(len(shown), MAX_WEBSOCKETS)
         self.assertEqual(shown[:3], [249, 247, 245])
-        self.assertEqual(shown.count(0), MOST_WEBSOCKETS - 125)
+        self.assertEqual(shown.count(0), MAX_WEBSOCKETS - 125)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.memory import AppTestCase
 from tests.ws.client import WebSocket
 from x121.application import AppState
-from x121.builtin.console.recorder import HISTORY_SECS, MOST_ERRORS, PROBE_SECS, Recorder
+from x121.builtin.console.recorder import HISTORY_SECS, MAX_ERRORS, PROBE_SECS, Recorder
 from x121.http.request import Request
 from x121.telemetry.histogram import ACCURACY
 from x121.testing import App
@@ -99,7 +99,7 @@ class SampleTests(RecorderTestCase):
         connections = [app.connect() for _ in range(3)]
         WebSocket(app, "/ws")
         self.second(app)
-        connections[0].leave()
+        connections[0].disconnect()
         self.second(app)
         first, second = recorder.samples
         self.assertEqual((first["connections"], first["websockets"]), (3, 1))
@@ -177,9 +177,9 @@ class ErrorTests(RecorderTestCase):
     def test_bounds(self) -> None:
         """The last fifty are kept, each cut to five hundred characters."""
         _, recorder = self.start()
-        for number in range(MOST_ERRORS + 7):
+        for number in range(MAX_ERRORS + 7):
             log.error("{number} {text}", number=number, text="x" * 10_000)
-        self.assertEqual(len(recorder.errors), MOST_ERRORS)
+        self.assertEqual(len(recorder.errors), MAX_ERRORS)
         self.assertTrue(recorder.errors[0]["message"].startswith("7 x"))
         self.assertEqual({len(error["message"]) for error in recorder.errors}, {501})
 

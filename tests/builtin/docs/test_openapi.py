@@ -25,7 +25,7 @@ from x121.core import json_encoding
 from x121.core.models import Id, Model, Text, optional
 from x121.errors import AppError, Conflict, Forbidden, NotFound, PreconditionFailed, Unauthorized
 from x121.web.etags import ANY_VERSION, IfMatch
-from x121.web.operations import Answer, Body, Header, Query
+from x121.web.operations import Body, Header, Query, Response
 from x121.web.router import Router
 
 ANYWHERE = {
@@ -128,7 +128,7 @@ class ToyShop:
     @router.post(
         "/", status=201, headers={"Location": "Where it is"}, errors=[Conflict, OutOfStock]
     )
-    async def create(self, new: NewToy) -> Answer[Toy]:
+    async def create(self, new: NewToy) -> Response[Toy]:
         raise NotImplementedError
 
     @router.get("/<int:toy_id>", etag=True, errors=[NotFound, Unauthorized, Broken])

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from x121 import (
     ANY_VERSION,
-    Answer,
     AppState,
     Conflict,
     Cursor,
@@ -22,6 +21,7 @@ from x121 import (
     Page,
     PreconditionFailed,
     Request,
+    Response,
     Router,
     Text,
     make_page,
@@ -61,12 +61,12 @@ class Projects(Feature):
         return make_page(rows, limit, key=lambda project: project.id)
 
     @router.post("/", status=201, etag=True, errors=[Conflict], headers={"Location": "Where it is"})
-    async def create(self, request: Request, new: NewProject) -> Answer[Project]:
+    async def create(self, request: Request, new: NewProject) -> Response[Project]:
         """Create a project."""
         async with self._pool.transaction() as transaction:
             project = await queries.create(transaction, new)
             transaction.on_commit(lambda: self._publish(self.created, project))
-        return Answer(project, {"Location": f"{request.path.decode()}/{project.id}"})
+        return Response(project, {"Location": f"{request.path.decode()}/{project.id}"})
 
     @router.get("/<int:project_id>", etag=True)
     async def show(self, project_id: Id) -> Project:

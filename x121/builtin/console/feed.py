@@ -21,15 +21,15 @@ from x121.builtin.console.recorder import ErrorLine, Recorder
 from x121.core import json_encoding
 from x121.ws.connection import WsConnection
 
-__all__ = ["MOST_TOPICS", "MOST_WEBSOCKETS", "Feed"]
+__all__ = ["MAX_TOPICS", "MAX_WEBSOCKETS", "Feed"]
 
-MOST_WEBSOCKETS = 200
+MAX_WEBSOCKETS = 200
 """How many connections are told of; if there are more, those for which most is waiting."""
 
-MOST_TOPICS = 10
+MAX_TOPICS = 10
 """How many topics of a connection are told."""
 
-_MOST_CHARACTERS = 100
+_MAX_CHARACTERS = 100
 
 
 @dataclass
@@ -96,8 +96,8 @@ class Feed:
     def _websockets(self) -> dict[str, Any]:
         connections = self._state.ws_manager.connections()
         shown = connections
-        if len(connections) > MOST_WEBSOCKETS:
-            shown = heapq.nlargest(MOST_WEBSOCKETS, connections, key=_waiting_bytes)
+        if len(connections) > MAX_WEBSOCKETS:
+            shown = heapq.nlargest(MAX_WEBSOCKETS, connections, key=_waiting_bytes)
         return {
             "count": len(connections),
             "shown": [_row(connection, self._watchers) for connection in shown],
@@ -115,7 +115,7 @@ def _row(connection: WsConnection, watchers: Collection[str]) -> dict[str, Any]:
         "user_id": connection.user_id,
         "since": connection.connected_at.timestamp(),
         "waiting_bytes": _waiting_bytes(connection),
-        "topics": [topic[:_MOST_CHARACTERS] for topic in topics[:MOST_TOPICS]],
+        "topics": [topic[:_MAX_CHARACTERS] for topic in topics[:MAX_TOPICS]],
         "topic_count": len(topics),
         "is_console": connection.id in watchers,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 
 from x121.builtin.console.access import Access
-from x121.http.policy import say_type
+from x121.http.policy import set_page_headers
 from x121.http.request import Request
 from x121.web.router import Router
 
@@ -45,5 +45,5 @@ class Pages:
         self._access.check(request)
         # Who may see it now may not, tomorrow; and it is small.
         request.setHeader("Cache-Control", "no-store")
-        say_type(request, PurePath(name).suffix)
+        set_page_headers(request, PurePath(name).suffix)
         return self._files[name]

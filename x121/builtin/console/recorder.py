@@ -20,14 +20,14 @@ from x121.application import AppState
 from x121.logs import FIELDS, event_ids, event_message
 from x121.telemetry.histogram import Histogram
 
-__all__ = ["HISTORY_SECS", "MOST_ERRORS", "PROBE_SECS", "ErrorLine", "Recorder", "Sample"]
+__all__ = ["HISTORY_SECS", "MAX_ERRORS", "PROBE_SECS", "ErrorLine", "Recorder", "Sample"]
 
 _log = Logger(namespace="x121.builtin.console")
 
 HISTORY_SECS = 120
 """How many samples, of a second each, are kept."""
 
-MOST_ERRORS = 50
+MAX_ERRORS = 50
 """How many errors are kept."""
 
 PROBE_SECS = 0.125
@@ -35,7 +35,7 @@ PROBE_SECS = 0.125
 
 _ACCESS = "x121.access"
 _ERRORS = (LogLevel.error, LogLevel.critical)
-_MOST_CHARACTERS = 500
+_MAX_CHARACTERS = 500
 
 
 class Sample(TypedDict):
@@ -77,7 +77,7 @@ class Recorder(Service):
 
     def __init__(self, state: AppState) -> None:
         self.samples: deque[Sample] = deque(maxlen=HISTORY_SECS)
-        self.errors: deque[ErrorLine] = deque(maxlen=MOST_ERRORS)
+        self.errors: deque[ErrorLine] = deque(maxlen=MAX_ERRORS)
         self.sampled = 0
         self.started_at = 0.0
         self.on_sample: Callable[[], object] = bool
@@ -174,7 +174,7 @@ def _error_line(event: LogEvent) -> ErrorLine:
         "time": round(event["log_time"], 3),
         "level": level.name,
         "logger": event.get("log_namespace") or "-",
-        "message": message[:_MOST_CHARACTERS] + "…" * (len(message) > _MOST_CHARACTERS),
+        "message": message[:_MAX_CHARACTERS] + "…" * (len(message) > _MAX_CHARACTERS),
         "request_id": ids.get("request_id"),
         "connection_id": ids.get("connection_id"),
     }

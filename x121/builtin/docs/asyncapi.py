@@ -25,7 +25,7 @@ from x121.builtin.docs.envelopes import (
 from x121.builtin.docs.examples import make_example
 from x121.builtin.docs.markdown import as_markdown
 from x121.builtin.docs.schemas import Mode, Schema, Schemas, Use
-from x121.core.signatures import told_in
+from x121.core.signatures import parse_docstring
 from x121.messaging.events import Event
 from x121.messaging.handler import Handler
 from x121.messaging.router import WsRouter
@@ -99,10 +99,10 @@ class _Schemas:
 
 def _all_types(websockets: WsRouter) -> Iterator[tuple[DataType[Any], Mode]]:
     for handler in websockets.handlers.values():
-        if handler.takes is not None:
-            yield handler.takes, "validation"
-        if handler.gives is not None:
-            yield handler.gives, "serialization"
+        if handler.data_type is not None:
+            yield handler.data_type, "validation"
+        if handler.reply_type is not None:
+            yield handler.reply_type, "serialization"
     for event in websockets.events.values():
         yield event.data_type, "serialization"
 
@@ -138,16 +138,19 @@ class _Document:
 
     def _add_handler(self, channel: _Channel, handler: Handler, error: Schema) -> None:
         told = _told(handler.doc)
-        takes, gives = self.schemas.of(handler.takes), self.schemas.of(handler.gives)
-        nothing = {"data": None} if handler.gives is None else {}
-        is_required = handler.takes is not None and not handler.takes.is_optional
+        data_type, reply_type = (
+            self.schemas.of(handler.data_type),
+            self.schemas.of(handler.reply_type),
+        )
+        nothing = {"data": None} if handler.reply_type is None else {}
+        is_required = handler.data_type is not None and not handler.data_type.is_optional
         sent = channel.add(
             handler.type,
             {
                 **_titled(handler.type, told),
                 "correlationId": CORRELATION,
-                "payload": request_schema(handler.type, takes, is_required=is_required),
-                **self._examples({"type": handler.type, "id": 1}, handler.takes),
+                "payload": request_schema(handler.type, data_type, is_required=is_required),
+                **self._examples({"type": handler.type, "id": 1}, handler.data_type),
             },
         )
         reply = channel.add(
@@ -156,8 +159,8 @@ class _Document:
                 "name": "reply",
                 "title": f"reply to {handler.type}",
                 "correlationId": CORRELATION,
-                "payload": reply_schema(gives),
-                **self._examples({"type": "reply", "id": 1, **nothing}, handler.gives),
+                "payload": reply_schema(reply_type),
+                **self._examples({"type": "reply", "id": 1, **nothing}, handler.reply_type),
             },
         )
         self.operations[_key(handler.type, self.operations)] = {
@@ -258,7 +261,9 @@ def _titled(name: str, told: dict[str, str]) -> Schema:
 
 def _told(doc: str) -> dict[str, str]:
     """Return the first paragraph of ``doc`` as summary and the rest as description."""
-    return {name: as_markdown(text) for name, text in told_in(doc)._asdict().items() if text}
+    return {
+        name: as_markdown(text) for name, text in parse_docstring(doc)._asdict().items() if text
+    }
 
 
 def _with_topic(told: dict[str, str], topic: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ __all__ = ["Content", "example", "line", "prose"]
 
 Content = Tag | str
 
-_MOST_COLUMNS = 44
+_MAX_COLUMNS = 44
 _CODE = re.compile(r"``(.+?)``|:\w+:`~(?:\w+\.)*(\w+)`|(?::\w+:)?`(.+?)`")
 _JSON = re.compile(r'("(?:[^"\\]|\\.)*")(:?)|(-?\d[\d.eE+-]*|true|false|null)')
 
@@ -44,7 +44,7 @@ def example(title: str, value: Any) -> Tag:
 def _pretty(value: Any, indent: str = "") -> str:
     """Return JSON on as few lines as can be read."""
     line = json.dumps(value, ensure_ascii=False)
-    if len(indent + line) <= _MOST_COLUMNS or not isinstance(value, (dict, list)) or not value:
+    if len(indent + line) <= _MAX_COLUMNS or not isinstance(value, (dict, list)) or not value:
         return line
     inside = indent + "  "
     if isinstance(value, list):

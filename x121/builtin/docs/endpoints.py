@@ -18,10 +18,10 @@ from typing import NamedTuple
 from twisted.internet.threads import deferToThread
 
 from x121.builtin.docs.openapi import make_openapi
-from x121.builtin.docs.sending import STATIC, send
+from x121.builtin.docs.serving import STATIC, serve_document
 from x121.core import json_encoding
 from x121.errors import NotFound
-from x121.http.policy import say_type
+from x121.http.policy import set_page_headers
 from x121.http.request import Request
 from x121.web.router import Router
 
@@ -58,12 +58,12 @@ class EndpointDocs:
     @document.route("/", is_documented=False)
     def show_document(self, request: Request) -> bytes:
         """The document."""
-        return send(request, ".json", self._document)
+        return serve_document(request, ".json", self._document)
 
     @page.route("/", is_documented=False)
     def show_page(self, request: Request) -> bytes:
         """The page."""
-        return send(request, ".html", self._page)
+        return serve_document(request, ".html", self._page)
 
     @page.route("/<assets_version>/<name>", is_documented=False)
     async def send_asset(self, request: Request, assets_version: str, name: str) -> bytes:
@@ -72,7 +72,7 @@ class EndpointDocs:
         if asset is None or assets_version != self._assets.version:
             raise NotFound("There is nothing at this path")
         request.setHeader(b"Cache-Control", b"public, max-age=31536000, immutable")
-        say_type(request, asset.path.suffix)
+        set_page_headers(request, asset.path.suffix)
         if request.method == b"HEAD":
             request.setHeader(b"Content-Length", b"%d" % asset.size)
             return b""

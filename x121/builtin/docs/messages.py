@@ -7,7 +7,7 @@ from typing import Any
 
 from x121.builtin.docs.asyncapi import make_asyncapi
 from x121.builtin.docs.message_page import make_page
-from x121.builtin.docs.sending import STATIC, send
+from x121.builtin.docs.serving import STATIC, serve_document
 from x121.core import json_encoding
 from x121.http.policy import WITHOUT_SCRIPTS
 from x121.http.request import Request
@@ -46,12 +46,12 @@ class MessageDocs:
 
     @document.route("/", is_documented=False)
     def show_document(self, request: Request) -> bytes:
-        """Answer with the AsyncAPI document."""
-        return send(request, ".json", self._encoded_document)
+        """Response with the AsyncAPI document."""
+        return serve_document(request, ".json", self._encoded_document)
 
     @page.route("/", is_documented=False)
     async def show_page(self, request: Request) -> bytes:
-        """Answer with the page."""
+        """Response with the page."""
         if not self._page:
             # Relative, so that it is found behind a proxy that serves this below a path, too.
             self._page = await make_page(
@@ -60,9 +60,9 @@ class MessageDocs:
                 source="../asyncapi.json",
                 endpoints="../docs",
             )
-        return send(request, ".html", self._page, WITHOUT_SCRIPTS)
+        return serve_document(request, ".html", self._page, WITHOUT_SCRIPTS)
 
     @page.route("/page.css", is_documented=False)
     def show_style(self, request: Request) -> bytes:
-        """Answer with the page's style sheet."""
-        return send(request, ".css", self._style)
+        """Response with the page's style sheet."""
+        return serve_document(request, ".css", self._style)

@@ -30,7 +30,7 @@ __all__ = [
     "EmbeddedPostgresError",
     "choose_account",
     "find_binaries",
-    "let_in",
+    "grant_access",
     "major_version",
 ]
 
@@ -108,7 +108,7 @@ def _account(entry: pwd.struct_passwd) -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
 
 
-def let_in(account: Account, *, binaries: Path, folders: Iterable[Path]) -> None:
+def grant_access(account: Account, *, binaries: Path, folders: Iterable[Path]) -> None:
     """Let ``account`` run the ``binaries`` and reach ``folders``; only root needs to ask.
 
     A folder on the way that it can't pass gets search permission, not read permission: names

@@ -157,7 +157,7 @@ class Cluster:
 
     # --- its contents ---------------------------------------------------------------------
 
-    def is_made(self, major: int) -> bool:
+    def exists(self, major: int) -> bool:
         """Return whether there is a cluster of version ``major``; False where nothing is.
 
         Raises :class:`EmbeddedPostgresError` where the folder holds anything else.

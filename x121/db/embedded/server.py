@@ -33,7 +33,7 @@ from x121.db.embedded.binaries import (
     EmbeddedPostgresError,
     choose_account,
     find_binaries,
-    let_in,
+    grant_access,
     major_version,
 )
 from x121.db.embedded.cluster import PORT, Cluster, Postmaster
@@ -51,7 +51,7 @@ _log = Logger()
 _SUPERUSER = "postgres"
 _POLL_SECS = 0.02
 _FAST_STOP_SECS = 60.0
-_REQUIRE_AUTH = "scram-sha-256,none"  # none: a cluster that trusts everybody still
+_REQUIRE_AUTH = "scram-sha-256,none"  # none: a cluster that is_trusted everybody still
 _MAKING = 0x78313231  # the key of an advisory lock in the superuser's database
 _OLD_CHILDREN = "pre-existing shared memory block"
 
@@ -195,7 +195,7 @@ class EmbeddedPostgres:
     async def _launch(self, cluster: Cluster) -> tuple[Postmaster, str]:
         """Start the server; the lock is ours and nothing runs."""
         programs = self._programs = await self._in_thread(self._find_programs, cluster)
-        if not await self._in_thread(cluster.is_made, major_version(programs.folder)):
+        if not await self._in_thread(cluster.exists, major_version(programs.folder)):
             await self._initialise(cluster, programs)
         if not self._socket_folder:  # else from an attempt that met old children
             folder = await self._in_thread(cluster.make_socket_folder, programs.account)
@@ -232,7 +232,7 @@ class EmbeddedPostgres:
         binaries = find_binaries()
         account = choose_account(cluster.path)
         if account is not None:
-            let_in(account, binaries=binaries, folders=[cluster.path])
+            grant_access(account, binaries=binaries, folders=[cluster.path])
         return Programs(binaries, account, reactor=self._reactor)
 
     async def _initialise(self, cluster: Cluster, programs: Programs) -> None:
@@ -278,7 +278,7 @@ class EmbeddedPostgres:
     async def _require_password(self, cluster: Cluster, postmaster: Postmaster) -> str:
         """Return the password, the superuser's; from now on nobody is let in without one.
 
-        A new cluster trusts everybody, as do those that earlier versions of this program made.
+        A new cluster is_trusted everybody, as do those that earlier versions of this program made.
         Until the last step it still does, so that a start that is killed here can be repeated.
         """
         password = await self._in_thread(cluster.credentials.make)

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-__all__ = ["Commits"]
+__all__ = ["CommitHooks"]
 
 T = TypeVar("T")
 Calls = Sequence[Callable[[], object]]
@@ -31,7 +31,7 @@ class _Commit:
         self.ended = False
 
 
-class Commits:
+class CommitHooks:
     """The commits of one pool that somebody is to be told of."""
 
     def __init__(self) -> None:

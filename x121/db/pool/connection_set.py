@@ -15,11 +15,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from x121.db.pool.reconnect import Outage
-from x121.db.pool.session import Member, PooledConnection
+from x121.db.pool.reconnect import ReconnectBackoff
+from x121.db.pool.session import PoolableConnection, PooledConnection
 from x121.errors import ServiceUnavailable
 
-__all__ = ["Members", "begin"]
+__all__ = ["ConnectionSet", "begin"]
 
 _log = Logger(namespace="x121.db.pool")
 
@@ -29,7 +29,7 @@ _SURPLUS_IDLE_SECS = 120.0
 _YOUNG_SECS = 1.0
 
 
-class Members:
+class ConnectionSet:
     """Keeps between ``min_size`` and ``max_size`` connections, idle ones and those in use.
 
     It opens more than ``min_size`` while ``waiting()`` says that somebody waits, and calls
@@ -38,7 +38,7 @@ class Members:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[PooledConnection]],
+        connect: Callable[[], Awaitable[PoolableConnection]],
         *,
         clock: IReactorTime,
         min_size: int,
@@ -59,10 +59,10 @@ class Members:
         self._active = False
         self._closed = False
         self._tending: IDelayedCall | None = None
-        self.idle: list[Member] = []  # the last one returned is lent first, so others age
-        self.in_use: set[Member] = set()
+        self.idle: list[PooledConnection] = []  # the last one returned is lent first, so others age
+        self.in_use: set[PooledConnection] = set()
         self.openings: set[Deferred[Any]] = set()
-        self.outage = Outage(clock=clock, rng=rng, retry=self.fill)
+        self.outage = ReconnectBackoff(clock=clock, rng=rng, retry=self.ensure_min)
         self.opened_total = 0
         self.lost_total = 0
 
@@ -75,7 +75,7 @@ class Members:
 
     async def open_first(self) -> None:
         """Open ``min_size``, or raise what the first failure raises and leave none."""
-        opened: list[PooledConnection] = []
+        opened: list[PoolableConnection] = []
         try:
             while len(opened) < self._min_size:
                 opened.append(await self._connect())
@@ -87,8 +87,8 @@ class Members:
             raise
         self._active = True
         for connection in opened:
-            self._admit(connection)
-        self.fill()
+            self._add(connection)
+        self.ensure_min()
 
     def close_idle(self) -> None:
         """Open no more, and close what isn't in use.  No timer is left."""
@@ -101,45 +101,45 @@ class Members:
         for opening in tuple(self.openings):
             opening.cancel()
         while self.idle:
-            self.drop(self.idle[-1])
+            self.discard(self.idle[-1])
 
     # --- lending ----------------------------------------------------------------------------
 
-    def lend(self) -> Member:
+    def acquire(self) -> PooledConnection:
         """Return an idle connection, which there must be."""
         member = self.idle.pop()
         self.in_use.add(member)
         return member
 
-    def shelve(self, member: Member) -> None:
+    def release(self, member: PooledConnection) -> None:
         """Take back a connection that is fit for the next borrower."""
         now = self._clock.seconds()
         if self._has_expired(member, now):
-            self.drop(member)
+            self.discard(member)
             return
         self.in_use.discard(member)
         member.idle_since = now
         self.idle.append(member)
         self._available()
         if self._tending is None and self.idle:
-            self._tending = self._clock.callLater(_TEND_SECS, self._tend)
+            self._tending = self._clock.callLater(_TEND_SECS, self._sweep)
 
-    def drop(self, member: Member) -> None:
+    def discard(self, member: PooledConnection) -> None:
         """Close a connection, wherever it is, and replace it if it is missed."""
         self.in_use.discard(member)
         if member in self.idle:
             self.idle.remove(member)
         member.connection.on_lost = None
         member.connection.close()
-        self.fill()
+        self.ensure_min()
 
     # --- opening ----------------------------------------------------------------------------
 
-    def fill(self) -> None:
+    def ensure_min(self) -> None:
         """Open what is missing, unless an attempt has just failed."""
         while self._active and not self.outage.delaying and self._missing() > 0:
             opening = begin(self._open(), self.openings)
-            opening.addBoth(lambda _: self.fill())
+            opening.addBoth(lambda _: self.ensure_min())
 
     def _missing(self) -> int:
         wanted = max(self._min_size - self.size, self._waiting())
@@ -156,24 +156,26 @@ class Members:
             return
         if self._active:
             self.outage.over()
-            self._admit(connection)
+            self._add(connection)
         else:
             connection.close()
 
-    def _admit(self, connection: PooledConnection) -> None:
+    def _add(self, connection: PoolableConnection) -> None:
         now = self._clock.seconds()
         lifetime = self._max_lifetime_secs * self._rng.uniform(0.9, 1.0)
-        member = Member(connection, opened_at=now, expires_at=now + lifetime, idle_since=now)
+        member = PooledConnection(
+            connection, opened_at=now, expires_at=now + lifetime, idle_since=now
+        )
         self.opened_total += 1
         connection.on_lost = partial(self._lost, member)
         if connection.closed:
             self._lost(member, psycopg2.OperationalError("it ended as soon as it was open"))
         else:
-            self.shelve(member)
+            self.release(member)
 
     # --- losing and ageing ------------------------------------------------------------------
 
-    def _lost(self, member: Member, error: BaseException) -> None:
+    def _lost(self, member: PooledConnection, error: BaseException) -> None:
         """Replace a connection that ended by itself; one in use when it is given back."""
         self.lost_total += 1
         self.outage.lost(error)
@@ -181,20 +183,20 @@ class Members:
             self.outage.delay()  # a server that accepts and hangs up would keep us busy
         if member in self.idle:
             self.idle.remove(member)
-        self.fill()
+        self.ensure_min()
 
-    def _tend(self) -> None:
+    def _sweep(self) -> None:
         """Close idle connections that are too old, or not needed for long."""
         self._tending = None
         now = self._clock.seconds()
         for member in tuple(self.idle):
             surplus = self.size > self._min_size and now - member.idle_since >= _SURPLUS_IDLE_SECS
             if surplus or self._has_expired(member, now):
-                self.drop(member)
+                self.discard(member)
         if self.idle and self._tending is None:
-            self._tending = self._clock.callLater(_TEND_SECS, self._tend)
+            self._tending = self._clock.callLater(_TEND_SECS, self._sweep)
 
-    def _has_expired(self, member: Member, now: float) -> bool:
+    def _has_expired(self, member: PooledConnection, now: float) -> bool:
         # An old connection is better than none.
         return now >= member.expires_at and not self.outage.failing
 

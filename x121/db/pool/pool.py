@@ -30,10 +30,10 @@ from twisted.logger import Logger
 
 from x121.config import DbConfig
 from x121.db.connection import Params, Query, Reactor, Result, connect
-from x121.db.pool.commit_hooks import Commits
-from x121.db.pool.connection_set import Members, begin
+from x121.db.pool.commit_hooks import CommitHooks
+from x121.db.pool.connection_set import ConnectionSet, begin
 from x121.db.pool.retry import retry
-from x121.db.pool.session import Lease, Member, PooledConnection, Session, Transaction
+from x121.db.pool.session import Acquire, PoolableConnection, PooledConnection, Session, Transaction
 from x121.db.pool.waiters import Waiters
 from x121.db.queryable import Queryable
 from x121.errors import ServiceUnavailable
@@ -88,7 +88,7 @@ class Pool(Queryable):
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[PooledConnection]],
+        connect: Callable[[], Awaitable[PoolableConnection]],
         *,
         clock: IReactorTime,
         min_size: int,
@@ -100,7 +100,7 @@ class Pool(Queryable):
     ) -> None:
         if not 0 <= min_size <= max_size or max_size < 1:
             raise ValueError(f"a pool of {min_size} to {max_size} connections is none")
-        self.commits = Commits()
+        self.commits = CommitHooks()
         self._clock = clock
         self._rng = rng or SystemRandom()
         self._min_size = min_size
@@ -111,7 +111,7 @@ class Pool(Queryable):
         self._acquired_total = 0
         self._recoveries: set[Deferred[Any]] = set()
         self._all_returned: list[Deferred[None]] = []
-        self._members = Members(
+        self._members = ConnectionSet(
             connect,
             clock=clock,
             min_size=min_size,
@@ -126,8 +126,8 @@ class Pool(Queryable):
             seconds=acquire_timeout_secs,
             limit=max_waiting,
             why=self._describe,
-            joined=self._members.fill,
-            returned=self.give_back,
+            joined=self._members.ensure_min,
+            returned=self.release_connection,
         )
 
     # --- life -------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Pool(Queryable):
             for recovery in tuple(self._recoveries):
                 recovery.cancel()
             for member in tuple(self._members.in_use):
-                self._members.drop(member)
+                self._members.discard(member)
 
     async def _until_all_returned(self, grace_secs: float) -> None:
         if not self._members.in_use or grace_secs <= 0:
@@ -220,7 +220,7 @@ class Pool(Queryable):
         Entering it raises :class:`x121.errors.ServiceUnavailable` when there is none in time.
         A transaction that is open at the end is rolled back.
         """
-        return Lease(self)
+        return Acquire(self)
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
         """Return a block that is one transaction: committed at its end, else rolled back.
@@ -262,30 +262,30 @@ class Pool(Queryable):
         A connection to one that doesn't is replaced, because a new one may lead to the primary.
         Raises as :meth:`fetch_one` does.
         """
-        member = await self.take()
+        member = await self.acquire_connection()
         try:
             found = await member.connection.execute("SHOW transaction_read_only")
             writable = found.rows[0] == ("off",)
             if not writable:
                 member.connection.lose(psycopg2.OperationalError("the server is read-only"))
         finally:
-            self.give_back(member)
+            self.release_connection(member)
         return writable
 
     # --- lending ----------------------------------------------------------------------------
 
-    async def take(self) -> Member:
-        """Return a connection that the caller must :meth:`give_back`: for :class:`Lease`."""
+    async def acquire_connection(self) -> PooledConnection:
+        """Return a connection that the caller must release: for :class:`Acquire`."""
         if not self._running:
             raise ServiceUnavailable("The database pool is not running")
         if self._members.idle and not self._waiters:
-            member = self._members.lend()
+            member = self._members.acquire()
         else:
             member = await self._waiters.wait()
         self._acquired_total += 1
         return member
 
-    def give_back(self, member: Member) -> None:
+    def release_connection(self, member: PooledConnection) -> None:
         """Take a connection back in whatever state it is."""
         connection = member.connection
         if not self._running or connection.closed:
@@ -293,9 +293,9 @@ class Pool(Queryable):
         elif connection.busy or connection.in_transaction or connection.session_changed:
             begin(self._recover(member), self._recoveries)
         else:
-            self._members.shelve(member)
+            self._members.release(member)
 
-    async def _recover(self, member: Member) -> None:
+    async def _recover(self, member: PooledConnection) -> None:
         """Make a connection fit to be lent again, or drop it.  It counts as in use meanwhile."""
         try:
             committing, member.committing = member.committing, None
@@ -307,12 +307,12 @@ class Pool(Queryable):
             self._drop(member)
             return
         if self._running and not member.connection.closed:
-            self._members.shelve(member)
+            self._members.release(member)
         else:
             self._drop(member)
 
-    def _drop(self, member: Member) -> None:
-        self._members.drop(member)
+    def _drop(self, member: PooledConnection) -> None:
+        self._members.discard(member)
         if not self._members.in_use:
             for returned in tuple(self._all_returned):
                 returned.callback(None)
@@ -328,7 +328,7 @@ class Pool(Queryable):
         self._serving = True
         try:
             while self._waiters and self._members.idle:
-                self._waiters.serve(self._members.lend())
+                self._waiters.serve(self._members.acquire())
         finally:
             self._serving = False
 

@@ -8,16 +8,16 @@ from random import Random
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-__all__ = ["Outage"]
+__all__ = ["ReconnectBackoff"]
 
 _log = Logger(namespace="x121.db.pool")
 
 _FIRST_DELAY_SECS = 0.1
-_LONGEST_DELAY_SECS = 2.0
+_MAX_DELAY_SECS = 2.0
 _QUIET_SECS = 10.0
 
 
-class Outage:
+class ReconnectBackoff:
     """Logs one line when an outage begins and one when it ends, however long it takes.
 
     After a failure ``retry`` is called once, between 0.1 and 2 seconds later and later each
@@ -67,7 +67,7 @@ class Outage:
         """Call ``retry`` after the delay that is due, unless that is under way."""
         if self._timer is None:
             doubled = _FIRST_DELAY_SECS * 2.0 ** min(max(0, self._failures - 1), 10)
-            seconds = min(_LONGEST_DELAY_SECS, doubled) * self._rng.uniform(0.75, 1.0)
+            seconds = min(_MAX_DELAY_SECS, doubled) * self._rng.uniform(0.75, 1.0)
             self._timer = self._clock.callLater(seconds, self._try_again)
 
     def over(self) -> None:

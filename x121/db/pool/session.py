@@ -14,15 +14,15 @@ import psycopg2.errors
 from twisted.internet.defer import CancelledError, Deferred
 
 from x121.db.connection import Params, Query, Result
-from x121.db.pool.commit_hooks import Commits
+from x121.db.pool.commit_hooks import CommitHooks
 from x121.db.queryable import Queryable
 
-__all__ = ["Lease", "Member", "PooledConnection", "Session", "Transaction"]
+__all__ = ["Acquire", "PoolableConnection", "PooledConnection", "Session", "Transaction"]
 
 T = TypeVar("T")
 
 
-class PooledConnection(Protocol):
+class PoolableConnection(Protocol):
     """What the pool asks of a connection; :class:`x121.db.connection.Connection` is one."""
 
     busy: bool
@@ -42,26 +42,26 @@ class PooledConnection(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class Member:
+class PooledConnection:
     """A connection of the pool, with its times in seconds of the pool's clock.
 
     ``committing`` fires when a COMMIT has ended that its borrower doesn't wait for any more.
     """
 
-    connection: PooledConnection
+    connection: PoolableConnection
     opened_at: float
     expires_at: float
     idle_since: float
     committing: Deferred[Result] | None = None
 
 
-class Lender(Protocol):
+class ConnectionSource(Protocol):
     """Where connections come from: the pool."""
 
-    commits: Commits
+    commits: CommitHooks
 
-    async def take(self) -> Member: ...
-    def give_back(self, member: Member) -> None: ...
+    async def acquire_connection(self) -> PooledConnection: ...
+    def release_connection(self, member: PooledConnection) -> None: ...
 
 
 class Session(Queryable):
@@ -72,8 +72,8 @@ class Session(Queryable):
 
     __slots__ = ("_committed", "_connection")
 
-    def __init__(self, connection: PooledConnection) -> None:
-        self._connection: PooledConnection | None = connection
+    def __init__(self, connection: PoolableConnection) -> None:
+        self._connection: PoolableConnection | None = connection
         self._committed: list[Callable[[], object]] | None = None
 
     def on_commit(self, call: Callable[[], object]) -> None:
@@ -104,22 +104,22 @@ class Session(Queryable):
         self._connection = None
 
 
-class Lease(AbstractAsyncContextManager[Session]):
+class Acquire(AbstractAsyncContextManager[Session]):
     """``async with`` this to borrow a connection; once."""
 
-    __slots__ = ("_entered", "_lender", "_member", "_session")
-    _member: Member
+    __slots__ = ("_entered", "_member", "_session", "_source")
+    _member: PooledConnection
     _session: Session
 
-    def __init__(self, lender: Lender) -> None:
-        self._lender = lender
+    def __init__(self, source: ConnectionSource) -> None:
+        self._source = source
         self._entered = False
 
     async def __aenter__(self) -> Session:
         if self._entered:
             raise RuntimeError("acquire() and transaction() serve one 'async with' block each")
         self._entered = True
-        self._member = await self._lender.take()
+        self._member = await self._source.acquire_connection()
         self._session = Session(self._member.connection)
         return self._session
 
@@ -133,10 +133,10 @@ class Lease(AbstractAsyncContextManager[Session]):
 
     def _end(self) -> None:
         self._session._end()
-        self._lender.give_back(self._member)
+        self._source.release_connection(self._member)
 
 
-class Transaction(Lease):
+class Transaction(Acquire):
     """A lease around BEGIN and COMMIT, or ROLLBACK when the block raises."""
 
     __slots__ = ()
@@ -179,9 +179,9 @@ class Transaction(Lease):
                 raise RuntimeError("the transaction was ended by a query inside its block")
         committing = self._session._run("COMMIT", ())
         if self._session._committed:
-            self._lender.commits.sent(committing, self._session._committed)
+            self._source.commits.sent(committing, self._session._committed)
         try:
-            await _unhurried(committing)
+            await _shield(committing)
         except CancelledError:
             self._member.committing = committing
             raise
@@ -197,7 +197,7 @@ class Transaction(Lease):
             return
 
 
-def _unhurried(running: Deferred[T]) -> Deferred[T]:
+def _shield(running: Deferred[T]) -> Deferred[T]:
     """Return what fires with ``running``, which goes on when that is cancelled."""
     result: Deferred[T] = Deferred()
     running.addCallbacks(result.callback, result.errback)

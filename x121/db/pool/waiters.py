@@ -8,7 +8,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from x121.db.pool.session import Member
+from x121.db.pool.session import PooledConnection
 from x121.errors import ServiceUnavailable
 
 __all__ = ["Waiters"]
@@ -19,7 +19,7 @@ class _Waiter:
 
     def __init__(self) -> None:
         self.served: Deferred[None] = Deferred()
-        self.member: Member | None = None
+        self.member: PooledConnection | None = None
 
 
 class Waiters:
@@ -37,7 +37,7 @@ class Waiters:
         limit: int,
         why: Callable[[], str],
         joined: Callable[[], None],
-        returned: Callable[[Member], None],
+        returned: Callable[[PooledConnection], None],
     ) -> None:
         self._clock = clock
         self._seconds = seconds
@@ -54,7 +54,7 @@ class Waiters:
     def __len__(self) -> int:
         return len(self._queue)
 
-    async def wait(self) -> Member:
+    async def wait(self) -> PooledConnection:
         """Return a connection; raise :class:`ServiceUnavailable` when it takes too long."""
         if len(self._queue) >= self._limit:
             self.refused_total += 1
@@ -80,7 +80,7 @@ class Waiters:
         assert waiter.member is not None
         return waiter.member
 
-    def serve(self, member: Member) -> None:
+    def serve(self, member: PooledConnection) -> None:
         """Hand ``member`` to the first in the queue."""
         waiter, _ = self._queue.popitem(last=False)
         waiter.member = member

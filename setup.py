@@ -81,6 +81,7 @@ setup(
         "x121": ["py.typed"],
         "x121.builtin.console": ["static/*"],
         "x121.builtin.docs": ["static/*"],
+        "x121.commands": ["skeleton/**/*.txt", "templates/*.txt"],
         "x121.app.migrations": ["*.sql"],
         "x121.db.migrations": ["sql/*.sql"],
     },

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 # The packages and modules of x121 in layers, from the top.  A line imports only from layers below
 # its own, and from its own package.
 LAYERS = (
-    ("x121.tap",),
+    ("x121.tap", "x121.plugin"),
     ("x121.testing", "x121.commands"),
     ("x121.runtime",),
     ("x121.app",),

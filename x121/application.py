@@ -16,6 +16,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from inspect import isfunction
 from pathlib import Path
 from types import MappingProxyType
@@ -276,16 +277,20 @@ class Application:
         declared = [self._settings, *(feature.settings for feature in self.features)]
         return list(dict.fromkeys(kind for kind in declared if kind is not None))
 
+    @property
+    def migrations(self) -> Traversable | None:
+        """The folder of the application's own migrations, if it has any."""
+        if not self._migrations:
+            return None
+        return self._migrations if isinstance(self._migrations, Path) else files(self._migrations)
+
     def read_migrations(self) -> list[Migration]:
         """Return the framework's migrations and the application's.
 
         Reads files.  Raises :class:`~x121.db.migrations.MigrationError`.
         """
-        if not self._migrations:
-            return framework_migrations()
-        place = self._migrations
-        folder = place if isinstance(place, Path) else files(place)
-        return [*framework_migrations(), *read_migrations(folder)]
+        folder = self.migrations
+        return [*framework_migrations(), *(read_migrations(folder) if folder else ())]
 
     def build(self, state: AppState) -> None:
         """Build every feature, once.

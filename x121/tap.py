@@ -21,7 +21,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 
 from x121 import logs
-from x121.config import ConfigError, Environment, LoadedConfig, ServerConfig
+from x121.config import APP, ConfigError, Environment, LoadedConfig, ServerConfig
 from x121.core.clocks import use_monotonic_clock
 from x121.http.channel import Channel
 from x121.logs.output import LogOutput
@@ -36,22 +36,29 @@ _log = Logger(namespace="x121.tap")
 
 
 class Options(usage.Options):
-    """Options of ``twistd x121``; everything else is configured in the environment."""
+    """Options of ``twistd x121``; everything else is configured in the environment.
+
+    ``application`` is the path of the one to serve, whatever ``X121_APP`` says.
+    """
 
     optParameters = [  # noqa: RUF012  # Twisted's way to declare options
         ["env-file", None, None, "Read the configuration from this file instead of .env"],
     ]
+
+    def __init__(self, application: str = "") -> None:
+        super().__init__()
+        self._environ = {**os.environ, **({APP: application} if application else {})}
 
     def postOptions(self) -> None:
         """Load the application and the configuration, or exit with 1 and say what is wrong.
 
         They are ``self["application"]`` and ``self["loaded"]``.
         """
-        _choose_reactor(Environment(os.environ, self["env-file"]))
+        _choose_reactor(Environment(self._environ, self["env-file"]))
         from x121.runtime.load import load_config
 
         try:
-            self["application"], self["loaded"] = load_config(os.environ, self["env-file"])
+            self["application"], self["loaded"] = load_config(self._environ, self["env-file"])
         except ConfigError as error:
             raise _start_error(error, error.log_format) from None
         try:

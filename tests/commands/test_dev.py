@@ -40,7 +40,7 @@ FAULT = "\ndef (\n"
 COMMAND = """
 import pathlib, signal, sys, time
 
-kind = pathlib.Path("x121/kind.py").read_text()
+kind = pathlib.Path("studio/kind.py").read_text()
 signals = []
 
 def stop(number, frame):
@@ -55,10 +55,8 @@ while True:
     time.sleep(0.01)
 """
 DEV = ("-m", "x121.commands.dev")
-PATIENT_DEV = (
-    "-c",
-    "import sys; from x121 import dev; dev.PATIENCE_SECS = 3600; sys.exit(dev.main(sys.argv[1:]))",
-)
+PATIENT = "dev.PATIENCE_SECS = 3600; sys.exit(dev.main(sys.argv[1:]))"
+PATIENT_DEV = ("-c", f"import sys; from x121.commands import dev; {PATIENT}")
 
 
 @pytest.fixture
@@ -73,7 +71,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def tree(folder: Path) -> Path:
     """Return a copy of the tree, as far as the server needs it."""
-    for name in dev.SOURCE:
+    for name in ("x121", "migrations", "twisted"):
         shutil.copytree(ROOT / name, folder / name, ignore=NOT_SOURCE)
     return folder
 
@@ -137,8 +135,9 @@ class Developed(ServerProcess):
 
 def test_development(tree: Path) -> None:
     """Each change is served soon, on the same database; a fault waits; nothing is left behind."""
-    module = tree / "x121/api/routes.py"
-    count = len(list((tree / "migrations").glob("*.sql")))
+    module = tree / "x121/runtime/routes.py"
+    folders = (tree / "migrations", tree / "x121/db/migrations/sql")
+    count = sum(len(list(folder.glob("*.sql"))) for folder in folders)
     with Developed(tree) as server:
         server.wait_for_start(1)
         assert server.migrations() == f"{count} applied now, 0 before"
@@ -264,7 +263,7 @@ def test_terminal(tree: Path, key: bytes, code: int) -> None:
     """On a terminal the log is in colour, and a key for it stops everything in order, once."""
     with Terminal(tree) as terminal:
         terminal.wait_for(b"Server listening")
-        assert b"\x1b[2mx121.server:\x1b[0m Server listening" in terminal.output
+        assert b"\x1b[2mx121.runtime.server:\x1b[0m Server listening" in terminal.output
         (tree / ".env").write_text("SERVER_PORT=0\n")
         terminal.wait_for(b"==> Starting the server anew: .env changed")
         terminal.output = b""
@@ -280,15 +279,14 @@ def test_terminal(tree: Path, key: bytes, code: int) -> None:
 
 
 class Command:
-    """``python -m x121.commands.dev`` in a tree that has nothing else, for a command of our own."""
+    """``python -m x121.commands.dev`` in a product with one module, for a command of our own."""
 
     def __init__(
         self, folder: Path, kind: str = "plain", *, program: Sequence[str] = (sys.executable, *DEV)
     ) -> None:
-        (folder / "x121").mkdir()
-        for name in ("__init__.py", "dev.py"):
-            shutil.copy(ROOT / "x121" / name, folder / "x121")
-        self.kind = folder / "x121/kind.py"
+        (folder / "studio").mkdir()
+        (folder / "studio/__init__.py").touch()
+        self.kind = folder / "studio/kind.py"
         self.kind.write_text(kind)
         self._lines: Queue[str] = Queue()
         self._process = subprocess.Popen(
@@ -348,7 +346,7 @@ def test_change_at_the_start(folder: Path) -> None:
         for number in range(1, 6):
             command.hear(f"read {number - 1}")
             command.kind.write_text(str(number))
-            command.hear("Starting the server anew: x121/kind.py changed")
+            command.hear("Starting the server anew: studio/kind.py changed")
             command.hear("stopping")
         command.hear("read 5")
 
@@ -362,7 +360,7 @@ def test_end_by_itself(folder: Path) -> None:
         command.hear("stopping")
         command.hear("The server ended, with exit code 3: waiting for a change")
         command.kind.write_text("mended")
-        command.hear("x121/kind.py changed")
+        command.hear("studio/kind.py changed")
         command.hear("read mended")
 
 
@@ -411,6 +409,23 @@ def test_unwatched(folder: Path) -> None:
         command.hear("The source can't be watched: ")
         assert command.wait() == 1
         assert command.silent
+
+
+def test_source_folders(folder: Path) -> None:
+    """The server is made from the packages of a product, but for its tests, and from its plugin."""
+    for name in ("studio", "tests", "other"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").touch()
+    for name in ("docs", "twisted"):
+        (folder / name).mkdir()
+    assert dev.source_folders(folder) == ["other", "studio", "twisted"]
+
+
+def test_nothing_to_watch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no package it says where to start it."""
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit, match="expected the top folder of a product"):
+        dev.main(["true"])
 
 
 def test_no_command() -> None:

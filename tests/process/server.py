@@ -99,9 +99,9 @@ class ServerProcess:
 
     Its environment is ``environ`` and no more than a program needs.  ``trials`` are the
     routes of :mod:`tests.process.trials`, which only tests serve.  ``program`` is what Python
-    runs instead of twistd.  ``output`` is where it writes its log, instead of to this object:
-    ``SERVER_PORT`` must then say where it listens.  Leaving the context ends it, in any case, and
-    whatever it left behind there or in ``DB_DATA_DIR``.
+    runs instead of twistd, whose command is ``name``.  ``output`` is where it writes its log,
+    instead of to this object: ``SERVER_PORT`` must then say where it listens.  Leaving the context
+    ends it, in any case, and whatever it left behind there or in ``DB_DATA_DIR``.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class ServerProcess:
         twistd: Sequence[str] = ("-n", "--pidfile="),
         arguments: Sequence[str] = (),
         output: int = subprocess.PIPE,
+        name: str = "x121",
     ) -> None:
         self.folder = folder
         self._known_port = int(environ.get("SERVER_PORT", 0))
@@ -122,7 +123,7 @@ class ServerProcess:
         self.errors: list[bytes] = []
         self._connections: list[http.client.HTTPConnection] = []
         self._process = subprocess.Popen(
-            [sys.executable, *(WITH_TRIALS if trials else program), *twistd, "x121", *arguments],
+            [sys.executable, *(WITH_TRIALS if trials else program), *twistd, name, *arguments],
             cwd=folder,
             env=_environment({"X121_APP": TRIALS, **environ} if trials else environ),
             stdin=subprocess.DEVNULL,

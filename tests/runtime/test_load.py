@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,62 @@ def test_named_in_env_file(studio: Path) -> None:
     (settings,) = loaded.config.settings.values()
     assert settings.colour == "blue"
     assert "did you mean STUDIO_COLOUR?" in loaded.warnings[0]
+
+
+PYPROJECT = '[tool.x121]\napp = "studio:application"\n'
+
+
+def test_named_in_pyproject(studio: Path) -> None:
+    """A product's ``pyproject.toml`` names its application."""
+    (studio / "pyproject.toml").write_text(PYPROJECT)
+    application, loaded = load_config({}, "/dev/null")
+    assert application.name == "studio"
+    assert loaded.config.server.application == "studio:application"
+
+
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_pyproject_comes_last(studio: Path, place: str) -> None:
+    """The environment and ``.env`` come before ``pyproject.toml``."""
+    (studio / "pyproject.toml").write_text(PYPROJECT)
+    environ = {}
+    if place == "environment":
+        environ["X121_APP"] = "x121.app:application"
+    else:
+        (studio / ".env").write_text("X121_APP=x121.app:application\n")
+    assert load_application(environ).name == "x121"
+
+
+@pytest.mark.parametrize("text", ["", "[tool]\n", "[tool.x121]\n", '[tool.x121]\napp = ""\n'])
+def test_pyproject_without_application(studio: Path, text: str) -> None:
+    """One that names none leaves the default."""
+    (studio / "pyproject.toml").write_text(text)
+    assert load_application({}).name == "x121"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[tool.x121", "pyproject.toml: "),
+        ("[tool]\nx121 = 1\n", "pyproject.toml: expected in [tool.x121] a text"),
+        ("[tool.x121]\napp = 1\n", "pyproject.toml: expected in [tool.x121] a text"),
+        ('[tool.x121]\napp = "nothing_here:application"\n', "there is no module nothing_here"),
+        ('[tool.x121]\napp = "studio"\n', "a module and a name in it"),
+    ],
+)
+def test_wrong_pyproject(studio: Path, text: str, message: str) -> None:
+    """What is wrong in ``pyproject.toml`` is told in the one message, too."""
+    (studio / "pyproject.toml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config({"SERVER_PORT": "x"})
+    assert message in str(caught.value)
+    assert "SERVER_PORT=x" in str(caught.value)
+
+
+def test_version_of_what_is_not_installed(studio: Path) -> None:
+    """An application that asks for a version that isn't there is not taken for a missing one."""
+    (studio / "shop.py").write_text("from importlib.metadata import version\nversion('shop')\n")
+    with pytest.raises(PackageNotFoundError):
+        load_config({"X121_APP": "shop:application"})
 
 
 def test_database(studio: Path) -> None:

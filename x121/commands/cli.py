@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.python import usage
@@ -13,9 +14,10 @@ from x121.commands.base import BaseOptions
 from x121.commands.check import Check
 from x121.commands.feature import feature_commands
 from x121.commands.migrate import Migrate
+from x121.commands.names import GenerationError
+from x121.commands.new import New
 from x121.commands.new_feature import NewFeature
 from x121.commands.routes import Routes
-from x121.commands.scaffold import ScaffoldError
 from x121.config import ConfigError
 
 __all__ = ["main"]
@@ -24,7 +26,8 @@ _COMMANDS: dict[str, tuple[type[usage.Options], str]] = {
     "check": (Check, "Print the configuration and where each value came from"),
     "migrate": (Migrate, "Apply the pending migrations, or print their state"),
     "routes": (Routes, "Print what is served where"),
-    "new-feature": (NewFeature, "Write the files of a feature, in the pattern of another one"),
+    "new": (New, "Write the files of a new product"),
+    "new-feature": (NewFeature, "Write the files of a feature"),
 }
 
 
@@ -57,11 +60,12 @@ def _of_features() -> dict[str, tuple[type[usage.Options], str]]:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run a command and exit with its code: 0, or 1 with one message on standard error."""
+    sys.path.insert(0, str(Path.cwd()))  # as twistd has it: a product need not be installed
     options = Options()
     try:
         options.parseOptions(arguments)
         sys.exit(options.subOptions.run())
     except usage.UsageError as error:
         sys.exit(f"x121: {error}\n\n{options}")
-    except (ConfigError, ScaffoldError) as error:
+    except (ConfigError, GenerationError) as error:
         sys.exit(f"x121: {error}")

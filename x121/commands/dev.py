@@ -19,10 +19,11 @@ from types import FrameType
 
 from watchfiles import Change, watch
 
-__all__ = ["Supervisor", "Watch", "is_env_file", "is_source", "main"]
+__all__ = ["Supervisor", "Watch", "is_env_file", "is_source", "main", "source_folders"]
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ("x121", "twisted", "migrations")
+# Beside the packages: the plugin for twistd, and migrations that are in no package.
+_OTHER_SOURCE = ("twisted", "migrations")
+_TESTS = "tests"
 
 # How long a stop may take: a client that keeps its request or its WebSocket open is not waited
 # for as long as in production.  A second signal ends the server at once, if Python still runs.
@@ -41,6 +42,15 @@ _NOT_SOURCE = re.compile(
 def is_source(path: Path) -> bool:
     """Return whether a change of ``path``, which is relative to the tree, is one of the server."""
     return not any(_NOT_SOURCE.fullmatch(part) for part in path.parts)
+
+
+def source_folders(folder: Path) -> list[str]:
+    """Return the names of the folders in ``folder``, a product's, that its server is made from.
+
+    Those are its packages, but for its tests.
+    """
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")} - {_TESTS}
+    return sorted(packages | {name for name in _OTHER_SOURCE if (folder / name).is_dir()})
 
 
 def is_env_file(path: Path) -> bool:
@@ -124,17 +134,16 @@ class Supervisor:
         # says: look whether the server or the user has left.
         self._changes: SimpleQueue[Collection[Path]] = SimpleQueue()
 
-    def run(self, source: Path, working: Path) -> int:
+    def run(self, folder: Path, sources: Sequence[str]) -> int:
         """Return the exit code: 0 when the last server ended in order.
 
-        ``source`` is the tree that the server is started from, ``working`` where it runs.
+        It runs in ``folder``, and is made from the folders ``sources`` there.
         """
         self._take_signals()
-        sources = [name for name in SOURCE if (source / name).is_dir()]
         changed, failed = self._changes.put, self._watch_failed
         watches = [
-            Watch(source, sources, wanted=is_source, changed=changed, failed=failed),
-            Watch(working, wanted=is_env_file, changed=changed, failed=failed),
+            Watch(folder, sources, wanted=is_source, changed=changed, failed=failed),
+            Watch(folder, wanted=is_env_file, changed=changed, failed=failed),
         ]
         code = 0
         try:
@@ -224,7 +233,11 @@ def main(command: Sequence[str]) -> int:
     """Run ``command``, which starts the server, as long as one develops; return the exit code."""
     if not command:
         raise SystemExit("usage: python -m x121.commands.dev COMMAND [ARGUMENT...], as make dev")
-    return Supervisor(command).run(ROOT, Path.cwd())
+    folder = Path.cwd()
+    sources = source_folders(folder)
+    if not sources:
+        raise SystemExit(f"{folder} has no package to watch: expected the top folder of a product")
+    return Supervisor(command).run(folder, sources)
 
 
 if __name__ == "__main__":

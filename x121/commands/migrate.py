@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from x121.commands.base import Command, log_to_standard_error, say
 from x121.commands.database import run_with_database
 from x121.config import DbConfig
-from x121.db.migrations import migrate, status
+from x121.db.migrations import Migration, find_last, migrate, revert, status
 
 if TYPE_CHECKING:
     from x121.application import Application
@@ -23,11 +24,18 @@ class Migrate(Command):
     optFlags = [  # noqa: RUF012
         ["status", None, "Print the state of every migration and change nothing"],
         ["dry-run", None, "Print what would be applied and change nothing"],
+        ["redo", None, "Revert the last one as its file says, and apply it again: in development"],
+        ["yes", None, "With --redo: do it, although data is lost"],
     ]
 
     def run(self) -> int:
         """Do it on a reactor of its own; exit code 1 when a migration is wrong or fails."""
         application, loaded = self.load()
+        if self["redo"] and loaded.config.db.host:
+            raise SystemExit(
+                "x121: --redo is for the embedded PostgreSQL, and DB_HOST names another one:"
+                " put the change in a new migration"
+            )
         log_to_standard_error(loaded)
         work = partial(self._migrate, application)
         run_with_database(
@@ -37,6 +45,8 @@ class Migrate(Command):
 
     async def _migrate(self, application: Application, reactor: Any, db: DbConfig) -> None:
         migrations = application.read_migrations()
+        if self["redo"]:
+            await self._revert(reactor, db, migrations)
         if not (self["status"] or self["dry-run"]):
             await migrate(db, migrations, reactor=reactor)
             return
@@ -50,3 +60,14 @@ class Migrate(Command):
             say(f"{state.file_name:40}{state.state:10}{when}".rstrip())
         if any(state.state in ("edited", "missing") for state in states):
             raise SystemExit("x121: the server will not start on this database")
+
+    async def _revert(self, reactor: Any, db: DbConfig, migrations: Sequence[Migration]) -> None:
+        """Revert the last migration; without ``--yes`` print what that would do instead."""
+        last = find_last(migrations, await status(db, migrations, reactor=reactor))
+        if not self["yes"]:
+            raise SystemExit(
+                f"x121: this would revert {last.file_name}, and what it deletes would be lost:"
+                f"\n\n{last.revert}\n\n"
+                "To do that, and apply the file again: x121 migrate --redo --yes"
+            )
+        await revert(db, last, reactor=reactor)

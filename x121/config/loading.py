@@ -333,9 +333,10 @@ class Environment:
         self._environ = environ
         self._file_values, self._problems = _read_env_file(env_file)
 
-    def text(self, name: str) -> str:
+    def text(self, name: str, defaults: Mapping[str, str] | None = None) -> str:
         """Return the text of one of our own variables, which may be wrong."""
-        return _look_up(_find(name, variables()), self._environ, self._file_values)[0]
+        variable = _with_default(_find(name, variables()), defaults or {})
+        return _look_up(variable, self._environ, self._file_values)[0]
 
     def load(
         self,
@@ -376,10 +377,7 @@ class _Reader:
         settings: Iterable[type[Any]],
         defaults: Mapping[str, str],
     ) -> None:
-        self.variables = [
-            dataclasses.replace(variable, default=defaults.get(variable.name, variable.default))
-            for variable in variables(settings)
-        ]
+        self.variables = [_with_default(variable, defaults) for variable in variables(settings)]
         names = [variable.name for variable in self.variables]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -405,6 +403,10 @@ class _Reader:
                     f"{name}={parsers.printable(display_value)} ({source}): expected {error}"
                 )
         return kind(**values) if len(values) == len(fields) else None
+
+
+def _with_default(variable: Variable, defaults: Mapping[str, str]) -> Variable:
+    return dataclasses.replace(variable, default=defaults.get(variable.name, variable.default))
 
 
 def _find(name: str, among: Iterable[Variable]) -> Variable:

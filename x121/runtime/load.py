@@ -1,12 +1,21 @@
 """Finds the application that ``X121_APP`` names, and reads the configuration with its settings.
 
-Nothing else in the framework knows which application it serves.
+A product names its application in its ``pyproject.toml``, which is read in the working directory::
+
+    [tool.x121]
+    app = "studio:application"
+
+The environment and ``.env`` come before that.  Nothing else in the framework knows which
+application it serves.
 """
 
 from __future__ import annotations
 
 import importlib
+import tomllib
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from x121.config import APP, Environment, LoadedConfig, parsers
@@ -15,6 +24,8 @@ if TYPE_CHECKING:
     from x121.application import Application
 
 __all__ = ["import_application", "load_application", "load_config"]
+
+_PYPROJECT = "pyproject.toml"
 
 
 def load_application(environ: Mapping[str, str], env_file: str | None = None) -> Application:
@@ -34,16 +45,38 @@ def load_config(
     Raises :class:`~x121.config.ConfigError`, and whatever the application's modules raise.
     """
     environment = Environment(environ, env_file)
-    path = environment.text(APP)
+    defaults, problems = _read_pyproject()
+    path = environment.text(APP, defaults)
     try:
         application = import_application(parsers.object_path(path))
     except ValueError as error:
         # One message for all that is wrong; load() itself finds a path that can't be parsed.
         is_known = isinstance(error, _NotFoundError)
-        environment.load(problems=[f"{APP}={parsers.printable(path)}: {error}"] if is_known else ())
+        if is_known:
+            problems = [*problems, f"{APP}={parsers.printable(path)}: {error}"]
+        environment.load(defaults=defaults, problems=problems)
         raise
-    defaults = {"DB_NAME": application.database}
-    return application, environment.load(application.settings, defaults)
+    defaults = {**defaults, "DB_NAME": application.database}
+    return application, environment.load(application.settings, defaults, problems)
+
+
+def _read_pyproject() -> tuple[dict[str, str], list[str]]:
+    """Return the default that ``pyproject.toml`` has for ``X121_APP``, and what is wrong there."""
+    try:
+        with Path(_PYPROJECT).open("rb") as file:
+            tool = tomllib.load(file).get("tool", {})
+    except FileNotFoundError:
+        return {}, []
+    except OSError as error:
+        return {}, [f"{_PYPROJECT}: cannot be read: {error.strerror}"]
+    except ValueError as error:
+        return {}, [f"{_PYPROJECT}: {error}"]
+    table = tool.get("x121", {}) if isinstance(tool, dict) else {}
+    app = table.get("app", "") if isinstance(table, dict) else None
+    if not isinstance(app, str):
+        example = '[tool.x121] app = "studio:application"'
+        return {}, [f"{_PYPROJECT}: expected in [tool.x121] a text, as in {example}"]
+    return ({APP: app} if app else {}), []
 
 
 class _NotFoundError(ValueError):
@@ -62,6 +95,8 @@ def import_application(path: str) -> Application:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
+        if isinstance(error, PackageNotFoundError):
+            raise  # it asks for the version of what isn't installed
         if module_name != missing and not module_name.startswith(missing + "."):
             raise  # the application's own import is wrong
         raise _NotFoundError(

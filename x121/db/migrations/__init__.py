@@ -7,9 +7,11 @@ from x121.db.migrations.runner import (
     MigrationError,
     State,
     Status,
+    find_last,
     framework_migrations,
     migrate,
     read_migrations,
+    revert,
     status,
 )
 
@@ -18,8 +20,10 @@ __all__ = [
     "MigrationError",
     "State",
     "Status",
+    "find_last",
     "framework_migrations",
     "migrate",
     "read_migrations",
+    "revert",
     "status",
 ]

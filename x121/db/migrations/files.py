@@ -14,6 +14,7 @@ __all__ = [
     "APPLICATION",
     "FRAMEWORK",
     "NO_TRANSACTION",
+    "REVERT",
     "Migration",
     "MigrationError",
     "framework_migrations",
@@ -26,6 +27,7 @@ APPLICATION = "application"
 # PostgreSQL's integer, the type of a recorded version, holds any number of nine digits.
 _NAME = re.compile(r"([0-9]{4}|[1-9][0-9]{4,8})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql")
 NO_TRANSACTION = "-- x121: no-transaction"
+REVERT = "-- x121: revert"
 
 
 class MigrationError(Exception):
@@ -62,6 +64,12 @@ class Migration:
     def file_name(self) -> str:
         """Return the name of the file it comes from."""
         return name_file(self.source, self.version, self.name)
+
+    @property
+    def revert(self) -> str:
+        """Return the SQL that undoes it in development: comments below ``-- x121: revert``."""
+        lines = self.sql.partition(f"\n{REVERT}\n")[2].splitlines()
+        return "\n".join(line.removeprefix("--").strip() for line in lines if line[:2] == "--")
 
     @classmethod
     def parse(cls, file_name: str, data: bytes, source: str = APPLICATION) -> Migration:

@@ -32,6 +32,7 @@ from x121.db.migrations.files import (
     APPLICATION,
     FRAMEWORK,
     NO_TRANSACTION,
+    REVERT,
     Migration,
     MigrationError,
     framework_migrations,
@@ -46,9 +47,11 @@ __all__ = [
     "MigrationError",
     "State",
     "Status",
+    "find_last",
     "framework_migrations",
     "migrate",
     "read_migrations",
+    "revert",
     "status",
 ]
 
@@ -141,6 +144,56 @@ async def migrate(
         secs=reactor.seconds() - began,
     )
     return applied
+
+
+def find_last(migrations: Sequence[Migration], states: Sequence[Status]) -> Migration:
+    """Return the application's migration that was applied last, which can be reverted.
+
+    Raises :class:`MigrationError` if there is none, or if it doesn't say how to revert it.
+    """
+    applied = [state for state in states if state.applied_at and state.key[0] == APPLICATION]
+    if not applied:
+        raise MigrationError("no migration of the application has been applied")
+    last = max(applied, key=lambda state: (state.applied_at, state.key))
+    found = next((migration for migration in migrations if migration.key == last.key), None)
+    if found is None:
+        raise MigrationError(_advice(last))
+    if not found.revert:
+        raise MigrationError(
+            f"{found.file_name} doesn't say how to revert it: end it with the line {REVERT!r}, and"
+            " below that the statements as comments, such as '-- DROP TABLE notes;'"
+        )
+    return found
+
+
+async def revert(config: DbConfig, migration: Migration, *, reactor: Any) -> None:
+    """Undo ``migration`` as its file says, so that it is pending again; or do nothing.
+
+    It is for databases of development: what the statements delete is lost.  Raises
+    :class:`MigrationError` if a statement fails.
+    """
+    async with (
+        _connected(config, reactor) as holder,
+        migration_lock(
+            holder,
+            clock=reactor,
+            timeout_secs=config.migration_wait_secs,
+            on_wait=lambda line: None,
+        ),
+        _connected(config, reactor) as connection,
+    ):
+        schema = await _find_table(connection)
+        assert schema is not None
+        forget = sql.SQL("DELETE FROM {} WHERE (source, version) = (%s, %s)").format(_table(schema))
+        try:
+            await connection.execute("BEGIN")
+            await connection.execute(migration.revert)
+            await connection.execute(forget, migration.key)
+            await connection.execute("COMMIT")
+        except psycopg2.Error as error:
+            text = str(error).strip()
+            raise MigrationError(f"{migration.file_name}, below {REVERT!r}: {text}") from error
+    _log.info("{file} reverted", file=migration.file_name)
 
 
 # --- the database ---------------------------------------------------------------------------
@@ -286,7 +339,8 @@ class _Record:
 _ADVICE = {
     "edited": (
         "{file_name} was edited after it was applied ({applied_at:%Y-%m-%d %H:%M} UTC): restore its"
-        " text and name, and put the change in a new migration"
+        " text and name, and put the change in a new migration (in development, x121 migrate --redo"
+        " reverts the last one and applies it again)"
     ),
     "missing": (
         "{file_name} was applied ({applied_at:%Y-%m-%d %H:%M} UTC) and is missing now: restore it,"

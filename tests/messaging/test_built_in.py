@@ -196,7 +196,7 @@ class SubscribeTests(WebSocketTestCase):
 
     def test_dropped(self) -> None:
         """A connection's topics end with it, however it ends."""
-        for leave in ("close", "connection.leave", "protocol.connection.abort"):
+        for leave in ("close", "connection.disconnect", "protocol.connection.abort"):
             app = self.start()
             client, other = self.connect(app, "/test"), self.connect(app, "/test")
             for topic in ("projects", "projects/7"):

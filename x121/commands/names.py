@@ -22,8 +22,8 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _MAX_LENGTH = 29  # PostgreSQL cuts names off after 63 bytes, and constraints join two
 
 ROUTE_NAMES = (
-    "ANY_VERSION Answer AppState Conflict Cursor DbId Feature Id IfMatch Limit Page"
-    " PreconditionFailed Request Router make_page"
+    "ANY_VERSION AppState Conflict Cursor DbId Feature Id IfMatch Limit Page"
+    " PreconditionFailed Request Response Router make_page"
 )
 """The names that the routes of a feature import from x121."""
 

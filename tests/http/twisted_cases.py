@@ -73,10 +73,10 @@ class PlainSite(Site):
             clock=reactor or Clock(),
             now=wall_time,
             max_body_bytes=1 << 20,
-            json_limits=JsonLimits(max_bytes=1 << 20, max_values=10_000),
-            head_timeout_secs=1000,
-            body_timeout_secs=1000,
-            idle_timeout_secs=1000,
+            json_limits=JsonLimits(max_json_bytes=1 << 20, max_json_values=10_000),
+            header_timeout_secs=1000,
+            request_timeout_secs=1000,
+            keepalive_timeout_secs=1000,
             make_channel=self.channel_class,
         )
 

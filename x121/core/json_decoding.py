@@ -33,8 +33,8 @@ _LONG_NUMBER = b"0" * len(str(1 << 63))
 class JsonLimits:
     """The limits of a JSON body: its size, and the number of values in it."""
 
-    max_bytes: int
-    max_values: int
+    max_json_bytes: int
+    max_json_values: int
 
 
 class _Unfit(ValueError):

@@ -42,10 +42,11 @@ class Site(server.Site):
     """Serves ``resource`` to every connection, within limits.
 
     ``max_body_bytes`` bounds a request's body, ``json_limits`` one that is decoded as JSON,
-    ``head_timeout_secs`` the time for its head to arrive, ``body_timeout_secs`` that for its
-    body, ``idle_timeout_secs`` the time between two requests, and ``min_send_bytes_per_sec`` the
-    rate at which clients take responses (0: any).  ``trusted_proxies`` are networks whose
-    forwarding headers are believed.  ``make_channel`` makes what speaks HTTP on a connection.
+    ``header_timeout_secs`` the time for its head to arrive, ``request_timeout_secs`` that for its
+    body, ``keepalive_timeout_secs`` the time between two requests, and
+    ``min_send_bytes_per_sec`` the rate at which clients take responses (0: any).
+    ``trusted_proxies`` are networks whose forwarding headers are believed.  ``make_channel`` makes
+    what speaks HTTP on a connection.
     """
 
     noisy = False
@@ -58,9 +59,9 @@ class Site(server.Site):
         now: Callable[[], float],
         max_body_bytes: int,
         json_limits: JsonLimits,
-        head_timeout_secs: float,
-        body_timeout_secs: float,
-        idle_timeout_secs: float,
+        header_timeout_secs: float,
+        request_timeout_secs: float,
+        keepalive_timeout_secs: float,
         min_send_bytes_per_sec: int = 0,
         trusted_proxies: Sequence[IpNetwork] = (),
         make_channel: Callable[[], Channel] = Channel,
@@ -80,9 +81,9 @@ class Site(server.Site):
         # Whoever connects has as long for a first byte as for a head.  How long an answer may
         # take is a wrapper's business.
         seconds = {
-            Phase.NEW: head_timeout_secs,
-            Phase.IDLE: idle_timeout_secs,
-            Phase.BODY: body_timeout_secs,
+            Phase.NEW: header_timeout_secs,
+            Phase.IDLE: keepalive_timeout_secs,
+            Phase.BODY: request_timeout_secs,
             Phase.CLOSING: CLOSING_TIMEOUT_SECS,
         }
         self.deadlines: dict[Phase, Deadlines[Channel] | None] = {

@@ -27,8 +27,8 @@ _LINE = "Message {message_type}: {log_reason}"
 class MessageEndpoint:
     """The endpoint that speaks the messages of :mod:`x121.messaging.codec`.
 
-    A handler has ``seconds`` for its reply; then the message is answered with an error, and the
-    handler is cancelled.  A message has at most ``max_values`` values.
+    A handler has ``request_timeout_secs`` for its reply; then the message is answered with an
+    error, and the handler is cancelled.  A message has at most ``max_json_values`` values.
     """
 
     takes_events = True
@@ -37,14 +37,16 @@ class MessageEndpoint:
         self,
         handlers: Mapping[str, Handler],
         *,
-        seconds: float,
-        max_values: int,
+        request_timeout_secs: float,
+        max_json_values: int,
         clock: IReactorTime,
     ) -> None:
         self._handlers = handlers
-        self._max_values = max_values
-        self._seconds = seconds
-        self._deadlines: Deadlines[_Handling] = Deadlines(seconds, self._expired, clock=clock)
+        self._max_json_values = max_json_values
+        self._request_timeout_secs = request_timeout_secs
+        self._deadlines: Deadlines[_Handling] = Deadlines(
+            request_timeout_secs, self._expired, clock=clock
+        )
 
     def opened(self, connection: WsConnection) -> None:
         """Tell the client its connection's id."""
@@ -75,7 +77,7 @@ class MessageEndpoint:
         """Return the fields of a message."""
         if is_binary:
             raise BadRequest("Messages are JSON, sent as text")
-        return decode(payload, max_values=self._max_values)
+        return decode(payload, max_values=self._max_json_values)
 
     async def _answer_later(
         self,
@@ -95,7 +97,8 @@ class MessageEndpoint:
         _send(answer, connection)
 
     def _expired(self, handling: _Handling) -> None:
-        handling.give_up(RequestTimeout(f"The message took longer than {self._seconds:g} s"))
+        seconds = self._request_timeout_secs
+        handling.give_up(RequestTimeout(f"The message took longer than {seconds:g} s"))
 
 
 class _Handling:

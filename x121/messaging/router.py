@@ -53,8 +53,8 @@ class WsRouter:
         self.routes = Klein()
         messages = MessageEndpoint(
             self.handlers,
-            seconds=config.server.request_timeout_secs,
-            max_values=config.server.max_json_values,
+            request_timeout_secs=config.server.request_timeout_secs,
+            max_json_values=config.server.max_json_values,
             clock=manager.clock,
         )
         self._serve("/", messages)

@@ -47,15 +47,15 @@ def build_stack(
 
     The headers are those of :class:`~x121.middleware.cors.Cors`.
     """
-    resource = Timeout(resource, seconds=config.request_timeout_secs, clock=clock)
-    resource = BodyLimit(resource, max_bytes=config.max_body_bytes)
-    resource = CrossSite(resource, origins=config.cors_origins)
+    resource = Timeout(resource, request_timeout_secs=config.request_timeout_secs, clock=clock)
+    resource = BodyLimit(resource, max_body_bytes=config.max_body_bytes)
+    resource = CrossSite(resource, cors_origins=config.cors_origins)
     if config.server_names:
-        resource = ServerNames(resource, names=config.server_names)
+        resource = ServerNames(resource, server_names=config.server_names)
     resource = Errors(resource)
     resource = Cors(
         resource,
-        origins=config.cors_origins,
+        cors_origins=config.cors_origins,
         request_headers=request_headers,
         response_headers=response_headers,
     )

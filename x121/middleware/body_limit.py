@@ -17,14 +17,14 @@ __all__ = ["BodyLimit"]
 
 
 class BodyLimit(Middleware):
-    """Lets requests through whose body is at most ``max_bytes`` long."""
+    """Lets requests through whose body is at most ``max_body_bytes`` long."""
 
-    def __init__(self, inner: IResource, *, max_bytes: int) -> None:
+    def __init__(self, inner: IResource, *, max_body_bytes: int) -> None:
         super().__init__(inner)
-        self._max_bytes = max_bytes
+        self._max_body_bytes = max_body_bytes
 
     def render(self, request: Request) -> Rendered:
         """Handle the request, or raise :class:`PayloadTooLarge`."""
         if request.body_too_large:
-            raise PayloadTooLarge(f"The body is larger than {self._max_bytes} bytes")
+            raise PayloadTooLarge(f"The body is larger than {self._max_body_bytes} bytes")
         return self.inner.render(request)

@@ -35,20 +35,20 @@ _PREFLIGHT_VARY = b"Origin, Access-Control-Request-Method, Access-Control-Reques
 class Cors(Middleware):
     """Answers preflights, and puts the CORS headers on every other answer.
 
-    ``origins`` are the exact origins allowed, as a browser writes them.  ``request_headers`` may be
-    sent by their pages, and ``response_headers`` read, besides those that always are.
+    ``cors_origins`` are the exact origins allowed, as browsers write them.  ``request_headers``
+    may be sent by their pages, and ``response_headers`` read, besides those that always are.
     """
 
     def __init__(
         self,
         inner: IResource,
         *,
-        origins: Sequence[str],
+        cors_origins: Sequence[str],
         request_headers: Sequence[str] = (),
         response_headers: Sequence[str] = (),
     ) -> None:
         super().__init__(inner)
-        self._origins = frozenset(origin.encode() for origin in origins)
+        self._origins = frozenset(origin.encode() for origin in cors_origins)
         self._allowed_headers = (*ALLOWED_HEADERS, *request_headers)
         self._known_headers = _SAFELISTED | {
             name.lower().encode() for name in (*self._allowed_headers, *CONDITIONS)

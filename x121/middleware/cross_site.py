@@ -30,11 +30,11 @@ _OWN_SITES = frozenset((b"same-origin", b"none"))
 
 
 class CrossSite(Middleware):
-    """Lets writes through that come from pages of this server or of the allowed ``origins``."""
+    """Lets writes through that come from pages of this server or of ``cors_origins``."""
 
-    def __init__(self, inner: IResource, *, origins: Sequence[str]) -> None:
+    def __init__(self, inner: IResource, *, cors_origins: Sequence[str]) -> None:
         super().__init__(inner)
-        self._origins = frozenset(origin.encode() for origin in origins)
+        self._origins = frozenset(origin.encode() for origin in cors_origins)
 
     def render(self, request: Request) -> Rendered:
         """Handle the request, or raise :class:`Forbidden`."""

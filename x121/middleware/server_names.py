@@ -23,11 +23,11 @@ __all__ = ["ServerNames"]
 
 
 class ServerNames(Middleware):
-    """Lets requests through whose ``Host`` is one of ``names``, or that have none (HTTP/1.0)."""
+    """Lets requests through whose ``Host`` is one of ``server_names``, or absent (HTTP/1.0)."""
 
-    def __init__(self, inner: IResource, *, names: Sequence[ServerName]) -> None:
+    def __init__(self, inner: IResource, *, server_names: Sequence[ServerName]) -> None:
         super().__init__(inner)
-        self._names = names
+        self._server_names = server_names
         # The same few names, in request after request.
         self._is_served = lru_cache(maxsize=256)(self._find)
 
@@ -48,7 +48,7 @@ class ServerNames(Middleware):
                 if isinstance(expected.host, str)
                 else address is not None and address in expected.host
             )
-            for expected in self._names
+            for expected in self._server_names
         )
 
 

@@ -20,12 +20,14 @@ __all__ = ["Timeout"]
 
 
 class Timeout(Middleware):
-    """Gives every request ``seconds`` from its last byte to the end of its handler's work."""
+    """Gives a request ``request_timeout_secs`` from its last byte to its handler's end."""
 
-    def __init__(self, inner: IResource, *, seconds: float, clock: IReactorTime) -> None:
+    def __init__(
+        self, inner: IResource, *, request_timeout_secs: float, clock: IReactorTime
+    ) -> None:
         super().__init__(inner)
-        self._seconds = seconds
-        self._deadlines = Deadlines(seconds, self._expired, clock=clock)
+        self._request_timeout_secs = request_timeout_secs
+        self._deadlines = Deadlines(request_timeout_secs, self._expired, clock=clock)
 
     def render(self, request: Request) -> Rendered:
         """Handle the request, under its deadline if it isn't answered at once."""
@@ -38,5 +40,6 @@ class Timeout(Middleware):
     def _expired(self, request: Request) -> None:
         if request.is_delivering:
             return  # the handler was in time; its client may take longer
-        request.fail(RequestTimeout(f"The request took longer than {self._seconds:g} s"))
+        seconds = self._request_timeout_secs
+        request.fail(RequestTimeout(f"The request took longer than {seconds:g} s"))
         request.cancel()

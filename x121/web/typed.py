@@ -123,7 +123,7 @@ class _Arguments:
         wrong: list[FieldError],
     ) -> None:
         limits = request.site.json_limits
-        payload: bytes = request.content.read(limits.max_bytes + 1)
+        payload: bytes = request.content.read(limits.max_json_bytes + 1)
         if not payload and not body.is_required:
             return
         _check_type(request)
@@ -189,11 +189,11 @@ def _check_type(request: Request) -> None:
 
 def _check_json(payload: bytes, limits: JsonLimits) -> None:
     """Refuse a body that isn't JSON, or is more of it than is decoded in one turn."""
-    if len(payload) > limits.max_bytes:
+    if len(payload) > limits.max_json_bytes:
         raise PayloadTooLarge(
-            f"The body is larger than {limits.max_bytes} bytes of JSON (MAX_JSON_BYTES)"
+            f"The body is larger than {limits.max_json_bytes} bytes of JSON (MAX_JSON_BYTES)"
         )
-    json_decoding.decode(payload, "The body", max_values=limits.max_values)
+    json_decoding.decode(payload, "The body", max_values=limits.max_json_values)
 
 
 @lru_cache(maxsize=64)

@@ -37,7 +37,7 @@ class Difference(NamedTuple):
 _NO_ERROR_HANDLERS = Difference(
     why="error handlers would never be called, so whoever has some is told at the start: handlers"
     " raise AppError, and all errors have one form",
-    shows="ValueError: error handlers are not called",
+    shows="error handlers are not called",
 )
 
 DIFFERENT = {

@@ -17,16 +17,12 @@ from types import CoroutineType
 from typing import Any, NamedTuple
 
 from klein import Klein
-from klein.interfaces import IKleinRequest
-from twisted.python.components import registerAdapter
 from twisted.web.resource import Resource
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import MapAdapter
-from zope.interface import implementer
 
 from x121.core.coroutines import run_eagerly
 from x121.http.request import Request
-from x121.web.endpoints import Handler, bound_handler
+from x121.web.klein_compat import Handler, bound_handler, refuse_error_handlers
 from x121.web.rendering import answer, respond_to_exception
 from x121.web.route_table import RouteTable
 
@@ -50,8 +46,7 @@ class RoutingResource(Resource):
 
     def __init__(self, application: Klein) -> None:
         super().__init__()
-        if application._error_handlers:
-            raise ValueError("error handlers are not called: raise x121.errors.AppError instead")
+        refuse_error_handlers(application, "the application")
         endpoints: dict[str, Any] = application.endpoints
         targets = {
             name: _Target(bound_handler(application, name), endpoint.segment_count)
@@ -71,42 +66,3 @@ class RoutingResource(Resource):
         except HTTPException as exception:
             return respond_to_exception(exception, request)
         return answer(result, request)
-
-
-# --- klein.url_for ------------------------------------------------------------------------
-
-
-@implementer(IKleinRequest)
-class _KleinRequest:
-    """What ``IKleinRequest(request)`` gives a handler: URLs of other routes.
-
-    ``branch_segments`` is what a route with ``branch=True`` has left over.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self.branch_segments = [""]
-        self._request = request
-        self._mapper: MapAdapter | None = None
-
-    @property
-    def mapper(self) -> MapAdapter:
-        """The routes, under the name that the client has for this host."""
-        if self._mapper is None:
-            host = self._request.getHeader(b"Host") or b""
-            scheme = "https" if self._request.isSecure() else "http"
-            self._mapper = self._request.url_map.map.bind(host.decode(), url_scheme=scheme)
-        return self._mapper
-
-    @mapper.setter
-    def mapper(self, mapper: MapAdapter) -> None:
-        self._mapper = mapper
-
-    def url_for(self, endpoint: str, *args: Any, **kwargs: Any) -> str:
-        """Return the path of a route, or with ``force_external`` its URL.
-
-        See :meth:`werkzeug.routing.MapAdapter.build`.
-        """
-        return self.mapper.build(endpoint, *args, **kwargs)
-
-
-registerAdapter(_KleinRequest, Request, IKleinRequest)

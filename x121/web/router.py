@@ -27,7 +27,12 @@ from typing import Any, TypeVar, Unpack
 from klein import Klein
 from werkzeug.routing import IntegerConverter, Map, Rule
 
-from x121.web.endpoints import Endpoint, bound_handler
+from x121.web.klein_compat import (
+    Endpoint,
+    bound_handler,
+    instance_of,
+    refuse_error_handlers,
+)
 from x121.web.operations import (
     MISSING,
     Declaration,
@@ -173,8 +178,7 @@ class Router(Klein):
         _check_names_in(prefix)
         if not prefix.startswith("/") or prefix.endswith("/"):
             raise ValueError(f"a prefix is like /projects, not {prefix!r}")
-        if router._error_handlers:
-            raise ValueError(f"{prefix}: a nested router can't have error handlers of its own")
+        refuse_error_handlers(router, prefix)
         rules = [_nested_rule(prefix, rule) for rule in router.url_map.iter_rules()]
         self._check_unserved(rules)
         adopted = {name: self._adopt(prefix, router, name) for name in router.endpoints}
@@ -201,7 +205,7 @@ class Router(Klein):
         """
         endpoint = f"{prefix[1:]}.{name}"
         if endpoint in self._endpoints:  # of another router with this prefix
-            endpoint = f"{prefix[1:]}.{type(router._instance).__name__}.{name}"
+            endpoint = f"{prefix[1:]}.{type(instance_of(router)).__name__}.{name}"
         if endpoint in self._endpoints:
             raise ValueError(f"{prefix}: there already is a route named {endpoint}")
         known: Any = router.endpoints[name]
@@ -216,7 +220,7 @@ class Router(Klein):
             handler,
             known.segment_count + prefix.count("/") + self._subroute_segments,
             operation,
-            getattr(known, "owner", None) or router._instance,
+            getattr(known, "owner", None) or instance_of(router),
             is_bound=True,
         )
         return endpoint

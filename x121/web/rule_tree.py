@@ -18,14 +18,24 @@ from typing import Any, NamedTuple
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
-from werkzeug.routing.converters import ValidationError
+from werkzeug.routing.converters import BaseConverter, ValidationError
 from werkzeug.routing.matcher import State
 from werkzeug.routing.rules import RulePart
 
-__all__ = ["NotDecidable", "RuleTree"]
+__all__ = ["NotDecidable", "RuleTree", "converters_of", "parts_of"]
 
 Values = tuple[str, ...]
 Allowed = list[frozenset[str]]
+
+
+def converters_of(rule: Rule) -> dict[str, BaseConverter]:
+    """Return the converters of a rule that is in a map, by the names of its parameters."""
+    return rule._converters
+
+
+def parts_of(rule: Rule) -> list[tuple[bool, str]]:
+    """Return the parts of the path of a rule that is in a map: is it a parameter, and its text."""
+    return rule._trace[rule._trace.index((False, "|")) + 1 :]  # before it stands the host
 
 
 class NotDecidable(Exception):
@@ -88,7 +98,7 @@ class _Leaf(NamedTuple):
     @classmethod
     def of(cls, rule: Rule) -> _Leaf:
         methods = None if rule.methods is None else frozenset(rule.methods)
-        converters = ((str(name), one.to_python) for name, one in rule._converters.items())
+        converters = ((str(name), one.to_python) for name, one in converters_of(rule).items())
         defaults = dict(rule.defaults or {})
         return cls(rule, methods, _is_sure(rule), tuple(converters), defaults)
 

@@ -20,6 +20,7 @@ from x121.builtin.docs.schemas import Schema
 from x121.http.head import METHODS
 from x121.web.operations import Operation
 from x121.web.router import Router
+from x121.web.rule_tree import converters_of, parts_of
 
 __all__ = ["Documented", "documented", "schema_of_converter"]
 
@@ -66,13 +67,14 @@ def _methods(rule: Rule) -> list[str]:
 
 def _template(rule: Rule) -> tuple[str, dict[str, BaseConverter]]:
     """Return a rule's path, with ``{name}`` for ``<int:name>``, and its converters."""
-    parts = rule._trace[rule._trace.index((False, "|")) + 1 :]  # before it stands the host
+    parts = parts_of(rule)
     path = "".join(
         f"{{{text}}}" if is_parameter else quote(text, safe="/!$&'()*+,;=:@~")
         for is_parameter, text in parts
     )
     names = [text for is_parameter, text in parts if is_parameter]
-    return path, {name: rule._converters[name] for name in names}
+    converters = converters_of(rule)
+    return path, {name: converters[name] for name in names}
 
 
 def schema_of_converter(converter: BaseConverter) -> Schema:

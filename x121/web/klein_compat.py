@@ -1,4 +1,7 @@
-"""Handlers as Klein keeps them, and as they are called here: with nothing in between."""
+"""Compatibility with Klein: its endpoints, its bound instances, and ``IKleinRequest``.
+
+The private names of Klein that are not inherited are used here alone.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,16 @@ from types import MethodType
 from typing import Any
 
 from klein import Klein
+from klein.interfaces import IKleinRequest
 from twisted.internet.defer import ensureDeferred
+from twisted.python.components import registerAdapter
+from werkzeug.routing import MapAdapter
+from zope.interface import implementer
 
+from x121.http.request import Request
 from x121.web.operations import Operation
 
-__all__ = ["Endpoint", "Handler", "bound_handler"]
+__all__ = ["Endpoint", "Handler", "bound_handler", "instance_of", "refuse_error_handlers"]
 
 Handler = Callable[..., Any]
 """Called with a request and the route's arguments, by name."""
@@ -64,6 +72,20 @@ class Endpoint:
         return partial(self._handler, None) if bindable else self._handler
 
 
+def refuse_error_handlers(application: Klein, where: str) -> None:
+    """Raise :class:`ValueError` for a Klein application with error handlers."""
+    if application._error_handlers:
+        raise ValueError(
+            f"{where}: error handlers are not called, because they would be everybody's:"
+            " raise x121.errors.AppError instead"
+        )
+
+
+def instance_of(application: Klein) -> object | None:
+    """Return the instance that a Klein application is bound to, or None."""
+    return application._instance
+
+
 def bound_handler(application: Klein, endpoint: str) -> Handler:
     """Return the handler of an endpoint, on the instance that ``application`` is bound to."""
     if type(application).execute_endpoint is not Klein.execute_endpoint:
@@ -72,3 +94,39 @@ def bound_handler(application: Klein, endpoint: str) -> Handler:
     if isinstance(found, Endpoint):
         return found.on(application._instance)
     return partial(found, application._instance)
+
+
+@implementer(IKleinRequest)
+class _KleinRequest:
+    """What ``IKleinRequest(request)`` gives a handler: URLs of other routes.
+
+    ``branch_segments`` is what a route with ``branch=True`` has left over.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.branch_segments = [""]
+        self._request = request
+        self._mapper: MapAdapter | None = None
+
+    @property
+    def mapper(self) -> MapAdapter:
+        """The routes, under the name that the client has for this host."""
+        if self._mapper is None:
+            host = self._request.getHeader(b"Host") or b""
+            scheme = "https" if self._request.isSecure() else "http"
+            self._mapper = self._request.url_map.map.bind(host.decode(), url_scheme=scheme)
+        return self._mapper
+
+    @mapper.setter
+    def mapper(self, mapper: MapAdapter) -> None:
+        self._mapper = mapper
+
+    def url_for(self, endpoint: str, *args: Any, **kwargs: Any) -> str:
+        """Return the path of a route, or with ``force_external`` its URL.
+
+        See :meth:`werkzeug.routing.MapAdapter.build`.
+        """
+        return self.mapper.build(endpoint, *args, **kwargs)
+
+
+registerAdapter(_KleinRequest, Request, IKleinRequest)

@@ -10,7 +10,7 @@ from klein._decorators import bindable, originalName
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121.web.endpoints import bound_handler
+from x121.web.klein_compat import bound_handler
 from x121.web.router import Router
 
 

@@ -182,7 +182,9 @@ async def test_name_server_that_hangs(
     turns: list[None] = []
     timer = reactor.callLater(0.05, turns.append, None)
     try:
-        with pytest.raises(psycopg2.OperationalError, match=r"db\.test:.*no answer within 0\.2 s"):
+        with pytest.raises(
+            psycopg2.OperationalError, match=r"db\.test:.*no response within 0\.2 s"
+        ):
             async with connected(replace(database, host="db.test"), reactor, timeout_secs=0.2):
                 pass
     finally:
@@ -239,7 +241,7 @@ async def test_server_that_never_answers(database: DbConfig, reactor: Any) -> No
     before = _content(reactor)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         there = replace(database, port=silent.getsockname()[1])
-        with pytest.raises(psycopg2.OperationalError, match=r"no answer within 0\.1 s"):
+        with pytest.raises(psycopg2.OperationalError, match=r"no response within 0\.1 s"):
             async with connected(there, reactor, timeout_secs=0.1):
                 pass
         assert _content(reactor) == before
@@ -533,7 +535,7 @@ async def test_frozen_server(
         with pytest.raises(ServiceUnavailable, match=r"No database connection within 0\.5 s"):
             await pool.fetch_one("SELECT 1")
         await until(lambda: pool.stats().in_use == 0, reactor)
-        await until(lambda: "no answer within" in pool.stats().last_error, reactor)
+        await until(lambda: "no response within" in pool.stats().last_error, reactor)
         private_postgres.resume()
         await until(lambda: pool.stats().idle == 1, reactor)
         (new,) = await pool.fetch_one("SELECT pg_backend_pid()")

@@ -365,7 +365,7 @@ class LendingTests(PoolTestCase):
     def test_impossible_sizes(self) -> None:
         """Sizes that contradict each other are refused when the pool is made."""
         for sizes in ((2, 1), (-1, 1), (0, 0)):
-            with pytest.raises(ValueError, match="is none"):
+            with pytest.raises(ValueError, match="invalid pool size"):
                 self.pool(*sizes, start=False)
 
     def test_stats(self) -> None:
@@ -431,7 +431,7 @@ class SessionTests(PoolTestCase):
         borrower = self.borrow(pool)
         first = begin(borrower.its.execute("Q"))
         error = self.failureResultOf(begin(borrower.its.execute("R")), RuntimeError)
-        assert "still runs a query" in str(error.value)
+        assert "is still running a query" in str(error.value)
         self.database.made[0].end(Result([], 3))
         assert self.successResultOf(first) == 3
         self.stop(pool)
@@ -645,7 +645,7 @@ class TransactionTests(PoolTestCase):
         borrower.its.on_commit(lambda: told.append(1))
         borrower.leave.callback(None)
         assert (borrower.error, told) == (None, [1])
-        assert self.lines(LogLevel.critical) == ["Failed when a transaction was committed"]
+        assert self.lines(LogLevel.critical) == ["An on_commit callback failed"]
         self.flushLoggedErrors(ZeroDivisionError)
         self.stop(pool)
 

@@ -1,3 +1,3 @@
-"""The database: a pool of connections, migrations, and a PostgreSQL that comes along."""
+"""Database: a connection pool, migrations, and an embedded PostgreSQL."""
 
 __all__: list[str] = []

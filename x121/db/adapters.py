@@ -1,4 +1,4 @@
-"""Python types that psycopg2 doesn't send by itself: UUID, dict, Enum and IP addresses."""
+"""Adapters for types that psycopg2 doesn't send by itself: UUID, dict, Enum, IP addresses."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SENT_AS_TEXT = (
 
 
 def register_adapters() -> None:
-    """Have psycopg2 send these types as parameters, in the whole process; more than once is fine.
+    """Register the adapters with psycopg2, for the whole process; may be called more than once.
 
-    A ``uuid`` column is read as UUID, a ``json`` or ``jsonb`` column as Python values, which
-    psycopg2 does by itself.  A list is sent as an array.
+    psycopg2 reads a ``uuid`` column as UUID, and a ``json`` or ``jsonb`` column as Python values,
+    by itself. It sends a list as an array.
     """
     register_uuid()
     extensions.register_adapter(dict, _adapt_dict)
-    extensions.register_adapter(Enum, _adapt_enum)  # those with str or int as a base are one
+    extensions.register_adapter(Enum, _adapt_enum)  # also enums derived from str or int
     for kind in _SENT_AS_TEXT:
         extensions.register_adapter(kind, _adapt_as_text)
 

@@ -1,15 +1,15 @@
-"""One connection to PostgreSQL: made, used, cancelled and lost without blocking the reactor.
+"""PostgreSQL connection that opens, runs queries, cancels and closes without blocking the reactor.
 
-:func:`connect` returns a :class:`Connection`.  It is txpostgres' with another way of waiting,
-because there
+:func:`connect` returns a :class:`Connection`. It is a txpostgres connection that waits for its
+socket in another way, because in txpostgres
 
-- cancelling a query blocks the process until the server has answered, for ever if it is frozen;
-- a connection that is lost while idle raises out of the reactor's call;
-- every query takes the socket out of the reactor and puts it back.
+- cancelling a query blocks the process until the server responds, forever if the server is frozen;
+- a connection that is lost while idle raises an exception out of the reactor's call;
+- every query removes the socket from the reactor and adds it again.
 
-Here the socket is watched from beginning to end, through a descriptor of our own: libpq closes
-its own whenever it likes, which the kernel would then take out of the reactor's set behind its
-back, and the next socket would get the same number.
+Here the reactor watches the socket from beginning to end, through a duplicate descriptor. libpq
+closes its own descriptor at any time; the kernel would then remove it from the reactor's set
+unnoticed, and the next socket would get the same number.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["Connection", "Params", "Query", "Reactor", "Result", "Row", "connect
 T = TypeVar("T")
 Query: TypeAlias = str | Composable
 Row: TypeAlias = tuple[Any, ...]
-Reactor: TypeAlias = Any  # IReactorTime, IReactorFDSet and IReactorThreads: no type says all
+Reactor: TypeAlias = Any  # IReactorTime, IReactorFDSet and IReactorThreads: no type has all
 
 register_adapters()
 
@@ -50,7 +50,7 @@ _CLIENT_CHECK_SINCE = 140_000
 
 
 class Result(NamedTuple):
-    """A statement's rows (none for an INSERT), the number it touched, and its columns' names."""
+    """Rows of a statement (none for an INSERT), the number of rows affected, and column names."""
 
     rows: list[Row]
     rowcount: int
@@ -58,7 +58,7 @@ class Result(NamedTuple):
 
 
 class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
-    """Lets txpostgres' own methods (``runQuery``, ``runInteraction``) wait as ours do."""
+    """Makes txpostgres' own methods (``runQuery``, ``runInteraction``) wait as this module does."""
 
     def _doit(self, name: str, *args: Any) -> Deferred[_Cursor]:
         sent = self._connection._send(getattr(self._cursor, name), *args)
@@ -66,12 +66,12 @@ class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
 
 
 class Connection(txpostgres.Connection):  # type: ignore[misc]
-    """An open connection in autocommit mode; :func:`connect` makes them.
+    """Open connection in autocommit mode; created by :func:`connect`.
 
-    ``busy`` is true while a query runs, also after its caller has cancelled it;
-    ``session_changed`` after a statement such as SET, until :meth:`reset`.  ``on_lost`` is
-    called once with the reason when the connection ends without :meth:`close`, or is ended
-    because its server can't serve it any more, such as one that became read-only.
+    ``busy`` is true while a query runs, also after its caller has cancelled it. ``session_changed``
+    is true after a statement such as SET, until :meth:`reset`. ``on_lost`` is called once, with the
+    reason, when the connection ends without :meth:`close`, or is closed because its server can no
+    longer serve it, for example because it became read-only.
     """
 
     cursorFactory = _Cursor
@@ -93,30 +93,30 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     @property
     def closed(self) -> bool:
-        """Whether the connection has ended, by whatever cause."""
+        """True if the connection has ended, for any reason."""
         return self._connection is None or self._connection.closed != 0
 
     @property
     def in_transaction(self) -> bool:
-        """Whether anything but silence stands between this connection and its next user."""
+        """True if a transaction is open, a query runs, or the state is unknown."""
         status = self._connection.get_transaction_status()
         return bool(status != extensions.TRANSACTION_STATUS_IDLE)
 
     @property
     def transaction_failed(self) -> bool:
-        """Whether an error in the open transaction lets it do nothing but roll back."""
+        """True if an error in the open transaction allows nothing but a rollback."""
         status = self._connection.get_transaction_status()
         return bool(status == extensions.TRANSACTION_STATUS_INERROR)
 
     # --- queries --------------------------------------------------------------------------
 
     def execute(self, query: Query, params: Params = ()) -> Deferred[Result]:
-        """Return what ``query`` gives; without ``params`` a ``%`` in it is just that.
+        """Return the result of ``query``; without ``params`` a ``%`` in it has no special meaning.
 
-        Fails with a :class:`psycopg2.Error`; with TypeError or ValueError if ``params`` don't fit
-        the placeholders.  When the Deferred is cancelled it fails with ``CancelledError`` at
-        once and the server goes on with the query: the connection stays
-        ``busy`` and is of no use before :meth:`reset`.
+        Fails with a :class:`psycopg2.Error`, or with TypeError or ValueError if ``params`` don't
+        match the placeholders. Cancelling the Deferred fails it with ``CancelledError`` at once,
+        while the server goes on with the query: the connection stays ``busy`` and can't be used
+        before :meth:`reset`.
         """
         try:
             cursor = self._connection.cursor()
@@ -125,15 +125,15 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
             return defer.fail()
         if changes_session(text):
             self.session_changed = True
-        # psycopg2 reads placeholders in a query as soon as there are parameters, if only ().
+        # psycopg2 parses placeholders as soon as there are parameters, even an empty tuple.
         sent = self._send(cursor.execute, text, params or None)
         return sent.addCallbacks(lambda _: _fetch(cursor), explain, errbackArgs=(text, params))
 
     async def reset(self) -> None:
-        """Make the connection as good as new: no query, no transaction, nothing left behind.
+        """Restore the connection to its initial state: no query, no transaction, no session state.
 
-        Takes a few seconds at most.  Raises, and leaves a connection that must be closed, when
-        the server does not answer in that time or the connection is lost.
+        Takes a few seconds at most. Raises if the server does not respond in that time or the
+        connection is lost; the connection must then be closed.
         """
         if self.busy:
             await self._cancel_query()
@@ -144,19 +144,19 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
             await self._within(_CANCEL_SECS, Deferred.fromCoroutine(_begin_session(self)))
 
     async def _cancel_query(self) -> None:
-        """Wait until the query has ended, and make it end."""
-        self._pollingD = None  # whoever waits for it is not here to take it
-        # Most end by themselves before a second connection is even open.
+        """Cancel the running query, and wait until it has ended."""
+        self._pollingD = None  # its caller has cancelled and must not be called
+        # Most queries end by themselves before a second connection is open.
         ended = Deferred.fromCoroutine(self._ended())
         if await _true_within(_CANCEL_GRACE_SECS, ended, self.reactor):
             return
-        # A cancel is aimed at a process, not at a query.  It reaches that process before the
-        # answer reaches us, so after both answers none is left that could hit the next query.
+        # A cancel request names a process, not a query.  It reaches that process before its
+        # response reaches us, so after both responses no request can hit the next query.
         await self._within(_CANCEL_SECS, Deferred.fromCoroutine(self._ask_to_cancel()))
         await self._within(_CANCEL_SECS, Deferred.fromCoroutine(self._ended()))
 
     async def _ask_to_cancel(self) -> None:
-        # psycopg2's own cancel() blocks, even in a thread: it keeps the interpreter's lock.
+        # psycopg2's own cancel() blocks, even in a thread: it holds the interpreter lock.
         helper = await connect(
             self._config,
             reactor=self.reactor,
@@ -182,25 +182,25 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     # --- waiting for the server -------------------------------------------------------------
 
     def _send(self, method: Callable[..., object], *args: Any) -> Deferred[None]:
-        """Call a method of a psycopg2 cursor that begins a query, and wait for its end."""
+        """Call a method of a psycopg2 cursor that starts a query, and wait until the query ends."""
         try:
             method(*args)
         except Exception:
             return defer.fail()
-        # psycopg2 holds the cursor weakly, and who waits may cancel and forget it.
+        # psycopg2 holds the cursor weakly, and a caller that cancels may drop it.
         self._running = method
         self.busy = True
         return self.poll()
 
     def poll(self) -> Deferred[None]:
-        """Return a Deferred that fires when psycopg2 has what it now waits for."""
+        """Return a Deferred that fires when psycopg2 has received what it waits for."""
         waiting: Deferred[None] = Deferred(self._cancel)
         self._pollingD = waiting
         self.continuePolling()
         return waiting
 
     def continuePolling(self, swallowErrors: bool = False) -> None:  # noqa: N803
-        """Read and write what can be, and tell who waits when all has come."""
+        """Read and write what the socket allows; fire the Deferred when psycopg2 is finished."""
         try:
             state = self._connection.poll()
             if not self._established:
@@ -218,12 +218,12 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         idle = not self.busy and self._established
         self.busy = False
         self._running = None
-        # An error while idle is nobody's: were the socket kept, it would call again and again.
+        # No query is waiting for an error while idle.  A socket kept open would call endlessly.
         if error is not None and (idle or self.closed or _ends_session(error)):
             self.lose(error)
         elif self._connection.notifies:
             self.checkForNotifies()
-        # Last, because who waits may well begin the next query.
+        # Last, because the caller may start the next query at once.
         if waiting is not None:
             if error is None:
                 waiting.callback(None)
@@ -232,7 +232,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._tell_ended()
 
     def _cancel(self, waiting: Deferred[Any]) -> None:
-        """Let go of a caller who cancelled.  What he waited for goes on."""
+        """Release a caller that cancelled.  The query goes on."""
         self._pollingD = None
 
     def _tell_ended(self) -> None:
@@ -243,7 +243,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     # --- the socket -------------------------------------------------------------------------
 
     def _watch(self, state: int) -> None:
-        """Follow libpq while it connects: at any step it may have gone on to a new socket."""
+        """Watch libpq's socket while it connects: at any step libpq may switch to a new socket."""
         self._unwatch()
         self._descriptor = os.dup(self._connection.fileno())
         self._established = state == extensions.POLL_OK
@@ -269,24 +269,24 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._writing = wanted
 
     def fileno(self) -> int:
-        """Return the descriptor that the reactor watches; -1 when there is none."""
+        """Return the descriptor that the reactor watches, or -1 if there is none."""
         return self._descriptor
 
     def doRead(self) -> None:
-        """Something came: called by the reactor."""
+        """Continue when the socket is readable; called by the reactor."""
         if self._descriptor >= 0:
             self.continuePolling()
 
     doWrite = doRead
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor saw the socket fail, or is about to end."""
-        self.doRead()  # libpq may know more
+        """Close, because the socket has failed or the reactor stops; called by the reactor."""
+        self.doRead()  # libpq may know the reason
         if self._descriptor >= 0:
             self._finish(psycopg2.OperationalError(f"connection lost: {reason.value}"))
 
     def close(self) -> None:
-        """End the connection, now; a query that runs fails.  Safe to call twice."""
+        """Close the connection at once; a running query fails.  May be called twice."""
         self._shut()
         waiting, self._pollingD = self._pollingD, None
         self.busy = False
@@ -295,7 +295,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._tell_ended()
 
     def lose(self, error: BaseException) -> None:
-        """End the connection, of which no query runs, and tell ``on_lost`` why."""
+        """Close the connection, on which no query runs, and call ``on_lost`` with the reason."""
         self._shut()
         if self._established and self.on_lost is not None:
             told, self.on_lost = self.on_lost, None
@@ -304,7 +304,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     def _shut(self) -> None:
         self._unwatch()
         if self._connection is not None and self._connection.closed != 1:
-            self._connection.close()  # 2 is psycopg2's for broken, and still to be closed
+            self._connection.close()  # 2: psycopg2 considers it broken but not yet closed
 
 
 def _ends_session(error: Exception) -> bool:
@@ -328,11 +328,11 @@ async def connect(
     statement_timeout_secs: float | None,
     timeout_secs: float,
 ) -> Connection:
-    """Return a new connection to ``config.host``, at the first of its addresses that answers.
+    """Return a new connection to ``config.host``, at the first of its addresses that accepts one.
 
-    ``statement_timeout_secs`` is the server's limit for each statement; None: no limit.  Raises
-    :class:`psycopg2.OperationalError`, which names host, port and reason, when ``timeout_secs``
-    are over or nobody answers.  Nothing half open is left behind, also if this is cancelled.
+    ``statement_timeout_secs`` is the server's limit for each statement; None means no limit. Raises
+    :class:`psycopg2.OperationalError`, which names host, port and reason, when no address accepts a
+    connection within ``timeout_secs``. Leaves nothing half open, even if it is cancelled.
     """
     end = reactor.seconds() + timeout_secs
     reasons: list[str] = []
@@ -342,7 +342,7 @@ async def connect(
         addresses = []
         reasons.append(f"the name can't be resolved ({_reason(error, timeout_secs)})")
     for position, address in enumerate(addresses):
-        # One address that swallows packets must leave time for the others.
+        # One address that drops packets must leave time for the others.
         share = max(0.0, end - reactor.seconds()) / (len(addresses) - position)
         connection = Connection(config, reactor=reactor)
         try:
@@ -367,21 +367,21 @@ async def _open(connection: Connection, settings: dict[str, str | int]) -> None:
 
 
 async def _begin_session(connection: Connection) -> None:
-    """Make the settings that a connection can't be opened with, and have it count as unchanged."""
+    """Apply the settings that libpq can't send when it connects; mark the session unchanged."""
     if connection.server_version >= _CLIENT_CHECK_SINCE:
         await _have_client_checked(connection)
     connection.session_changed = False
 
 
 async def _have_client_checked(connection: Connection) -> None:
-    """Let the server end a query whose client has gone, instead of finishing it for nobody."""
+    """Make the server cancel a query whose client has disconnected."""
     query = "SELECT set_config('client_connection_check_interval', %s, false)"
     try:
         await connection.execute(query, (str(_CLIENT_CHECK_MS),))
     except psycopg2.Error as error:
         if error.pgcode is None:
             raise
-        # Some systems can't tell the server (it then knows no value but 0): do without.
+        # Some systems can't detect it, and their servers allow only 0: go on without.
 
 
 async def _true_within(seconds: float, waiting: Deferred[bool], reactor: Reactor) -> bool:
@@ -393,8 +393,8 @@ async def _true_within(seconds: float, waiting: Deferred[bool], reactor: Reactor
 
 
 def _reason(error: BaseException, seconds: float) -> str:
-    """Return ``error`` on one line; libpq's texts have several, and advice after a tab."""
+    """Return ``error`` on one line; libpq's texts have several lines, and advice after a tab."""
     if isinstance(error, defer.TimeoutError):
-        return f"no answer within {seconds:.2g} s"
+        return f"no response within {seconds:.2g} s"
     text = " ".join(str(error).split()) or type(error).__name__
     return text + hint(text)

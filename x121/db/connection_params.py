@@ -1,4 +1,4 @@
-"""What libpq is told when a connection is made, so that it never blocks the reactor."""
+"""Connection parameters for libpq, chosen so that it never blocks the reactor."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from x121.reactor.lookups import lookup_threads
 __all__ = ["connection_params", "hint", "resolve", "session_limits"]
 
 _MIN_IDLE_IN_TRANSACTION_SECS = 60.0
-# The setting behind a refusal of libpq's own.
+# The setting that causes an error of libpq.
 _HINTS = {
     "authentication method requirement": "DB_REQUIRE_AUTH",
     "session is read-only": "DB_TARGET_SESSION_ATTRS",
 }
-# A server that vanished without a word (power, cable, firewall) is noticed after 30 s: while a
-# query waits by the kernel's unanswered packets, else by keepalives.
+# A server that disappeared silently (power, cable, firewall) is detected after 30 s: while a query
+# waits by the kernel's unacknowledged packets, else by keepalives.
 _KEEPALIVES = {
     "keepalives": 1,
     "keepalives_idle": 15,
@@ -35,7 +35,7 @@ _KEEPALIVES = {
 def resolve(config: DbConfig, reactor: Any) -> Deferred[list[str]]:
     """Return the addresses of the host, in the system's order; "" for a UNIX socket.
 
-    Fails with :class:`OSError` or :class:`UnicodeError` when the name means nothing.
+    Fails with :class:`OSError` or :class:`UnicodeError` if the name can't be resolved.
     """
     if config.host.startswith("/"):
         return defer.succeed([""])
@@ -43,7 +43,7 @@ def resolve(config: DbConfig, reactor: Any) -> Deferred[list[str]]:
         return defer.succeed([str(ip_address(config.host))])
     except ValueError:
         pass
-    # libpq would look the name up by itself, and keep the reactor waiting.
+    # libpq would resolve the name itself, and block the reactor.
     found = deferToThreadPool(
         reactor,
         lookup_threads(reactor),
@@ -58,14 +58,14 @@ def resolve(config: DbConfig, reactor: Any) -> Deferred[list[str]]:
 def connection_params(
     config: DbConfig, address: str, statement_timeout_secs: float | None
 ) -> dict[str, str | int]:
-    """Return what libpq is told.  Nothing is left to it that could block or surprise."""
+    """Return the parameters for libpq, with every default set that could block or vary."""
     settings: dict[str, str | int] = {
         "host": config.host,
         "port": config.port,
         "application_name": "x121",
         "client_encoding": "UTF8",
-        "gssencmode": "disable",  # Kerberos would ask its servers, and block
-        "require_auth": config.require_auth,  # else whoever answers may ask for the password
+        "gssencmode": "disable",  # Kerberos would contact its servers, and block
+        "require_auth": config.require_auth,  # else any server may ask for the password
         "sslmode": _sslmode(config),
         "target_session_attrs": config.target_session_attrs,
         "options": _options(statement_timeout_secs),
@@ -86,16 +86,16 @@ def _sslmode(config: DbConfig) -> str:
 
 
 def _options(statement_timeout_secs: float | None) -> str:
-    """Return the session's settings.  psycopg2 would set DateStyle itself, a round trip later."""
+    """Return the session's settings; psycopg2 would set DateStyle itself, a round trip later."""
     settings = {"timezone": "UTC", "datestyle": "ISO", **session_limits(statement_timeout_secs)}
     return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def session_limits(statement_timeout_secs: float | None) -> dict[str, str]:
-    """Return the limits that PostgreSQL keeps, in milliseconds; 0 is none."""
+    """Return the limits that PostgreSQL enforces, in milliseconds; 0 means no limit."""
     if statement_timeout_secs is None:
         return {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
-    # A process of ours that hangs must not keep its locks for ever.
+    # A client process that hangs must not hold its locks forever.
     idle = max(_MIN_IDLE_IN_TRANSACTION_SECS, 2 * statement_timeout_secs)
     return {
         "statement_timeout": str(max(1, round(statement_timeout_secs * 1000))),

@@ -1,4 +1,4 @@
-"""The reason why psycopg2 couldn't put parameters into a query, in words that help."""
+"""Explains why psycopg2 couldn't insert parameters into a query."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MAX_SHOWN = 200
 
 
 def explain(failure: Failure, text: str, params: Params) -> Failure:
-    """Return ``failure``, which the query ``text`` ended with, or one that says more.
+    """Return ``failure``, which the query ``text`` ended with, or a clearer error.
 
-    TypeError and ValueError mean that placeholders and ``params`` don't fit each other, and
-    show the query; :class:`~x121.errors.UnstorableValue` that PostgreSQL has no form for one of
-    the values.  None of them shows a value.
+    TypeError and ValueError mean that placeholders and ``params`` don't match, and show the query.
+    :class:`~x121.errors.UnstorableValue` means that PostgreSQL can't store one of the values. No
+    error shows a value.
     """
     error = failure.value
     if isinstance(error, psycopg2.Error) and error.pgcode is not None:
@@ -42,7 +42,7 @@ def explain(failure: Failure, text: str, params: Params) -> Failure:
 
 def _unfilled_placeholder(error: psycopg2.Error, text: str, params: Params) -> Exception | None:
     said = error.diag.message_primary or ""
-    # Without params a % is just that, and PostgreSQL stumbles over the placeholder.
+    # Without params a % isn't replaced, and PostgreSQL reports the placeholder.
     if error.pgcode == errorcodes.SYNTAX_ERROR and not params and '"%"' in said:
         return TypeError(f"{said}: are params missing? In the query: {_shorten(text)}")
     return None
@@ -56,7 +56,7 @@ def _misuse_error(error: Exception, text: str, params: Params) -> Exception | No
 
 
 def _misuse(text: str, params: Params) -> str:
-    """Return how placeholders and ``params`` don't fit each other; "" where they do."""
+    """Return how placeholders and ``params`` don't match, or "" if they do."""
     if isinstance(params, (str, bytes)):
         return f"params must be a sequence or a mapping, not {type(params).__name__}: (value,)"
     positional = 0

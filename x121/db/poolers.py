@@ -1,8 +1,8 @@
-"""Poolers such as PgBouncer between the server and PostgreSQL: what they keep from it.
+"""Support for poolers such as PgBouncer between the server and PostgreSQL.
 
-In transaction mode every transaction may run in another session, and a session outlives its
-client.  Nothing here relies on sessions, but for their settings: those that a connection starts
-with are refused or dropped by a pooler, and have to be the role's.
+In transaction mode every transaction may run in another session, and a session outlives its client.
+No code in this package relies on sessions except for their settings. A pooler refuses or drops the
+settings that a connection starts with, so they must be set on the role.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["pooler_advice", "warn_of_missing_limits"]
 
 _log = Logger()
 
-# What PgBouncer says, and what to do about it.
+# PgBouncer's errors, and how to fix each.
 _ADVICE = {
     "unsupported startup parameter": (
         "the pooler refuses the settings that a connection starts with: set"
@@ -31,7 +31,7 @@ _ADVICE = {
 
 
 def pooler_advice(error: psycopg2.Error) -> str:
-    """Return what to set where ``error`` is a pooler's; "" for any other."""
+    """Return the setting to change if ``error`` comes from a pooler; else ""."""
     said = str(error)
     return next((advice for text, advice in _ADVICE.items() if text in said), "")
 
@@ -39,9 +39,9 @@ def pooler_advice(error: psycopg2.Error) -> str:
 async def warn_of_missing_limits(
     pool: Pool, config: DbConfig, *, statement_timeout_secs: float
 ) -> None:
-    """Log a warning if a limit that connections of the pool start with is not in force.
+    """Log a warning if a limit that the pool's connections start with is not in force.
 
-    A pooler has dropped it then.  Without it a query that nobody waits for any more goes on.
+    A pooler has then dropped it. Without the limit, a query whose client has disconnected runs on.
     """
     limits = session_limits(statement_timeout_secs)
     rows = await pool.fetch_all(

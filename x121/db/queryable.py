@@ -1,4 +1,4 @@
-"""Queries, as a pool, a session and a transaction all run them."""
+"""Query methods shared by the pool, sessions and transactions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _MAX_SHAPES = 1024
 
 
 class Queryable:
-    """A pool, a session or a transaction.
+    """Base class of the pool, sessions and transactions.
 
-    Values go into ``params``, never into the text: ``%s`` or ``%(name)s`` stands for one.  Without
-    params a ``%`` is just that.  A row is a tuple, or with ``into`` a model, whose fields are the
-    columns by name.  Queries fail with :class:`psycopg2.Error`; and with
-    :class:`~x121.errors.InternalError` if the columns or the values of a row don't fit the model.
+    Pass values as ``params``, never in the text: ``%s`` or ``%(name)s`` stands for one. Without
+    params a ``%`` has no special meaning. A row is a tuple or, with ``into``, a model whose fields
+    are filled from the columns of the same names. Queries fail with :class:`psycopg2.Error`, and
+    with :class:`~x121.errors.InternalError` if the columns or values of a row don't match the
+    model.
     """
 
     __slots__ = ()
@@ -36,7 +37,7 @@ class Queryable:
     async def fetch_all(
         self, query: Query, params: Params = (), *, into: type[M] | None = None
     ) -> list[Row] | list[M]:
-        """Return every row."""
+        """Return all rows."""
         result = await self._run(query, params)
         return result.rows if into is None else _models(into, result.columns, result.rows)
 
@@ -49,7 +50,7 @@ class Queryable:
     async def fetch_optional(
         self, query: Query, params: Params = (), *, into: type[M] | None = None
     ) -> Row | M | None:
-        """Return the first row, or None if there is none."""
+        """Return the first row, or None if there are no rows."""
         result = await self._run(query, params)
         first = result.rows[:1]
         found = first if into is None else _models(into, result.columns, first)
@@ -64,16 +65,16 @@ class Queryable:
     ) -> Row | M:
         """Return the first row.
 
-        Raises :class:`~x121.errors.RowNotFound` if there is none.
+        Raises :class:`~x121.errors.RowNotFound` if there are no rows.
         """
         result = await self._run(query, params)
         if not result.rows:
-            raise RowNotFound("a query that had to give a row gave none")
+            raise RowNotFound("the query returned no rows (expected one)")
         first = result.rows[:1]
         return first[0] if into is None else _models(into, result.columns, first)[0]
 
     async def execute(self, query: Query, params: Params = ()) -> int:
-        """Return how many rows the statement touched; -1 where PostgreSQL counts none."""
+        """Return the number of rows that the statement affected; -1 if PostgreSQL doesn't say."""
         return (await self._run(query, params)).rowcount
 
     def _run(self, query: Query, params: Params) -> Awaitable[Result]:
@@ -81,7 +82,7 @@ class Queryable:
 
 
 def _models(into: type[M], columns: tuple[str, ...], rows: Sequence[Row]) -> list[M]:
-    """Return the models that rows are.  Values stand in no message: a log may have it."""
+    """Return the rows as models.  Error messages have no values, because they may be logged."""
     names = _field_names(into, columns)
     try:
         return [
@@ -95,7 +96,7 @@ def _models(into: type[M], columns: tuple[str, ...], rows: Sequence[Row]) -> lis
 
 @lru_cache(maxsize=_MAX_SHAPES)
 def _field_names(into: type[BaseModel], columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Return ``columns``, if they are the fields of ``into``: checked once for each query.
+    """Return ``columns`` if they match the fields of ``into``; checked once per query.
 
     Raises :class:`~x121.errors.InternalError`, which names those that differ.
     """

@@ -1,8 +1,8 @@
-"""Statements that leave something behind in a session, which the next borrower must not find.
+"""Detects statements that leave state in a session, which must be cleaned up before its next use.
 
-These are settings (SET), roles, temporary tables, prepared statements, cursors, LISTEN and advisory
-locks.  PostgreSQL doesn't tell which of them a session has, and to clean up always would cost
-every borrower a round trip, so statements are recognised by their text.
+Such state is a setting (SET), a role, a temporary table, a prepared statement, a cursor, LISTEN or
+an advisory lock. PostgreSQL doesn't report it, and a clean-up after every use would cost a round
+trip each, so statements are recognised by their text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["changes_session"]
 
 _MAX_CACHED_CHARS = 4_000
 
-# What leaves nothing behind, by its first words.  Anything that isn't known to is cleaned up after.
+# Statements that leave no state, by their first words.  After all others there is a clean-up.
 _HARMLESS = re.compile(
     r"""
     (?: \s | \( | --[^\n]*+(?:\n|$) | /\*.*?\*/ )*+
@@ -25,7 +25,7 @@ _HARMLESS = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
-# What changes a session from within one of those: a second statement, a function, SELECT INTO TEMP.
+# Ways to change the session from one of those: a second statement, a function, SELECT INTO TEMP.
 _CHANGE = re.compile(
     r"""
     ; (?= \s*+ \S )
@@ -37,11 +37,11 @@ _LOCAL_SET_CONFIG = re.compile(r"\bset_config\s*\([^()]*,\s*true\s*\)", re.IGNOR
 
 
 def changes_session(text: str) -> bool:
-    """Whether ``text`` may leave something behind in the session that runs it.
+    """Return True if ``text`` may leave state in the session that runs it.
 
-    The effects of a function or trigger that the database defines are not seen.
+    Effects of functions and triggers defined in the database are not detected.
     """
-    # A text that long has values pasted into it, and is hardly met again.
+    # A text this long has values pasted into it, and hardly occurs twice.
     return _cached(text) if len(text) <= _MAX_CACHED_CHARS else _may_change(text)
 
 

@@ -1,4 +1,4 @@
-"""Blocking work in a thread, in a way that ends when it is cancelled."""
+"""Runs blocking work in a thread, with support for cancellation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ async def in_thread(
     *args: Any,
     on_cancel: Callable[[], None] | None = None,
 ) -> T:
-    """Return what ``function(*args)`` returns, from a thread of the reactor's pool.
+    """Return the result of ``function(*args)``, called in a thread of the reactor's pool.
 
-    A thread can't be stopped.  So when this is cancelled it calls ``on_cancel``, which may make
-    the work end sooner, and raises CancelledError when the work has ended: whoever cleans up
-    then finds all that there is to clean.
+    A thread can't be stopped. When this coroutine is cancelled, it calls ``on_cancel``, which may
+    make the work end sooner, and raises CancelledError once the work has ended. The caller can then
+    clean up everything that the work created.
     """
     result: Deferred[T] = Deferred()
     ended: Deferred[None] = Deferred()

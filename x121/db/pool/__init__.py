@@ -1,4 +1,4 @@
-"""The pool of connections, and the sessions and transactions on them."""
+"""Connection pool, with its sessions and transactions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Calls that wait for commits, made in the order in which those happened.
+"""Callbacks that run after commits, in commit order.
 
-PostgreSQL lets go of a row before it answers the COMMIT, so whoever changes the row next may have
-his own COMMIT answered first.  But he can only have sent it after the other was sent: so what waits
-for a commit is called after what waits for those that were sent before.
+PostgreSQL releases a row's lock before it responds to the COMMIT, so the response to the next
+transaction that changes the row may arrive first. But that transaction's COMMIT was sent later. So
+the callbacks of a commit run after those of all commits that were sent before it.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class _Commit:
 
 
 class CommitHooks:
-    """The commits of one pool that somebody is to be told of."""
+    """Commits of one pool that have callbacks."""
 
     def __init__(self) -> None:
         self._sent: deque[_Commit] = deque()
         self._telling = False
 
     def sent(self, committing: Deferred[T], calls: Calls) -> None:
-        """Make ``calls`` once ``committing`` and those sent before have ended; never if it fails.
+        """Run ``calls`` once ``committing`` and those sent before have ended; never if it fails.
 
-        What they raise is logged.
+        Exceptions that they raise are logged.
         """
         commit = _Commit(calls)
         self._sent.append(commit)
@@ -55,7 +55,7 @@ class CommitHooks:
         return result
 
     def _tell(self) -> None:
-        if self._telling:  # one of the calls has ended another commit, whose turn comes
+        if self._telling:  # a callback has ended another commit; the loop below handles it
             return
         self._telling = True
         try:
@@ -70,4 +70,4 @@ def _make(call: Callable[[], object]) -> None:
     try:
         call()
     except Exception:
-        _log.failure("Failed when a transaction was committed")
+        _log.failure("An on_commit callback failed")

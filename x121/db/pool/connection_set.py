@@ -1,4 +1,4 @@
-"""The connections that a pool has: opened when missing, closed when old, replaced when lost."""
+"""Connections of a pool: opened when missing, closed when old, replaced when lost."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _YOUNG_SECS = 1.0
 
 
 class ConnectionSet:
-    """Keeps between ``min_size`` and ``max_size`` connections, idle ones and those in use.
+    """Keeps between ``min_size`` and ``max_size`` connections, idle or in use.
 
-    It opens more than ``min_size`` while ``waiting()`` says that somebody waits, and calls
+    Opens more than ``min_size`` while ``waiting()`` returns waiting callers, and calls
     ``available`` whenever a connection has become idle.
     """
 
@@ -59,7 +59,7 @@ class ConnectionSet:
         self._active = False
         self._closed = False
         self._tending: IDelayedCall | None = None
-        self.idle: list[PooledConnection] = []  # the last one returned is lent first, so others age
+        self.idle: list[PooledConnection] = []  # last in, first out, so that the others age
         self.in_use: set[PooledConnection] = set()
         self.openings: set[Deferred[Any]] = set()
         self.outage = ReconnectBackoff(clock=clock, rng=rng, retry=self.ensure_min)
@@ -68,13 +68,13 @@ class ConnectionSet:
 
     @property
     def size(self) -> int:
-        """How many there are; those that are being opened don't count."""
+        """Number of open connections; those that are still connecting don't count."""
         return len(self.idle) + len(self.in_use)
 
     # --- life -------------------------------------------------------------------------------
 
     async def open_first(self) -> None:
-        """Open ``min_size``, or raise what the first failure raises and leave none."""
+        """Open ``min_size`` connections; if one fails, close all and raise its error."""
         opened: list[PoolableConnection] = []
         try:
             while len(opened) < self._min_size:
@@ -91,7 +91,7 @@ class ConnectionSet:
         self.ensure_min()
 
     def close_idle(self) -> None:
-        """Open no more, and close what isn't in use.  No timer is left."""
+        """Open no more connections, close the idle ones, and cancel all timers."""
         self._active = False
         self._closed = True
         self.outage.close()
@@ -103,16 +103,16 @@ class ConnectionSet:
         while self.idle:
             self.discard(self.idle[-1])
 
-    # --- lending ----------------------------------------------------------------------------
+    # --- acquiring and releasing ------------------------------------------------------------
 
     def acquire(self) -> PooledConnection:
-        """Return an idle connection, which there must be."""
+        """Return an idle connection; there must be one."""
         member = self.idle.pop()
         self.in_use.add(member)
         return member
 
     def release(self, member: PooledConnection) -> None:
-        """Take back a connection that is fit for the next borrower."""
+        """Take back a connection that can be used again."""
         now = self._clock.seconds()
         if self._has_expired(member, now):
             self.discard(member)
@@ -125,7 +125,7 @@ class ConnectionSet:
             self._tending = self._clock.callLater(_TEND_SECS, self._sweep)
 
     def discard(self, member: PooledConnection) -> None:
-        """Close a connection, wherever it is, and replace it if it is missed."""
+        """Close a connection, idle or in use, and replace it if needed."""
         self.in_use.discard(member)
         if member in self.idle:
             self.idle.remove(member)
@@ -136,14 +136,14 @@ class ConnectionSet:
     # --- opening ----------------------------------------------------------------------------
 
     def ensure_min(self) -> None:
-        """Open what is missing, unless an attempt has just failed."""
+        """Open missing connections, unless an attempt has just failed."""
         while self._active and not self.outage.delaying and self._missing() > 0:
             opening = begin(self._open(), self.openings)
             opening.addBoth(lambda _: self.ensure_min())
 
     def _missing(self) -> int:
         wanted = max(self._min_size - self.size, self._waiting())
-        # One attempt is enough to learn whether the database is back.
+        # One attempt is enough to find out if the database is back.
         at_once = 1 if self.outage.failing else _MAX_CONNECTING
         return min(wanted, self._max_size - self.size, at_once) - len(self.openings)
 
@@ -176,17 +176,17 @@ class ConnectionSet:
     # --- losing and ageing ------------------------------------------------------------------
 
     def _lost(self, member: PooledConnection, error: BaseException) -> None:
-        """Replace a connection that ended by itself; one in use when it is given back."""
+        """Replace a lost connection: at once if it was idle, or else when it is released."""
         self.lost_total += 1
         self.outage.lost(error)
         if self._clock.seconds() - member.opened_at < _YOUNG_SECS:
-            self.outage.delay()  # a server that accepts and hangs up would keep us busy
+            self.outage.delay()  # a server that accepts and closes would cause a busy loop
         if member in self.idle:
             self.idle.remove(member)
         self.ensure_min()
 
     def _sweep(self) -> None:
-        """Close idle connections that are too old, or not needed for long."""
+        """Close idle connections that are too old, or have not been needed for some time."""
         self._tending = None
         now = self._clock.seconds()
         for member in tuple(self.idle):
@@ -197,14 +197,14 @@ class ConnectionSet:
             self._tending = self._clock.callLater(_TEND_SECS, self._sweep)
 
     def _has_expired(self, member: PooledConnection, now: float) -> bool:
-        # An old connection is better than none.
+        # While the database can't be reached, an old connection is better than none.
         return now >= member.expires_at and not self.outage.failing
 
 
 def begin(work: Coroutine[Deferred[Any], Any, Any], group: set[Deferred[Any]]) -> Deferred[Any]:
-    """Run ``work`` by itself, known to ``group`` until it ends, and log what it raises.
+    """Start ``work`` in ``group``, which tracks it until it ends; log its exceptions.
 
-    It gets a context of its own: what it logs is not about the request that set it off.
+    It runs in an empty context: its log lines don't belong to the request that started it.
     """
     running = Context().run(Deferred.fromCoroutine, work)
     group.add(running)

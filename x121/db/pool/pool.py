@@ -1,16 +1,16 @@
-"""The pool of connections to PostgreSQL: who may use one, for how long, and what is left behind.
+"""Pool of PostgreSQL connections, with bounded waiting and clean sessions.
 
-:func:`make_pool` builds a :class:`Pool`.  Features use :meth:`Pool.transaction`, or
-:meth:`Pool.fetch_all` and its like for a single statement::
+:func:`make_pool` builds a :class:`Pool`. Features use :meth:`Pool.transaction`, or
+:meth:`Pool.fetch_all` and its siblings for a single statement::
 
     async with pool.transaction() as session:
         await session.execute("INSERT INTO item (name) VALUES (%s)", (name,))
 
-The next borrower of a connection finds nothing that the one before has left in its session.
-After a statement that may leave something (SET, a temporary table, LISTEN, a session-level advisory
-lock) ``DISCARD ALL`` runs before the connection is lent again; others pay nothing for it.  A
-function or trigger that changes the session isn't seen.  There use ``SET LOCAL``,
-``set_config(..., true)`` and ``pg_advisory_xact_lock()``: they end with the transaction.
+Session state never passes to the next user of a connection. After a statement that may leave some
+(SET, a temporary table, LISTEN, a session-level advisory lock), the pool runs ``DISCARD ALL``
+before it hands the connection out again; other statements don't pay for this. Changes made by a
+function or trigger are not detected. Use ``SET LOCAL``, ``set_config(..., true)`` and
+``pg_advisory_xact_lock()`` there: they end with the transaction.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ _log = Logger(namespace="x121.db.pool")
 _MAX_WAITING = 1_000
 _MAX_CONNECT_SECS = 5.0
 _STOP_GRACE_SECS = 1.0
-# How long a COMMIT may still take when whoever asked for it is gone.
+# Time that a COMMIT may still take when its caller has been cancelled.
 _COMMIT_SECS = 2.0
 
 
 @dataclass(frozen=True)
 class PoolStats:
-    """The pool at one moment.  ``*_total`` count from the start; ``size`` is idle and in use.
+    """State of the pool at one moment.  Totals count from the start; ``size`` is idle plus in use.
 
-    ``recovering`` connections are among those in use: their borrowers have left something that
-    is being cleaned up.
+    ``recovering`` connections are part of those in use: they have been released, and their sessions
+    are being cleaned up.
     """
 
     size: int
@@ -78,12 +78,12 @@ class PoolStats:
 
 
 class Pool(Queryable):
-    """Between ``min_size`` and ``max_size`` connections, lent to one borrower at a time.
+    """Pool of ``min_size`` to ``max_size`` connections, each used by one caller at a time.
 
-    ``connect`` makes a connection, and bounds its own time.  All seconds are those of ``clock``.
-    A connection is replaced when it is lost, and after ``max_lifetime_secs`` or up to a tenth
-    less.  Up to ``max_waiting`` may wait, ``acquire_timeout_secs`` each.
-    Its queries run on any connection.
+    ``connect`` opens a connection and has its own timeout. All times are in seconds of ``clock``. A
+    connection is replaced when it is lost, and after ``max_lifetime_secs`` or up to a tenth less.
+    Up to ``max_waiting`` callers may wait, each for ``acquire_timeout_secs``. The pool's own query
+    methods run on any connection.
     """
 
     def __init__(
@@ -99,7 +99,10 @@ class Pool(Queryable):
         rng: Random | None = None,
     ) -> None:
         if not 0 <= min_size <= max_size or max_size < 1:
-            raise ValueError(f"a pool of {min_size} to {max_size} connections is none")
+            raise ValueError(
+                f"invalid pool size: min_size={min_size}, max_size={max_size}"
+                " (expected 0 <= min_size <= max_size and max_size >= 1)"
+            )
         self.commits = CommitHooks()
         self._clock = clock
         self._rng = rng or SystemRandom()
@@ -135,8 +138,8 @@ class Pool(Queryable):
     async def start(self) -> None:
         """Open ``min_size`` connections.
 
-        Raises the :class:`psycopg2.Error` of the first that fails, and leaves nothing behind:
-        start may then be tried again.
+        Raises the :class:`psycopg2.Error` of the first that fails, and closes the others; start may
+        then be called again.
         """
         if self._started:
             raise RuntimeError("a pool is started once")
@@ -149,10 +152,10 @@ class Pool(Queryable):
         self._running = True
 
     async def stop(self, *, grace_secs: float = _STOP_GRACE_SECS) -> None:
-        """Close every connection: idle ones now, borrowed ones when they come back.
+        """Close all connections: idle ones at once, those in use when they are released.
 
-        Those that don't within ``grace_secs`` are closed under their borrowers, whose queries
-        fail with :class:`psycopg2.OperationalError`.  Who waits fails at once.
+        Connections still in use after ``grace_secs`` are closed, and their queries fail with
+        :class:`psycopg2.OperationalError`. Waiting callers fail at once.
         """
         self._running = False
         self._waiters.fail(ServiceUnavailable("The server is shutting down"))
@@ -174,14 +177,14 @@ class Pool(Queryable):
             await returned.addTimeout(grace_secs, self._clock)
         except defer.TimeoutError:
             _log.warn(
-                "{count} database connections are still in use, and are closed now",
+                "Closing {count} database connections that are still in use",
                 count=len(self._members.in_use),
             )
         finally:
             self._all_returned.remove(returned)
 
     def stats(self) -> PoolStats:
-        """Return what the pool does now and has done."""
+        """Return the pool's current state and its counters."""
         members, waiters = self._members, self._waiters
         return PoolStats(
             size=members.size,
@@ -215,32 +218,33 @@ class Pool(Queryable):
     # --- for features -----------------------------------------------------------------------
 
     def acquire(self) -> AbstractAsyncContextManager[Session]:
-        """Return a block with a connection, where each statement is its own transaction.
+        """Return a context manager for a connection on which each statement is its own transaction.
 
-        Entering it raises :class:`x121.errors.ServiceUnavailable` when there is none in time.
-        A transaction that is open at the end is rolled back.
+        Entering it raises :class:`x121.errors.ServiceUnavailable` if no connection becomes free in
+        time. A transaction that is still open at the end is rolled back.
         """
         return Acquire(self)
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
-        """Return a block that is one transaction: committed at its end, else rolled back.
+        """Return a context manager for one transaction: commits at the end of its block.
 
-        Entering raises as :meth:`acquire` does.  The end raises the :class:`psycopg2.Error` of
-        a COMMIT that fails; what the block raises passes through.  When the block is cancelled
-        its caller goes on at once and the pool ends the query and rolls back, or lets a COMMIT
-        that has begun end.  Whether that one happened its caller isn't told, nor is anybody where
-        it loses its connection: what has to be done then is for :meth:`Session.on_commit`.
+        An exception of the block rolls back and propagates. Entering raises as :meth:`acquire`
+        does. Leaving raises the :class:`psycopg2.Error` of a COMMIT that fails. When the block is
+        cancelled, its caller continues at once, and the pool cancels the query and rolls back, or
+        lets a COMMIT that has been sent complete. The caller doesn't learn the outcome of that
+        COMMIT; if the connection is lost meanwhile, the outcome is unknown. Use
+        :meth:`Session.on_commit` for work that depends on it.
         """
         return Transaction(self)
 
     async def retry(self, work: Callable[[Session], Awaitable[T]], *, attempts: int = 3) -> T:
-        """Return the result of ``work(session)``, which is run in a transaction.
+        """Return the result of ``work(session)``, which runs in a transaction.
 
-        After a serialization failure, a deadlock or a lock that isn't free it is rolled back and
-        run again, in a new transaction and after a short random delay: ``attempts`` times at
-        most, then the error is raised.  Any other error is raised at once.  So ``work`` has no
-        effects but queries and :meth:`Session.on_commit`, whose calls count only in the attempt
-        that is committed.
+        After a serialization failure, a deadlock or an unavailable lock, the transaction is rolled
+        back and ``work`` runs again in a new one, after a short random delay: ``attempts`` times at
+        most, then the error is raised. Any other error is raised at once. ``work`` must have no
+        side effects but queries and :meth:`Session.on_commit`, whose callbacks run only for the
+        attempt that is committed.
         """
         if attempts < 1:
             raise ValueError(f"invalid attempts: {attempts} (expected 1 or more)")
@@ -257,9 +261,9 @@ class Pool(Queryable):
             return await session._run(query, params)
 
     async def is_writable(self) -> bool:
-        """Whether the database takes writes, which a standby doesn't.
+        """Return True if the database accepts writes, which a standby doesn't.
 
-        A connection to one that doesn't is replaced, because a new one may lead to the primary.
+        A connection to a read-only server is replaced, because a new one may reach the primary.
         Raises as :meth:`fetch_one` does.
         """
         member = await self.acquire_connection()
@@ -272,10 +276,10 @@ class Pool(Queryable):
             self.release_connection(member)
         return writable
 
-    # --- lending ----------------------------------------------------------------------------
+    # --- acquiring and releasing ------------------------------------------------------------
 
     async def acquire_connection(self) -> PooledConnection:
-        """Return a connection that the caller must release: for :class:`Acquire`."""
+        """Return a connection that the caller must release; used by :class:`Acquire`."""
         if not self._running:
             raise ServiceUnavailable("The database pool is not running")
         if self._members.idle and not self._waiters:
@@ -286,7 +290,7 @@ class Pool(Queryable):
         return member
 
     def release_connection(self, member: PooledConnection) -> None:
-        """Take a connection back in whatever state it is."""
+        """Take a connection back, whatever its state."""
         connection = member.connection
         if not self._running or connection.closed:
             self._drop(member)
@@ -296,14 +300,17 @@ class Pool(Queryable):
             self._members.release(member)
 
     async def _recover(self, member: PooledConnection) -> None:
-        """Make a connection fit to be lent again, or drop it.  It counts as in use meanwhile."""
+        """Clean up a connection for its next use, or close it.  It counts as in use meanwhile."""
         try:
             committing, member.committing = member.committing, None
-            if committing is not None:  # and is to end, if it can
+            if committing is not None:  # give it time to complete
                 await committing.addTimeout(_COMMIT_SECS, self._clock)
             await member.connection.reset()
         except Exception as error:
-            _log.info("A database connection was dropped: {reason!r}", reason=error)
+            _log.info(
+                "Closed a database connection that could not be cleaned up: {reason!r}",
+                reason=error,
+            )
             self._drop(member)
             return
         if self._running and not member.connection.closed:
@@ -318,10 +325,10 @@ class Pool(Queryable):
                 returned.callback(None)
 
     def _serve(self) -> None:
-        """Hand idle connections to those who wait.
+        """Hand idle connections to waiting callers.
 
-        Who is served may give back before this returns.  Then the loop goes on with the next,
-        because serving from there would pile up a stack as deep as the queue is long.
+        A caller may release its connection before this returns. The loop then goes on with the next
+        caller; a recursive call would build a stack as deep as the queue is long.
         """
         if self._serving:
             return
@@ -334,9 +341,9 @@ class Pool(Queryable):
 
 
 def make_pool(config: DbConfig, *, reactor: Reactor, statement_timeout_secs: float | None) -> Pool:
-    """Return a pool, not yet started, as ``config`` has it.
+    """Return a pool configured by ``config``, not yet started.
 
-    The server ends a statement after ``statement_timeout_secs``, or never if that is None.
+    The server cancels a statement after ``statement_timeout_secs``; None means no limit.
     """
     open_one = partial(
         connect,

@@ -1,4 +1,4 @@
-"""What is known of a database that can't be reached: since when, why, and when to ask again."""
+"""Reconnect delays and log lines for a database that can't be reached."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _QUIET_SECS = 10.0
 
 
 class ReconnectBackoff:
-    """Logs one line when an outage begins and one when it ends, however long it takes.
+    """Logs one line when an outage begins and one when it ends, however long it lasts.
 
-    After a failure ``retry`` is called once, between 0.1 and 2 seconds later and later each
-    time.  The delays are spread by ``rng``, so that many servers don't return in step.
+    After a failure, ``retry`` is called once, after a delay that grows from 0.1 to 2 seconds. The
+    delays are randomised by ``rng``, so that many servers don't reconnect at the same time.
     """
 
     def __init__(self, *, clock: IReactorTime, rng: Random, retry: Callable[[], object]) -> None:
@@ -36,16 +36,16 @@ class ReconnectBackoff:
 
     @property
     def failing(self) -> bool:
-        """Whether the last attempt to connect failed."""
+        """True if the last attempt to connect failed."""
         return self._failures > 0
 
     @property
     def delaying(self) -> bool:
-        """Whether a retry is to come, before which nobody should try."""
+        """True if a retry is scheduled; nothing should try to connect before it."""
         return self._timer is not None
 
     def lost(self, error: BaseException) -> None:
-        """A connection ended by itself."""
+        """Record that a connection was lost."""
         now = self._clock.seconds()
         if self._since is None or (not self.failing and now - self._since > _QUIET_SECS):
             self._since = now
@@ -54,7 +54,7 @@ class ReconnectBackoff:
         self._losses += 1
 
     def failed(self, error: BaseException) -> None:
-        """An attempt to connect failed; ``retry`` will be called."""
+        """Record that an attempt to connect failed, and schedule ``retry``."""
         self.last_error = _one_line(error)
         if self._since is None:
             self._since = self._clock.seconds()
@@ -64,16 +64,16 @@ class ReconnectBackoff:
         self.delay()
 
     def delay(self) -> None:
-        """Call ``retry`` after the delay that is due, unless that is under way."""
+        """Schedule ``retry`` after the current delay, unless it is scheduled already."""
         if self._timer is None:
             doubled = _FIRST_DELAY_SECS * 2.0 ** min(max(0, self._failures - 1), 10)
             seconds = min(_MAX_DELAY_SECS, doubled) * self._rng.uniform(0.75, 1.0)
             self._timer = self._clock.callLater(seconds, self._try_again)
 
     def over(self) -> None:
-        """An attempt to connect succeeded."""
+        """Record that an attempt to connect succeeded."""
         now = self._clock.seconds()
-        # A connection that was lost and not missed is no outage until the next one is opened.
+        # A lost connection that was not needed, before one is opened much later, is no outage.
         if self._since is not None and (self.failing or now - self._since <= _QUIET_SECS):
             _log.info(
                 "Connected to the database again after {seconds:.1f} s"
@@ -88,7 +88,7 @@ class ReconnectBackoff:
         self.last_error = ""
 
     def close(self) -> None:
-        """Leave no timer behind."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

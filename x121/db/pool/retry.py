@@ -1,4 +1,4 @@
-"""Transactions that begin anew after a conflict with a concurrent one."""
+"""Transactions that run again after a conflict with a concurrent one."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ async def retry(
     clock: IReactorTime,
     rng: Random,
 ) -> T:
-    """Return the result of ``work`` in the first ``transaction`` that is committed.
+    """Return the result of ``work`` from the first ``transaction`` that is committed.
 
-    Between attempts no connection is held.  The delay doubles, and is spread by ``rng``, so that
-    transactions that met once don't meet again.
+    No connection is held between attempts. The delay doubles each time and is randomised by
+    ``rng``, so that transactions that conflicted once don't conflict again.
     """
     for attempt in range(attempts - 1):
         try:

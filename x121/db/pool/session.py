@@ -1,4 +1,4 @@
-"""What a borrower of a connection holds, and the blocks in which he holds it."""
+"""Sessions and transactions: context managers that acquire a connection and release it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class PoolableConnection(Protocol):
-    """What the pool asks of a connection; :class:`x121.db.connection.Connection` is one."""
+    """Interface that the pool needs; :class:`x121.db.connection.Connection` implements it."""
 
     busy: bool
     session_changed: bool
@@ -43,9 +43,9 @@ class PoolableConnection(Protocol):
 
 @dataclass(eq=False, slots=True)
 class PooledConnection:
-    """A connection of the pool, with its times in seconds of the pool's clock.
+    """Connection of the pool, with its times in seconds of the pool's clock.
 
-    ``committing`` fires when a COMMIT has ended that its borrower doesn't wait for any more.
+    ``committing`` fires when a COMMIT has ended whose caller was cancelled.
     """
 
     connection: PoolableConnection
@@ -56,7 +56,7 @@ class PooledConnection:
 
 
 class ConnectionSource(Protocol):
-    """Where connections come from: the pool."""
+    """Source of connections: the pool."""
 
     commits: CommitHooks
 
@@ -65,9 +65,9 @@ class ConnectionSource(Protocol):
 
 
 class Session(Queryable):
-    """A borrowed connection, good inside its ``async with`` block and for one query at a time.
+    """Acquired connection, valid inside its ``async with`` block, for one query at a time.
 
-    ``RuntimeError`` means that the caller broke one of the two rules.
+    Raises ``RuntimeError`` if the caller breaks one of these two rules.
     """
 
     __slots__ = ("_committed", "_connection")
@@ -77,16 +77,19 @@ class Session(Queryable):
         self._committed: list[Callable[[], object]] | None = None
 
     def on_commit(self, call: Callable[[], object]) -> None:
-        """Call ``call()`` once the transaction is committed, and never if it isn't.
+        """Call ``call()`` after COMMIT; never after a rollback.
 
-        Also if whoever began it is cancelled meanwhile: only so does everybody hear of what has
-        happened, and nobody of what hasn't.  And in the order in which it happened: while another
-        transaction of the pool that was committed before still waits for PostgreSQL to say so,
-        ``call`` waits, too, and the block ends before.  What it raises is logged.  Raises
-        :class:`RuntimeError` where there is no transaction.
+        Use it for side effects such as publishing an event. ``call`` runs even if the caller was
+        cancelled or its client has disconnected, so that an event is published if and only if the
+        change happened. Callbacks run in commit order: while an earlier transaction of the pool
+        still waits for PostgreSQL to confirm its COMMIT, ``call`` waits too, and the block ends
+        before it runs. Exceptions that it raises are logged. Raises :class:`RuntimeError` outside a
+        transaction.
         """
         if self._committed is None:
-            raise RuntimeError("on_commit() is for 'async with pool.transaction()'")
+            raise RuntimeError(
+                "on_commit() needs a transaction: use 'async with pool.transaction()'"
+            )
         self._committed.append(partial(copy_context().run, call))
 
     def _run(self, query: Query, params: Params) -> Deferred[Result]:
@@ -95,8 +98,8 @@ class Session(Queryable):
             raise RuntimeError("this database session ended with its 'async with' block")
         if connection.busy:
             raise RuntimeError(
-                "this database session still runs a query: await one before the next, and"
-                " leave the block when one was cancelled"
+                "this database session is still running a query: await each query before the"
+                " next, and leave the block after one was cancelled"
             )
         return connection.execute(query, params)
 
@@ -105,7 +108,7 @@ class Session(Queryable):
 
 
 class Acquire(AbstractAsyncContextManager[Session]):
-    """``async with`` this to borrow a connection; once."""
+    """Async context manager that acquires a connection; may be entered once."""
 
     __slots__ = ("_entered", "_member", "_session", "_source")
     _member: PooledConnection
@@ -117,7 +120,9 @@ class Acquire(AbstractAsyncContextManager[Session]):
 
     async def __aenter__(self) -> Session:
         if self._entered:
-            raise RuntimeError("acquire() and transaction() serve one 'async with' block each")
+            raise RuntimeError(
+                "this acquire() or transaction() was already entered: call it again for each block"
+            )
         self._entered = True
         self._member = await self._source.acquire_connection()
         self._session = Session(self._member.connection)
@@ -137,7 +142,7 @@ class Acquire(AbstractAsyncContextManager[Session]):
 
 
 class Transaction(Acquire):
-    """A lease around BEGIN and COMMIT, or ROLLBACK when the block raises."""
+    """Acquired connection with BEGIN and COMMIT, or ROLLBACK if the block raises."""
 
     __slots__ = ()
 
@@ -162,7 +167,7 @@ class Transaction(Acquire):
                 await self._commit()
             elif isinstance(error, Exception) and not isinstance(error, CancelledError):
                 await self._roll_back()
-            # Who was cancelled must not wait: the pool rolls back.
+            # A cancelled caller must not wait: the pool rolls back.
         finally:
             self._end()
 
@@ -170,10 +175,10 @@ class Transaction(Acquire):
         connection = self._member.connection
         if not connection.closed and not connection.busy:
             if connection.transaction_failed:
-                # The server would answer this COMMIT with a ROLLBACK, and no error.
+                # The server would respond to this COMMIT with a ROLLBACK, and no error.
                 await self._roll_back()
                 raise psycopg2.errors.InFailedSqlTransaction(
-                    "nothing was committed: a query of the transaction had failed"
+                    "the transaction was rolled back: one of its queries had failed"
                 )
             if not connection.in_transaction:
                 raise RuntimeError("the transaction was ended by a query inside its block")
@@ -193,12 +198,12 @@ class Transaction(Acquire):
         try:
             await connection.execute("ROLLBACK")
         except psycopg2.Error:
-            # The error that brought us here says more.  The pool finds the connection unclean.
+            # The block's own error says more.  The pool cleans the connection up.
             return
 
 
 def _shield(running: Deferred[T]) -> Deferred[T]:
-    """Return what fires with ``running``, which goes on when that is cancelled."""
+    """Return a Deferred that fires with ``running``; cancelling it doesn't cancel ``running``."""
     result: Deferred[T] = Deferred()
     running.addCallbacks(result.callback, result.errback)
     return result

@@ -1,4 +1,4 @@
-"""The queue for connections: first come, first served, bounded in length and in time."""
+"""Queue of callers waiting for a connection: first come, first served, with limits."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class _Waiter:
 
 
 class Waiters:
-    """Those who wait for a connection, each ``seconds`` at most and ``limit`` of them.
+    """Queue of at most ``limit`` waiting callers, each for at most ``seconds``.
 
-    ``why`` tells the log what there is to wait for; ``joined`` is called when somebody begins
-    to wait; ``returned`` takes a connection that was handed to somebody who had just left.
+    ``why`` returns the reason for the wait, for the log. ``joined`` is called when a caller begins
+    to wait. ``returned`` takes a connection back that was handed to a caller that had just been
+    cancelled.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Waiters:
         """Return a connection; raise :class:`ServiceUnavailable` when it takes too long."""
         if len(self._queue) >= self._limit:
             self.refused_total += 1
-            raise ServiceUnavailable("Too many wait for a database connection", detail=self._why())
+            raise ServiceUnavailable(
+                "Too many requests are waiting for a database connection", detail=self._why()
+            )
         waiter = _Waiter()
         begin = self._clock.seconds()
         timer = self._clock.callLater(self._seconds, self._expire, waiter)
@@ -68,7 +71,7 @@ class Waiters:
             self._joined()
             await waiter.served
         except BaseException:
-            # Also a coroutine that is cancelled or thrown away between serve() and here.
+            # Also when the coroutine is cancelled or closed between serve() and here.
             if waiter.member is not None:
                 self._returned(waiter.member)
             raise
@@ -81,13 +84,13 @@ class Waiters:
         return waiter.member
 
     def serve(self, member: PooledConnection) -> None:
-        """Hand ``member`` to the first in the queue."""
+        """Hand ``member`` to the first caller in the queue."""
         waiter, _ = self._queue.popitem(last=False)
         waiter.member = member
         waiter.served.callback(None)
 
     def fail(self, error: Exception) -> None:
-        """Let everybody who waits now fail with ``error``."""
+        """Fail all waiting callers with ``error``."""
         while self._queue:
             waiter, _ = self._queue.popitem(last=False)
             waiter.served.errback(error)

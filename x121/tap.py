@@ -3,9 +3,9 @@
 1. :class:`Options` reads the command line and the configuration; a wrong one ends it here.  It
    chooses the reactor before it imports the application, which needs one.
 2. :func:`makeService` makes the log and the server, and ties both to twistd.
-3. :mod:`x121.runtime.server` builds everything else, in order, once the reactor runs.
-4. :mod:`x121.runtime.shutdown` takes it down again, in order, when :mod:`x121.runtime.signals` gets
-a signal.
+3. :mod:`x121.runtime.server` has the components of the server.  Once the reactor runs,
+   :mod:`x121.runtime.lifecycle` starts them one after the other.
+4. They drain and stop, in reverse order, when :mod:`x121.runtime.signals` gets a signal.
 """
 
 from __future__ import annotations

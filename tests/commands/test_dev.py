@@ -263,7 +263,7 @@ def test_terminal(tree: Path, key: bytes, code: int) -> None:
     """On a terminal the log is in colour, and a key for it stops everything in order, once."""
     with Terminal(tree) as terminal:
         terminal.wait_for(b"Server listening")
-        assert b"\x1b[2mx121.runtime.server:\x1b[0m Server listening" in terminal.output
+        assert b"\x1b[2mx121.runtime.connections:\x1b[0m Server listening" in terminal.output
         (tree / ".env").write_text("SERVER_PORT=0\n")
         terminal.wait_for(b"==> Starting the server anew: .env changed")
         terminal.output = b""

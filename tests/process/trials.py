@@ -30,6 +30,7 @@ __all__ = ["application"]
 
 _log = Logger()
 _CHUNK = b"x" * 65_536
+_MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
 class Note(Model):
@@ -189,7 +190,8 @@ class Messages(Feature):
 
 # What is at /catalogue behaves, and declares what it does.
 application = (
-    Application("trials", database="trulience_x121")
+    # Those of the application, which tests start on the same databases.
+    Application("trials", database="trulience_x121", migrations=_MIGRATIONS)
     .nest("/projects", Projects)
     .nest("/trials", Trials, below="")
     .nest("/ws/trials", Messages, below="")

@@ -21,7 +21,7 @@ from x121.core.clocks import wall_time
 from x121.http.channel import Channel
 from x121.http.fast import FastChannel
 from x121.http.request import Request
-from x121.runtime.server import make_site
+from x121.runtime.site import make_site
 
 # The client's kernel takes a part, and the server's the rest.
 LARGE = b"x" * 4_000_000

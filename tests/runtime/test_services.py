@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import gc
+import os
 
 from twisted.application.internet import TimerService
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
-from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 
+from x121.application import Application, Lifecycle
+from x121.config import load
 from x121.db.pool import Pool
-from x121.runtime.shutdown import Report, Running, Shutdown
+from x121.runtime.components import DatabasePool, DatabaseServer, Features
+from x121.runtime.lifecycle import Budget, Components
 from x121.testing import App
 
 
@@ -35,23 +38,33 @@ class Slow(Service):
         done.callback(None)
 
 
+class NoDatabase(DatabasePool):
+    """A pool that has no connection open until one is needed."""
+
+    async def start(self) -> None:
+        self.pool = App().state.pool
+        await self.pool.start()
+
+
 class ServicesTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Have a server that runs a service."""
-        app = App()
-        self.addCleanup(app.close)
-        self.clock, self.state = app.clock, app.state
-        self.successResultOf(ensureDeferred(self.state.pool.start()))
+        self.clock = Clock()
+        config = load({}, os.devnull).config
+        database = DatabaseServer(config.db)
+        self.pool = NoDatabase(database, request_timeout_secs=30, reactor=self.clock)
+        features = Features(
+            Application("test"), config, database, self.pool, Lifecycle(), reactor=self.clock
+        )
+        self.components = Components([self.pool, features])
+        self.successResultOf(self.components.start())
+        self.state = features.state
         self.service = Slow(self.clock, self.state.pool)
         self.service.setServiceParent(self.state.services)
-        self.state.services.startService()
 
-    def stop(self, budget_secs: float) -> Deferred[Report]:
+    def stop(self, budget_secs: float) -> Deferred[None]:
         """Begin to stop the server."""
-        running = Running(
-            self.state.lifecycle, ThreadPool(), pool=self.state.pool, services=self.state.services
-        )
-        return ensureDeferred(Shutdown(running, budget_secs=budget_secs, clock=self.clock).run())
+        return ensureDeferred(self.components.stop(Budget(budget_secs, self.clock)))
 
     def test_before_the_pool(self) -> None:
         """The stop waits for a service that takes its time, and only then for the pool."""
@@ -59,7 +72,7 @@ class ServicesTests(SynchronousTestCase):
         self.assertTrue(self.state.pool._running)
         self.assertNoResult(stopping)
         self.clock.advance(1)
-        self.assertEqual(self.successResultOf(stopping).exit_code, 0)
+        self.successResultOf(stopping)
         self.assertIs(self.service.pool_ran, True)
         self.assertFalse(self.state.pool._running)
         self.assertFalse(self.service.running)
@@ -99,4 +112,5 @@ class ServicesTests(SynchronousTestCase):
         stopping = self.stop(0.5)
         self.clock.advance(0.5)
         self.clock.advance(0)
-        self.assertEqual(self.successResultOf(stopping).seconds, 0.5)
+        self.successResultOf(stopping)
+        self.assertIsNone(self.service.pool_ran)

@@ -22,7 +22,7 @@ from x121.core.clocks import wall_time
 from x121.http.channel import Channel
 from x121.http.request import Request
 from x121.middleware.errors import Errors
-from x121.runtime.server import make_site
+from x121.runtime.site import make_site
 from x121.web.dispatch import RoutingResource
 from x121.web.router import Router
 

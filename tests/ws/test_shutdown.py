@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.python.threadpool import ThreadPool
 
 from tests.ws.client import WebSocket, WebSocketTestCase
 from x121.messaging.handlers import Handlers
-from x121.runtime.shutdown import Report, Running, Shutdown
+from x121.runtime.connections import Report, drain_connections
+from x121.runtime.lifecycle import Budget
 from x121.testing.app import App
 from x121.ws.protocol import CLOSE_TIMEOUT_SECS
 
@@ -31,11 +31,10 @@ class ShutdownTests(WebSocketTestCase):
         return client
 
     def stop(self, app: App, budget_secs: float = BUDGET_SECS) -> Deferred[Report]:
-        """Begin to stop a server."""
-        running = Running(
-            app.state.lifecycle, ThreadPool(), ws_manager=app.state.ws_manager, site=app.site
-        )
-        return ensureDeferred(Shutdown(running, budget_secs=budget_secs, clock=app.clock).run())
+        """Begin to end every connection of a server."""
+        budget = Budget(budget_secs, app.clock)
+        draining = drain_connections(app.site, app.state.ws_manager, budget, clock=app.clock)
+        return ensureDeferred(draining)
 
     def assertReport(self, stopping: Deferred[Report], closed: int, dropped: int) -> None:
         """Fail unless the server has stopped, with so many WebSockets closed and dropped."""
@@ -60,14 +59,6 @@ class ShutdownTests(WebSocketTestCase):
     def test_nobody(self) -> None:
         """Where nobody is connected it takes no time."""
         self.assertReport(self.stop(self.app()), 0, 0)
-
-    def test_half_booted(self) -> None:
-        """A server that had no WebSockets yet has none to close."""
-        app = self.app()
-        running = Running(app.state.lifecycle, ThreadPool())
-        stopping = Shutdown(running, budget_secs=BUDGET_SECS, clock=app.clock).run()
-        self.assertReport(ensureDeferred(stopping), 0, 0)
-        self.assertEqual({line["level"] for line in app.log}, {"debug"})
 
     def test_reserve(self) -> None:
         """Who waits for an answer is told a fifth before the end, and at most 2 s before it."""

@@ -17,7 +17,7 @@ class Routes(Command):
         # Not before it is wanted: Klein imports a reactor.
         from x121.middleware import stack_names
         from x121.runtime.routes import all_routes
-        from x121.runtime.server import make_resource
+        from x121.runtime.site import make_resource
         from x121.web.listing import list_routes
 
         application, loaded = self.load()

@@ -22,7 +22,7 @@ from x121.db.pool import Pool
 from x121.http.channel import Channel
 from x121.runtime.load import load_application
 from x121.runtime.routes import all_routes
-from x121.runtime.server import make_resource, make_site
+from x121.runtime.site import make_resource, make_site
 from x121.runtime.state import make_state
 from x121.testing.connection import ABSENT, PEER, Connection, Response
 from x121.testing.waiting import Waiting, global_reactor

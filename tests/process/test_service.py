@@ -152,5 +152,5 @@ def test_systemd_waits_for_migrations(serve: Serve, folder: Path, empty_database
         server.wait_for("Another start holds the migration lock")
         other.close()
         told = list(iter(lambda: manager.recv(4096), b"READY=1\nSTATUS=Serving"))
-        assert b"STATUS=Applying 0001_set_updated_at.sql" in told
+        assert b"STATUS=Applying x121/0001_set_updated_at.sql" in told
         assert server.stop() == 0

@@ -208,7 +208,10 @@ def test_port_in_use(serve: Serve, database: DbConfig) -> None:
     ("change", "file_name"),
     [
         ("UPDATE x121_migrations SET checksum = 'x' WHERE version = 1", "0001_set_updated_at.sql"),
-        ("INSERT INTO x121_migrations VALUES (9999, 'x', 'x', now(), '1 s')", "9999_x.sql"),
+        (
+            "UPDATE x121_migrations SET version = 9999, name = 'x' WHERE source = 'application'",
+            "9999_x.sql",
+        ),
     ],
     ids=["edited", "missing"],
 )

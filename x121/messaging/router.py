@@ -43,7 +43,7 @@ class WsRouter:
         *,
         authenticate: Authenticate = no_authentication,
     ) -> None:
-        self._origins = frozenset(origin.encode() for origin in config.ws.allowed_origins)
+        self._allowed_origins = frozenset(origin.encode() for origin in config.ws.allowed_origins)
         self._authenticate = authenticate
         self._factory = WsFactory(config.ws, manager)
         self._topics = Topics()
@@ -106,7 +106,7 @@ class WsRouter:
         authenticate: Authenticate | None = None,
         origins: Collection[bytes] | None = None,
     ) -> WsRouter:
-        allowed = self._origins if origins is None else origins
+        allowed = self._allowed_origins if origins is None else origins
 
         def upgrade(request: Request) -> Any:
             check_handshake(request, allowed)

@@ -212,7 +212,7 @@ class ProviderTests(TestCase):
         error = self.assertRaises(
             MissingProviderError, App, Application("test").nest("/one", Sender)
         )
-        self.assertIn("Sender: nothing provides a Mailer", str(error))
+        self.assertIn("Sender: Mailer has no provider", str(error))
         self.assertIn("application.provide(Mailer", str(error))
 
     def test_twice(self) -> None:

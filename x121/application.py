@@ -1,12 +1,12 @@
-"""The seam between the framework and an application: what an application is, and what it is given.
+"""Interface between the framework and an application: ``Application``, ``Feature``, ``AppState``.
 
-An application is one object, to which each feature is added in one line::
+An application is one object, and one line adds a feature to it::
 
     application = Application("studio", title="Studio", settings=StudioSettings)
     application.nest("/boards", Boards)
 
-The framework builds each feature once, with the :class:`AppState` of the process, and serves what
-the instance has: routes, messages, readiness checks and commands.
+The framework builds each feature once, with the :class:`AppState` of the process, and serves the
+instance's routes, messages, readiness checks and commands.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 MakeMiddleware = Callable[[IResource, "AppState"], IResource]
-"""Returns a resource around the one given."""
+"""Returns a resource that calls the given one."""
 
 _COMMAND = "_x121_command"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 class Stage(enum.Enum):
-    """The stages of a server's life, as ``/health/ready`` names them."""
+    """Stages of the server, as ``/health/ready`` names them."""
 
     STARTING = "starting"
     SERVING = "ok"
@@ -74,9 +74,9 @@ class Stage(enum.Enum):
 
 @dataclass
 class Lifecycle:
-    """The server's stage.  It serves once the database is migrated, until the first signal.
+    """The server's stage.  It serves from the end of the migrations until the first signal.
 
-    ``connections`` returns how many HTTP connections are open, or None before it listens.
+    ``connections`` returns the number of open HTTP connections, None before the server listens.
     """
 
     stage: Stage = Stage.STARTING
@@ -84,15 +84,15 @@ class Lifecycle:
 
 
 class MissingProviderError(LookupError):
-    """Somebody needs an object of a type that the application doesn't provide."""
+    """A feature needs an object of a type that the application doesn't provide."""
 
 
 @dataclass(frozen=True)
 class AppState:
-    """The objects that every feature can reach: one of each in a process.
+    """Shared objects of a process, for every feature.
 
-    ``clock`` is for waiting, and stands still in tests until they advance it; ``now()`` is the wall
-    clock's time, in seconds since the epoch, for what is shown or stored; ``reactor`` is for
+    ``clock`` is for timers; in tests it stands still until they advance it.  ``now()`` is the wall
+    clock's time in seconds since the epoch, for times that are shown or stored.  ``reactor`` is for
     sockets, processes and threads.
     """
 
@@ -114,7 +114,7 @@ class AppState:
     def settings(self, kind: type[T]) -> T:
         """Return the settings that the application or a feature declares as ``kind``.
 
-        Raises :class:`LookupError` for a type that nobody declares.
+        Raises :class:`LookupError` for a type that isn't declared.
         """
         try:
             return cast(T, self.config.settings[kind])
@@ -125,35 +125,35 @@ class AppState:
             ) from None
 
     def get(self, kind: type[T]) -> T:
-        """Return the shared object of a type, made at the first call.
+        """Return the shared object of a type, created at the first call.
 
         See :meth:`Application.provide`.  Raises :class:`MissingProviderError`.
         """
         if kind not in self._provided:
             if kind not in self.providers:
                 raise MissingProviderError(
-                    f"nothing provides a {kind.__name__}:"
+                    f"{kind.__name__} has no provider:"
                     f" add application.provide({kind.__name__}, make_it)"
                 )
-            made = self.providers[kind](self)
-            self._provided[kind] = made
-            if IService.providedBy(made):
-                made.setServiceParent(self.services)
+            provided = self.providers[kind](self)
+            self._provided[kind] = provided
+            if IService.providedBy(provided):
+                provided.setServiceParent(self.services)
         return cast(T, self._provided[kind])
 
     def every(self, seconds: float, call: Callable[[], object]) -> None:
         """Call ``call`` every ``seconds`` while the server runs.
 
-        It may return an awaitable.  Calls never overlap: one that takes longer than ``seconds``
-        delays the next.  An exception is logged, and the calls go on.  A stop cancels the call
-        that is under way.
+        ``call`` may return an awaitable.  Calls never overlap: one that takes longer than
+        ``seconds`` delays the next.  An exception is logged, and the calls continue.  Shutdown
+        cancels the current call.
         """
         PeriodicTask(seconds, call, clock=self.clock).setServiceParent(self.services)
 
 
 @dataclass(frozen=True)
 class Check:
-    """A readiness check: ``/health/ready`` is 503 while ``call`` raises or exceeds its time.
+    """A readiness check: ``/health/ready`` is 503 while ``call`` raises or exceeds its timeout.
 
     ``call`` may return an awaitable.
     """
@@ -166,11 +166,11 @@ class Check:
 class Feature:
     """Base class of features.
 
-    A subclass sets those of the attributes that it needs.  ``router`` and ``messages`` stand in the
-    class; ``checks``, whose calls are methods, are set on the instance.  ``settings`` is a frozen
+    A subclass sets the attributes that it needs.  ``router`` and ``messages`` are class attributes.
+    ``checks``, whose calls are methods, are set on the instance.  ``settings`` is a frozen
     dataclass of :func:`x121.config.setting` fields.  ``authenticate`` is a method that returns the
-    user id of a WebSocket handshake, or an awaitable of it; one feature of an application may have
-    it.  ``endpoints`` are WebSocket endpoints of another kind, by their paths below ``/ws``.
+    user id of a WebSocket handshake, or an awaitable of it; only one feature may have it.
+    ``endpoints`` are WebSocket endpoints without JSON messages, by their paths below ``/ws``.
     Methods decorated with :func:`command` are commands of the program ``x121``.
     """
 
@@ -187,23 +187,23 @@ class Feature:
 
 @dataclass(frozen=True)
 class Mount:
-    """A feature that is built, and the prefix of its routes."""
+    """A feature's instance, and the prefix of its routes."""
 
     prefix: str
     feature: Feature
 
 
 class Application:
-    """A product on x121: its name, its features, and what they share.
+    """An application built on x121: its name, its features, and their shared objects.
 
-    ``name`` is a lower-case identifier; ``database`` is the default of ``DB_NAME``, ``name`` if
-    empty.  ``title`` and ``version`` are shown in the API's documents and on the console.
-    ``settings`` is a frozen dataclass, as a feature's.  ``migrations`` is the package with the SQL
-    files, or their folder.  ``cors_request_headers`` may be sent by pages of allowed origins, and
-    ``cors_response_headers`` be read by them, besides the usual ones.  ``middleware`` is applied
-    inside access log, CORS and errors, the first one outermost.
+    ``name`` is a lower-case identifier.  ``database`` is the default of ``DB_NAME``; if empty,
+    ``name`` is.  ``title`` and ``version`` are shown in the API's documents and on the console.
+    ``settings`` is a frozen dataclass, like a feature's.  ``migrations`` is the package or the
+    folder of the SQL files.  Besides the usual headers, pages of allowed origins may send
+    ``cors_request_headers`` and read ``cors_response_headers``.  ``middleware`` is applied inside
+    access log, CORS and errors, the first one outermost.
 
-    Raises :class:`ValueError` for a name of another form.
+    Raises :class:`ValueError` for an invalid name.
     """
 
     def __init__(
@@ -237,7 +237,7 @@ class Application:
         self._providers: dict[type, Callable[[AppState], object]] = {}
 
     def nest(self, prefix: str, feature: type[Feature], *, below: str = API_PREFIX) -> Application:
-        """Add a feature, whose routes are served at ``below`` + ``prefix``, and return ``self``.
+        """Add a feature, serve its routes at ``below`` + ``prefix``, and return ``self``.
 
         Several features may share a prefix.  Raises :class:`TypeError` for an instance, or for a
         class that isn't a :class:`Feature`, and :class:`ValueError` for a prefix that isn't a path.
@@ -250,25 +250,25 @@ class Application:
         return self
 
     def provide(self, kind: type[T], make: Callable[[AppState], T]) -> Application:
-        """Have ``make(state)`` make the process's one object of type ``kind``, and return ``self``.
+        """Provide a shared object of type ``kind``, made by ``make(state)``, and return ``self``.
 
-        It is made when a feature first asks ``state.get(kind)``.  One that is a Twisted service is
-        started and stopped with the features' services.  Raises :class:`ValueError` if there is a
-        provider already.
+        It is created at the first ``state.get(kind)`` of a feature.  A Twisted service is started
+        and stopped with the features' services.  Raises :class:`ValueError` for a second provider
+        of the type.
         """
         if kind in self._providers:
-            raise ValueError(f"{kind.__name__} is provided already")
+            raise ValueError(f"{kind.__name__} has a provider already: expected one per type")
         self._providers[kind] = make
         return self
 
     @property
     def features(self) -> Sequence[type[Feature]]:
-        """The classes of the features, in the order in which they were added."""
+        """The classes of the features, in the order of :meth:`nest`."""
         return [feature for _, feature in self._features]
 
     @property
     def providers(self) -> Mapping[type, Callable[[AppState], object]]:
-        """The makers of shared objects, by type."""
+        """The providers of shared objects, by type."""
         return self._providers
 
     @property
@@ -279,7 +279,7 @@ class Application:
 
     @property
     def migrations(self) -> Traversable | None:
-        """The folder of the application's own migrations, if it has any."""
+        """The folder of the application's migrations, None without any."""
         if not self._migrations:
             return None
         return self._migrations if isinstance(self._migrations, Path) else files(self._migrations)
@@ -295,11 +295,11 @@ class Application:
     def build(self, state: AppState) -> None:
         """Build every feature, once.
 
-        Raises :class:`RuntimeError` if they are built already, and :class:`MissingProviderError`
-        with the name of the feature that needs what nobody provides.
+        Raises :class:`RuntimeError` if they are built already, and :class:`MissingProviderError`,
+        with the name of the feature, for a missing provider.
         """
         if state.mounts:
-            raise RuntimeError("the features of this state are built already")
+            raise RuntimeError("the features of this state are built already: build them once")
         for prefix, feature in self._features:
             try:
                 state.mounts.append(Mount(prefix, feature(state)))
@@ -317,14 +317,14 @@ def _check_feature(prefix: str, feature: object) -> None:
 
 
 def command(name: str) -> Callable[[Method], Method]:
-    """Return a decorator for the method of a feature that is the command ``x121 NAME``.
+    """Return a decorator that makes a feature's method the command ``x121 NAME``.
 
     The first line of its docstring is its summary, its parameters are the command's arguments,
-    converted to their types.  It may be ``async``; the pool is open, but nothing is served::
+    converted to their types.  It may be ``async``.  The pool is open, but the server doesn't run::
 
         @command("prune-boards")
         async def prune(self, days: int) -> None:
-            \"""Delete the boards that nobody has opened for DAYS days.\"""
+            \"""Delete the boards that were not opened for DAYS days.\"""
     """
 
     def mark(method: Method) -> Method:
@@ -335,7 +335,7 @@ def command(name: str) -> Callable[[Method], Method]:
 
 
 def commands_of(feature: type[Feature]) -> dict[str, Callable[..., Any]]:
-    """Return the methods of a feature that are commands, by the name of the command."""
+    """Return the command methods of a feature, by the command's name."""
     members = {name: getattr(feature, name) for name in dir(feature)}
     return {
         member.__dict__[_COMMAND]: member

@@ -84,4 +84,4 @@ async def test_readiness_checks(pool: Pool) -> None:
         assert (await asking).json["error"] == "Not ready: index"
         reasons = [line["message"] for line in app.lines("x121.builtin.health")]
         assert any("secret path" in reason for reason in reasons)
-        assert any("no answer within 2 s" in reason for reason in reasons)
+        assert any("timeout after 2 s" in reason for reason in reasons)

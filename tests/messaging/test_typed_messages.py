@@ -225,11 +225,11 @@ class SignatureTests(SynchronousTestCase):
     def test_unclear(self) -> None:
         """What can't be understood is an error that names the handler, and what would be right."""
         for function, right in (
-            (no_message, "has to take a message"),
-            (other, "takes a Message, or a Message[...] of a type, not <class 'str'>"),
+            (no_message, "has no parameter for the message"),
+            (other, "its parameter is <class 'str'> (expected Message"),
             (unknown, "'Missing' is not defined: import or define"),
-            (unfit, "it has to be a Model"),
-            (unfit_result, "it has to be a Model"),
+            (unfit, "expected a Model"),
+            (unfit_result, "expected a Model"),
         ):
             error = self.assertRaises(TypeError, make_handler, "x", function)
             self.assertIn(right, str(error))

@@ -61,7 +61,7 @@ DIFFERENT = {
     ),
     "test_requestWriteAfterFinish": Difference(
         why="what a handler returns after it finished its request is lost, and the error says so",
-        shows="TypeError: a handler finished its request and then returned an answer",
+        shows="TypeError: a handler finished its request and then returned a body",
     ),
     "test_typeSpecificErrorHandlers": _NO_ERROR_HANDLERS,
 }

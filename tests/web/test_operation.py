@@ -154,11 +154,11 @@ def test_too_little() -> None:
     def unknown(day: date) -> None: ...
 
     for handler, says in (
-        (no_result, "say what it returns"),
+        (no_result, "it has no return type"),
         (no_type, "limit has no type"),
         (two_bodies, "one and two can't both be the body"),
-        (lost, "thing_id of its path is no argument"),
-        (rest, "can't be given by name"),
+        (lost, "no parameter for thing_id of its path"),
+        (rest, "can't be passed by name"),
         (unknown, "'date' is not defined: import or define"),
     ):
         with pytest.raises(TypeError) as caught:
@@ -175,5 +175,5 @@ def test_no_body() -> None:
     def one_of(things: Thing | Other) -> None: ...
 
     for handler in (several, one_of):
-        with pytest.raises(TypeError, match="things can't be read from the query: a body is"):
+        with pytest.raises(TypeError, match="things can't be read from the query: for a body use"):
             read(handler)

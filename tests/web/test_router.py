@@ -394,7 +394,7 @@ class PrefixParameterTests(AppTestCase):
         for router in (feature.typed, feature.plain, feature.elsewhere):
             error = self.assertRaises(TypeError, Router().nest, self.prefix, router)
             self.assertIn("test_no_argument.<locals>.Feature.", str(error))
-            self.assertIn(f"workspace_id of its prefix {self.prefix} is no argument", str(error))
+            self.assertIn(f"no parameter for workspace_id of its prefix {self.prefix}", str(error))
 
     def test_names_in_braces(self) -> None:
         """A name in braces is refused in a prefix, too."""
@@ -484,7 +484,7 @@ class NestTests(SynchronousTestCase):
         other.route("/<int:item_id>", methods=["POST"])(_handler)
         outer = Router().nest("/a", one)
         error = self.assertRaises(ValueError, outer.nest, "/a", other)
-        self.assertIn("POST /a/<int:item_id>: served already, by a._handler", str(error))
+        self.assertIn("POST /a/<int:item_id>: a._handler serves this route already", str(error))
 
     def test_nested_into_an_instance(self) -> None:
         """What is nested into an instance's router stays there, and is that instance's alone."""

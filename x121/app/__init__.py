@@ -1,6 +1,6 @@
-"""The application that ``twistd x121`` serves, and an example to learn from.
+"""The application that ``twistd x121`` serves by default, and an example.
 
-A team's own package looks like this one: an object, and one line for each feature.
+A team's package looks like this one: an object, and one line for each feature.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from x121.application import Application
 
 __all__ = ["application"]
 
-# They stand at the top of a checkout, where people look for them; a wheel has them in the package.
+# A checkout has the migrations at its top, a wheel has them in the package.
 _CHECKOUT = Path(__file__).parents[2] / "migrations"
 
 application = Application(

@@ -1,3 +1,3 @@
-"""Features that come along with the framework, written as an application's are."""
+"""Features included in the framework, written like those of an application."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""An endpoint that sends back what it gets: for tests of clients, proxies, and this server."""
+"""Echo endpoint, for tests of clients, proxies, and this server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["Echo"]
 
 
 class Echo:
-    """Sends every message back as it is, and nothing else."""
+    """Sends every message back unchanged, and no events."""
 
     takes_events = False
 
     def opened(self, connection: WsConnection) -> None:
-        """Say nothing."""
+        """Do nothing: there is no first message."""
 
     def received(self, connection: WsConnection, payload: bytes, is_binary: bool) -> None:
         """Send the message back."""

@@ -1,4 +1,4 @@
-"""``/health``, ``/health/live`` and ``/health/ready``: for load balancers and for people."""
+"""Health endpoints: ``/health``, ``/health/live`` and ``/health/ready``, for load balancers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _log = Logger()
 
 
 class Status(Model):
-    """All is well."""
+    """The status of a healthy server."""
 
     status: Literal["ok"]
 
 
 class NotReady(ServiceUnavailable):
-    """The server can't serve now; ``state`` says why, in a word."""
+    """The server is not ready; ``status`` is the reason, in one word."""
 
     documented_members: ClassVar = {
         "status": Literal["starting", "draining", "unreachable", "read-only", "unready"]
@@ -38,37 +38,38 @@ class NotReady(ServiceUnavailable):
         self.state = state
 
     def body(self) -> dict[str, Any]:
-        """Return the form of every error, and ``status`` as the answers with 200 have it."""
+        """Return an error in the usual form, with ``status`` as in responses with 200."""
         return {**super().body(), "status": self.state}
 
 
 class Health(Feature):
-    """Health: whether the server is there, and whether it can work."""
+    """Health: liveness and readiness of the server."""
 
     router = Router()
 
     @router.route("/", result=Status)
     def health(self, request: IRequest) -> bytes:
-        """The server answers; the database isn't asked."""
+        """Return 200 if the server runs; the database is not checked."""
         return json_response(request, {"status": "ok"})
 
     @router.route("/live", result=Status)
     def live(self, request: IRequest) -> bytes:
-        """The reactor turns."""
+        """Return 200 if the server's event loop runs."""
         return json_response(request, {"status": "ok"})
 
     @router.route("/ready", result=Status, errors=[NotReady])
     async def ready(self, request: IRequest) -> bytes:
-        """The database takes writes, its migrations are applied, every feature is ready, and nobody
-        asked the server to stop.
+        """Return 200 if the server is ready for requests.
 
-        With `DB_TARGET_SESSION_ATTRS=any` it may be read-only.
+        The database accepts writes, its migrations are applied, every feature is ready, and the
+        server is not shutting down.  With `DB_TARGET_SESSION_ATTRS=any` the database may be
+        read-only.
         """
         stage = self.state.lifecycle.stage
         if stage is not Stage.SERVING:
             raise NotReady(f"The server is {stage.value}", stage.value)
-        known = self.state.pool.stats()
-        if known.last_error and not known.size:
+        pool = self.state.pool.stats()
+        if pool.last_error and not pool.size:
             raise NotReady("The database can't be reached", "unreachable")
         if self.state.config.db.target_session_attrs == "any":
             await self.state.pool.fetch_one("SELECT 1")
@@ -78,7 +79,7 @@ class Health(Feature):
         return json_response(request, {"status": "ok"})
 
     async def _check_features(self) -> None:
-        """Ask every readiness check, all at once.  Raises :class:`NotReady`."""
+        """Run all readiness checks at the same time.  Raises :class:`NotReady` if one fails."""
         checks = [check for mount in self.state.mounts for check in mount.feature.checks]
         passed = await gatherResults([ensureDeferred(self._passes(check)) for check in checks])
         failed = [
@@ -91,9 +92,9 @@ class Health(Feature):
         try:
             await maybeDeferred(check.call).addTimeout(check.timeout_secs, self.state.clock)
         except CancelledError:
-            raise  # the client has left
+            raise  # the client has disconnected
         except DeferredTimeoutError:
-            reason = f"no answer within {check.timeout_secs:g} s"
+            reason = f"timeout after {check.timeout_secs:g} s"
         except Exception as error:
             reason = str(error) or type(error).__name__
         else:

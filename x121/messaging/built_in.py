@@ -1,4 +1,4 @@
-"""What every client can say and hear, whatever the features are."""
+"""Built-in messages and events, which every application has."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _MAX_TOPICS = 100
 
 
 class Welcome(Model):
-    """What a client is greeted with."""
+    """The data of the first event on a connection."""
 
     connection_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
-    """The connection's id, which the server's log has, too."""
+    """The connection's id, as in the server's log."""
 
 
 class Subscription(Model):
-    """A topic that a client gets the events of."""
+    """A topic whose events a client receives."""
 
     topic: Annotated[str, Field(min_length=1, max_length=MAX_TOPIC_LENGTH, examples=["projects/7"])]
-    """One of the topics that the events name."""
+    """A topic of the events below."""
 
 
 class BuiltIn:
     """The messages ``ping``, ``subscribe`` and ``unsubscribe``, and the event ``welcome``.
 
-    ``topics`` are those of all features, with their rules.
+    ``topics`` has those of all features, with their rules.
     """
 
     messages = Handlers()
-    welcome = messages.event("welcome", Welcome, description="The first that a client hears.")
+    welcome = messages.event("welcome", Welcome, description="The first event on a connection.")
 
     def __init__(self, manager: WsManager, topics: Topics) -> None:
         self._manager = manager
@@ -48,19 +48,19 @@ class BuiltIn:
 
     @messages.on("ping")
     def ping(self, message: Message) -> Literal["pong"]:
-        """Ask for a sign of life."""
+        """Check that the server responds."""
         return "pong"
 
     @messages.on("subscribe")
     async def subscribe(self, message: Message[Subscription]) -> Subscription:
-        """Get the events of a topic, until the connection ends.
+        """Receive the events of a topic until the connection closes.
 
-        To do so twice is fine.  Whoever is answered with an error isn't subscribed.
+        Subscribing twice is allowed.  After an error, you are not subscribed.
         """
         connection, topic = message.connection, message.data.topic
         rule = self._rule_of(topic)
         if topic not in connection.topics and len(connection.topics) >= _MAX_TOPICS:
-            raise Conflict(f"A connection has at most {_MAX_TOPICS} topics")
+            raise Conflict(f"A connection can subscribe to at most {_MAX_TOPICS} topics")
         try:
             asked = rule(connection)
             if isinstance(asked, Awaitable):
@@ -73,7 +73,7 @@ class BuiltIn:
 
     @messages.on("unsubscribe")
     def unsubscribe(self, message: Message[Subscription]) -> Subscription:
-        """Get the events of a topic no longer.  To do so twice is fine, too."""
+        """Stop receiving the events of a topic.  Unsubscribing twice is allowed."""
         self._rule_of(message.data.topic)
         self._manager.unsubscribe(message.connection, message.data.topic)
         return message.data
@@ -81,5 +81,5 @@ class BuiltIn:
     def _rule_of(self, topic: str) -> Callable[[WsConnection], object]:
         rule = self._topics.find(topic)
         if rule is None:
-            raise NotFound(f"There is no topic {topic[:100]!r}")
+            raise NotFound(f"Unknown topic {topic[:100]!r}")
         return rule

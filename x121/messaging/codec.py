@@ -1,20 +1,20 @@
-"""What is said on ``/ws``: JSON objects in text messages, one of these.
+"""Message format of ``/ws``: JSON objects in text messages.
 
 From the client::
 
-    {"type": NAME, "id": anything, "data": anything}        id and data may be left out
+    {"type": NAME, "id": anything, "data": anything}        id and data are optional
 
-To the client, one for every message that came, in their order::
+To the client, one for each of its messages, in the same order::
 
-    {"type": "reply", "id": ..., "data": ...}               what the handler returned
+    {"type": "reply", "id": ..., "data": ...}               the handler's result
     {"type": "error", "id": ..., "error": TEXT, "code": CODE, "details": [...]}
 
-and unasked::
+and at any time::
 
     {"type": EVENT, "data": ...}                            the first is "welcome"
 
-``id`` is the message's own, or null where it had none or could not be read; ``error``, ``code`` and
-``details`` are those of an HTTP error (:mod:`x121.errors`).
+``id`` is that of the client's message, or null if it had none or could not be read; ``error``,
+``code`` and ``details`` are those of an HTTP error (:mod:`x121.errors`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def decode(payload: bytes, *, max_values: int) -> dict[str, Any]:
-    """Return the JSON object that ``payload`` is.
+    """Return the JSON object in ``payload``.
 
     Raises :class:`BadRequest` for anything else, and what :func:`x121.core.json_decoding.decode`
     raises.
@@ -55,5 +55,5 @@ def encode_error(message_id: Any, error: AppError) -> bytes:
 
 
 def wrap_reply(message_id: Any, data: bytes) -> bytes:
-    """Return a reply whose ``data`` is JSON already."""
+    """Return a reply with ``data``, which is encoded JSON."""
     return b'{"type":"reply","id":%b,"data":%b}' % (json_encoding.encode(message_id), data)

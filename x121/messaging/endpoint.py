@@ -1,4 +1,4 @@
-"""From a message to its handler, and from what that returns to the reply."""
+"""Message endpoint: calls the handler of each message, and sends its result as the reply."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _LINE = "Message {message_type}: {log_reason}"
 
 
 class MessageEndpoint:
-    """The endpoint that speaks the messages of :mod:`x121.messaging.codec`.
+    """Endpoint for the messages of :mod:`x121.messaging.codec`.
 
-    A handler has ``request_timeout_secs`` for its reply; then the message is answered with an
-    error, and the handler is cancelled.  A message has at most ``max_json_values`` values.
+    A handler has ``request_timeout_secs`` for its reply; after that it is cancelled, and the client
+    gets an error.  A message has at most ``max_json_values`` JSON values.
     """
 
     takes_events = True
@@ -49,13 +49,13 @@ class MessageEndpoint:
         )
 
     def opened(self, connection: WsConnection) -> None:
-        """Tell the client its connection's id."""
+        """Send the client its connection's id."""
         connection.send(BuiltIn.welcome.name, {"connection_id": connection.id})
 
     def received(
         self, connection: WsConnection, payload: bytes, is_binary: bool
     ) -> Coroutine[Any, Any, None] | None:
-        """Answer a message, with a reply or an error: at once, if its handler doesn't wait."""
+        """Send a reply or an error for a message: at once, if its handler doesn't wait."""
         fields: dict[str, Any] = {}
         answer: bytes | None
         try:
@@ -68,7 +68,7 @@ class MessageEndpoint:
             if isinstance(data, Deferred):
                 return self._answer_later(data, handler, fields, connection)
             answer = handler.reply(fields.get("id"), data)
-        except BaseException:  # a handler that wants to exit, too, is answered, and nothing more
+        except BaseException:  # SystemExit in a handler gives an error, too, and no exit
             answer = _answer_failure(Failure(), fields, connection)
         _send(answer, connection)
         return None
@@ -102,7 +102,7 @@ class MessageEndpoint:
 
 
 class _Handling:
-    """A handler at work.  ``result`` fires with what it returns, or at the deadline fails."""
+    """A running handler.  ``result`` fires with its result, or fails at the deadline."""
 
     def __init__(self, running: Deferred[Any], deadlines: Deadlines[_Handling]) -> None:
         self._deadlines = deadlines
@@ -113,14 +113,14 @@ class _Handling:
         self._running.addBoth(self._ended)
 
     def give_up(self, error: Exception) -> None:
-        """Cancel the handler and fail with ``error``, whatever it still says, or doesn't."""
+        """Cancel the handler and fail with ``error``, even if the handler still returns."""
         self._error = error
         self._running.cancel()
         if not self.result.called:
             self.result.errback(error)
 
     def _cancel(self, _: object) -> None:
-        """End it, and don't wait for its end: it may take its time."""
+        """Cancel the handler without waiting until it has ended."""
         self._deadlines.stop(self)
         self._running.cancel()
 
@@ -132,18 +132,18 @@ class _Handling:
             self.result.callback(value)
 
 
-# --- the two ends of it -------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------
 
 
 def _unknown(fields: dict[str, Any]) -> BadRequest | NotFound:
-    """Return the error that answers a message which nobody handles."""
+    """Return the error for a message that has no handler."""
     if not isinstance(fields.get("type"), str):
-        return BadRequest("A message has a type, which is text")
-    return NotFound(f"There are no messages of type {_shown(fields)}")
+        return BadRequest("The message has no type: expected a field type with text")
+    return NotFound(f"Unknown message type {_shown(fields)}")
 
 
 def _call(handler: Handler, fields: dict[str, Any], connection: WsConnection) -> Any:
-    """Return what the handler returns, or a Deferred of it if it has to wait."""
+    """Return the handler's result, or a Deferred of it if the handler waits."""
     data = fields.get("data")
     if handler.data_type is not None:
         data = handler.data_type.read(data)
@@ -157,7 +157,7 @@ def _call(handler: Handler, fields: dict[str, Any], connection: WsConnection) ->
 def _answer_failure(
     failure: Failure, fields: dict[str, Any], connection: WsConnection
 ) -> bytes | None:
-    """Return the error that answers ``failure``; None if the handler ended with its connection."""
+    """Return the error for ``failure``; None if the handler was cancelled by a disconnect."""
     if failure.check(CancelledError) and not connection.can_send:
         return None
     assert failure.value is not None
@@ -172,12 +172,12 @@ def _send(answer: bytes | None, connection: WsConnection) -> None:
 
 
 def _report_late(failure: Failure) -> None:
-    """Log what a handler raised after its time was up, unless that was the reason for it."""
+    """Log an exception that a handler raised after its deadline, unless it is the cancellation."""
     if not failure.check(CancelledError):
         assert failure.value is not None
-        log_failure(failure, as_app_error(failure.value), "After its time was up: {log_reason}")
+        log_failure(failure, as_app_error(failure.value), "After its timeout: {log_reason}")
 
 
 def _shown(fields: dict[str, Any]) -> str:
-    """Return what the client calls the message's type, short enough for a line."""
+    """Return the message's type as the client sent it, cut to 100 characters."""
     return repr(fields.get("type"))[:100]

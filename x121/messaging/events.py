@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 class Event(Generic[T]):
-    """What clients may be told, unasked: ``name``, and data of one type.
+    """An event that the server sends to clients: ``name``, and data of one type.
 
-    It is for those who subscribed to ``topic``; for everybody, without one.  Raises
+    It goes to the subscribers of ``topic``, or to every client without one.  Raises
     :class:`TypeError` for a type that can't be checked, and :class:`ValueError` for an invalid
     name.
     """
@@ -31,17 +31,17 @@ class Event(Generic[T]):
         self.data_type: DataType[T] = DataType(data, f"The data of the event {name}")
 
     def topic_of(self, **parameters: object) -> str:
-        """Return the topic, with its parameters.
+        """Return the event's topic, with its parameters filled in.
 
-        Raises :class:`TypeError` for other parameters than it has, and :class:`ValueError` for
-        values that make no topic.
+        Raises :class:`TypeError` for missing or unknown parameters, and :class:`ValueError` for
+        values that make the topic invalid.
         """
         if self.topic is None:
-            raise TypeError(f"the event {self.name} has no topic")
+            raise TypeError(f"the event {self.name} has no topic: pass topic= where it is declared")
         return self.topic.fill(parameters)
 
     def encode(self, data: T) -> bytes:
-        """Return the event as it is sent.
+        """Return the event in JSON, as it is sent.
 
         Raises :class:`~x121.errors.InternalError` for data that isn't of the event's type.
         """

@@ -1,10 +1,10 @@
-"""One handler: what it answers, what it takes and reply_type, as its signature says.
+"""Message handler, with the types of its data and its reply, read from its signature.
 
-A message's data is checked where the handler says what it has to be, and so is what it returns::
+The data of a message is checked against the declared type, and so is the handler's result::
 
     async def say(self, message: Message[Said]) -> Heard: ...
 
-Where it says nothing, or :data:`~typing.Any`, both are what they are.
+Without a declared type, or with :data:`~typing.Any`, they are not checked.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _ANYTHING = (Any, object, Never, NoReturn)
 
 @dataclass(frozen=True, slots=True)
 class Message(Generic[D]):
-    """A message as its handler gets it, and ``connection``, which it came on.
+    """A message as its handler gets it, and the ``connection`` that sent it.
 
-    ``data`` is what came, or a ``D`` where the handler takes a ``Message[D]``.
+    ``data`` is a ``D`` if the handler declares ``Message[D]``, else the JSON value as it was sent.
     """
 
     type: str
@@ -53,13 +53,13 @@ class Message(Generic[D]):
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What answers the messages of one type.
+    """Handler of the messages of one type.
 
-    ``call`` returns the reply's data, or an awaitable of it; what it raises is answered as an
-    error.  ``data_type`` and ``reply_type`` are the types of the data and of the reply's, None
-    where those may be anything.  ``reply`` encodes the reply to the message with an id, and raises
-    :class:`~x121.errors.InternalError` for data that isn't what ``reply_type`` says.  ``doc`` is
-    what its author says of it.
+    ``call`` returns the reply's data, or an awaitable of it; if it raises, the client gets an
+    error.  ``data_type`` and ``reply_type`` are the types of the message's and the reply's data,
+    None for any.  ``reply`` encodes the reply to the message with an id, and raises
+    :class:`~x121.errors.InternalError` for data that isn't of ``reply_type``.  ``doc`` is its
+    docstring.
     """
 
     type: str
@@ -75,9 +75,9 @@ class Handler:
 
 
 def make_handler(message_type: str, function: Callable[..., Any]) -> Handler:
-    """Return the handler that ``function`` is, a method or not.
+    """Return a handler for ``function``, which may be a method.
 
-    Raises :class:`TypeError`, which names the function, for a signature that can't be understood.
+    Raises :class:`TypeError`, which names the function, for an unsupported signature.
     """
     hints = type_hints(function)
     name = qualified_name(function)
@@ -109,21 +109,21 @@ def _reply_anything(what: str, message_id: Any, data: Any) -> bytes:
 
 
 def _data(function: Callable[..., Any], hints: dict[str, Any]) -> Any:
-    """Return the type of the data that the function data_type."""
-    given = parameters_of(function)
-    if not given:
-        raise signature_error(function, "it has to take a message")
-    hint = hints.get(given[0].name, Any)
+    """Return the type of the message's data that the function declares."""
+    parameters = parameters_of(function)
+    if not parameters:
+        raise signature_error(function, "it has no parameter for the message")
+    hint = hints.get(parameters[0].name, Any)
     if hint is Message or hint in _ANYTHING:
         return Any
     if get_origin(hint) is not Message:
         raise signature_error(
-            function, f"it takes a Message, or a Message[...] of a type, not {hint!r}"
+            function, f"its parameter is {hint!r} (expected Message, or Message[...] of a type)"
         )
     return get_args(hint)[0]
 
 
 def _result(hints: dict[str, Any]) -> Any:
-    """Return the type of what is sent in the end, of what a function says that it returns."""
+    """Return the type of the reply's data: the declared result, without its awaitable."""
     hint = unwrap(hints.get("return", Any))
     return Any if hint in AWAITABLES else hint

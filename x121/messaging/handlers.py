@@ -1,7 +1,7 @@
-"""Messages and events as features have them.
+"""Message handlers, events and topics of features.
 
-A feature's handlers are methods, registered by the type of message that they answer, and its events
-stand beside them::
+A feature's handlers are methods, registered by message type, and its events are declared beside
+them::
 
     class Chat:
         messages = Handlers()
@@ -21,9 +21,9 @@ stand beside them::
             count = self._ws_manager.publish_event(self.said, message.data, room="hall")
             return Heard(count=count)
 
-What a handler's signature may say, :mod:`x121.messaging.handler` tells; how messages look on the
-wire, :mod:`x121.messaging.codec`; and who gets an event,
-:meth:`x121.ws.manager.WsManager.publish_event`.
+See :mod:`x121.messaging.handler` for handlers' signatures, :mod:`x121.messaging.codec` for the
+format of messages, and :meth:`x121.ws.manager.WsManager.publish_event` for the recipients of
+events.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ T = TypeVar("T")
 
 
 class Handlers:
-    """The handlers of one feature, by the type of message that they answer, and its events.
+    """Registry of one feature's message handlers, by message type, and of its events and topics.
 
-    Stands in the feature's class; of an instance, it gives that instance's methods.
+    An attribute of the feature's class.  Read from an instance, it has that instance's methods.
     """
 
     def __init__(self) -> None:
@@ -58,13 +58,13 @@ class Handlers:
         self._owner = owner.__name__
 
     def on(self, message_type: str) -> Callable[[F], F]:
-        """Return a decorator for the method that answers messages of ``message_type``.
+        """Return a decorator for the method that handles messages of ``message_type``.
 
-        Raises :class:`ValueError` if there is one already; the decorator raises
-        :class:`TypeError` for a method whose types can't be understood.
+        Raises :class:`ValueError` if the type has a handler already; the decorator raises
+        :class:`TypeError` for a method with an unsupported signature.
         """
         if message_type in self._handlers:
-            raise ValueError(f"there already is a handler for {message_type!r}")
+            raise ValueError(f"the message type {message_type!r} has a handler already")
 
         def register(function: F) -> F:
             self._handlers[message_type] = make_handler(message_type, function)
@@ -73,11 +73,11 @@ class Handlers:
         return register
 
     def topic(self, declared: str, *, public: bool = False) -> Topic:
-        """Declare a topic, which clients may subscribe to: everybody if it is ``public``.
+        """Declare a topic for clients to subscribe to; every client may if it is ``public``.
 
-        Another one needs a rule, a method decorated with :meth:`~x121.messaging.topics.Topic.rule`.
-         A topic may have parameters, as in ``projects/{project_id}``.  Raises what
-        :class:`~x121.messaging.topics.Topic` raises.
+        Any other topic needs a rule: a method decorated with
+        :meth:`~x121.messaging.topics.Topic.rule`.  A topic may have parameters, as in
+        ``projects/{project_id}``.  Raises what :class:`~x121.messaging.topics.Topic` raises.
         """
         topic = Topic(declared, public=public)
         self._topics.append(topic)
@@ -86,27 +86,27 @@ class Handlers:
     def event(
         self, name: str, data: type[T], *, topic: Topic | None = None, description: str = ""
     ) -> Event[T]:
-        """Declare an event, whose data is a ``data``, for those who subscribe to ``topic``.
+        """Declare an event with data of the type ``data``, for the subscribers of ``topic``.
 
-        Without a topic it is for everybody.  Raises :class:`ValueError` for a name that is taken,
-        and what :class:`~x121.messaging.events.Event` raises.
+        Without a topic it goes to every client.  Raises :class:`ValueError` for a name that is
+        taken, and what :class:`~x121.messaging.events.Event` raises.
         """
         if name in self._events:
-            raise ValueError(f"there already is an event {name!r}")
+            raise ValueError(f"the event {name!r} is declared already")
         event: Event[T] = Event(name, data, topic=topic, description=description)
         self._events[name] = event
         return event
 
     @property
     def events(self) -> list[Event[Any]]:
-        """The events that are declared."""
+        """The declared events."""
         return list(self._events.values())
 
     @property
     def topics(self) -> list[tuple[Topic, Rule]]:
-        """The topics that are declared, each with its rule.
+        """The declared topics, each with its rule.
 
-        Raises :class:`ValueError` for one with no rule.
+        Raises :class:`ValueError` for one without a rule.
         """
         return [(topic, topic.rule_on(self._instance)) for topic in self._topics]
 
@@ -120,11 +120,14 @@ class Handlers:
         return self if instance is None else bound
 
     def __iter__(self) -> Iterator[Handler]:
-        """Give every handler.
+        """Yield every handler.
 
-        Raises :class:`TypeError` for those of a class, whose methods have no instance.
+        Raises :class:`TypeError` for those read from the class, which have no instance.
         """
         if self._owner and self._instance is None:
-            raise TypeError(f"these are handlers of a class: nest those of {self._owner}(state)")
+            raise TypeError(
+                f"{self._owner}.messages is not bound to an instance: nest"
+                f" {self._owner}(state).messages"
+            )
         for handler in self._handlers.values():
             yield handler if self._instance is None else handler.on(self._instance)

@@ -1,4 +1,4 @@
-"""Which handlers answer the messages of ``/ws``, and which other endpoints there are below it."""
+"""Router of ``/ws``: the handlers of its messages, and other WebSocket endpoints below it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MEMBERS = ("takes_events", "opened", "received")
 
 
 class WsRouter:
-    """Endpoints for WebSockets, to be nested into a router for HTTP as ``routes``.
+    """WebSocket endpoints; ``routes`` is nested into an HTTP router.
 
-    The route ``/`` is the endpoint that speaks the messages of :mod:`x121.messaging.codec`, with
-    those of :mod:`x121.messaging.built_in`.  ``authenticate`` returns the user id
-    of a handshake, or refuses it.
+    The route ``/`` is the endpoint for the messages of :mod:`x121.messaging.codec`, including
+    those of :mod:`x121.messaging.built_in`.  ``authenticate`` returns the user id of a handshake,
+    or rejects it.
 
-    ``handlers`` and ``events`` are those of all features, by type and by name, and ``endpoints``
-    the other ones, by path.
+    ``handlers`` and ``events`` are those of all features, by type and by name.  ``endpoints`` are
+    the mounted ones, by path.
     """
 
     def __init__(
@@ -61,19 +61,18 @@ class WsRouter:
         self.nest(BuiltIn(manager, self._topics).messages)
 
     def nest(self, handlers: Handlers) -> WsRouter:
-        """Let ``handlers`` answer the messages of their types, and return ``self``.
+        """Add the handlers, events and topics of a feature, and return ``self``.
 
-        Clients can subscribe to their topics.  Raises :class:`ValueError` for a type that is
-        answered already, for an event or a topic that is declared already, and for a topic with no
-        rule.
+        Raises :class:`ValueError` for a type that has a handler already, for an event or a topic
+        that is declared already, and for a topic without a rule.
         """
         for handler in handlers:
             if handler.type in self.handlers:
-                raise ValueError(f"messages of type {handler.type!r} are answered already")
+                raise ValueError(f"the message type {handler.type!r} has a handler already")
             self.handlers[handler.type] = handler
         for event in handlers.events:
             if event.name in self.events:
-                raise ValueError(f"there already is an event {event.name!r}")
+                raise ValueError(f"the event {event.name!r} is declared already")
             self.events[event.name] = event
         for topic, rule in handlers.topics:
             self._topics.add(topic, rule)
@@ -89,13 +88,15 @@ class WsRouter:
     ) -> WsRouter:
         """Serve ``endpoint`` at ``path``, and return ``self``.
 
-        ``authenticate`` says whose its handshakes are, and ``origins`` which pages may send them
-        besides the server's own, where that isn't as with the others.  Raises :class:`TypeError`
-        for what is no endpoint.
+        ``authenticate`` and ``origins`` override the router's for this endpoint; ``origins`` are
+        those of the pages that may connect besides the server's own.  Raises :class:`TypeError`
+        for an object that isn't an endpoint.
         """
         missing = [name for name in _MEMBERS if not hasattr(endpoint, name)]
         if missing:
-            raise TypeError(f"{path}: an endpoint has {', '.join(_MEMBERS)}; no {missing[0]} here")
+            raise TypeError(
+                f"{path}: the endpoint has no {missing[0]} (expected {', '.join(_MEMBERS)})"
+            )
         self.endpoints[path] = endpoint
         return self._serve(path, endpoint, authenticate, origins)
 

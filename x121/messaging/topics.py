@@ -1,8 +1,8 @@
-"""Topics: what events are about, and clients subscribe to.
+"""Topics: names that events are published to and clients subscribe to.
 
-A topic is text such as ``projects``.  One that is declared as ``projects/{project_id}`` stands for
-many, such as ``projects/7``: a parameter is a whole segment between slashes.  The feature that
-declares a topic states who may subscribe to it: everybody, or those whom its rule lets in.
+A topic is text such as ``projects``.  One declared as ``projects/{project_id}`` matches many, such
+as ``projects/7``: a parameter is a whole segment between slashes.  The feature that declares a
+topic states its permission: every client may subscribe, or those that its rule allows.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from x121.ws.connection import WsConnection
 __all__ = ["MAX_TOPIC_LENGTH", "Rule", "Topic", "Topics", "allow_all"]
 
 MAX_TOPIC_LENGTH = 200
-"""In characters."""
+"""The maximum length of a topic, in characters."""
 
 Rule = Callable[..., Awaitable[object] | object]
-"""Called with a connection that wants to subscribe, and the topic's parameters by name.  Raises
-``Forbidden`` or ``NotFound`` to refuse, or returns None, or an awaitable that does either."""
+"""Called with a connection that subscribes, and the topic's parameters by name.
+
+Raises ``Forbidden`` or ``NotFound`` to reject it, else returns None; or returns an awaitable of it.
+"""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -29,20 +31,22 @@ _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Topic:
-    """A topic as it is declared; ``parameters`` are the names of those it has.
+    """A topic as it is declared; ``parameters`` are the names of its parameters.
 
-    One that is ``public`` is for everybody; another one needs a :meth:`rule`.  Raises
-    :class:`ValueError` for text that can't be a topic.
+    Every client may subscribe to a ``public`` one; any other needs a :meth:`rule`.  Raises
+    :class:`ValueError` for text that isn't a valid topic.
     """
 
     def __init__(self, declared: str, *, public: bool = False) -> None:
         if not 0 < len(declared) <= MAX_TOPIC_LENGTH:
-            raise ValueError(f"a topic has 1 to {MAX_TOPIC_LENGTH} characters: {declared!r}")
+            raise ValueError(
+                f"invalid topic {declared!r}: expected 1 to {MAX_TOPIC_LENGTH} characters"
+            )
         self._segments = declared.split("/")
         self._names = [_parameter(segment, declared) for segment in self._segments]
         self.parameters = tuple(name for name in self._names if name is not None)
         if len(set(self.parameters)) < len(self.parameters):
-            raise ValueError(f"the topic {declared!r} has a parameter twice")
+            raise ValueError(f"invalid topic {declared!r}: it has the same parameter twice")
         self._declared = declared
         self._rule: Rule | None = allow_all if public else None
 
@@ -50,7 +54,7 @@ class Topic:
         return self._declared
 
     def rule(self, method: Method) -> Method:
-        """Decorate the method that says who may subscribe; see :data:`Rule`."""
+        """Decorate the method that decides if a connection may subscribe; see :data:`Rule`."""
         self._rule = method
         return method
 
@@ -61,7 +65,7 @@ class Topic:
         """
         if self._rule is None:
             raise ValueError(
-                f"nothing says who may subscribe to the topic {self._declared!r}: declare it with"
+                f"the topic {self._declared!r} has no rule for subscriptions: declare it with"
                 " public=True, or decorate a method with its rule"
             )
         if instance is None or self._rule is allow_all:
@@ -70,39 +74,45 @@ class Topic:
         return rule
 
     def parse(self, topic: str) -> dict[str, str] | None:
-        """Return the parameters that ``topic`` has, or None if this doesn't stand for it."""
+        """Return the parameters of ``topic``, or None if it doesn't match this declaration."""
         segments = topic.split("/")
         if len(segments) != len(self._segments):
             return None
         parameters = {}
-        for given, declared, name in zip(segments, self._segments, self._names, strict=True):
-            if name is not None and given:
-                parameters[name] = given
-            elif given != declared:
+        for segment, declared, name in zip(segments, self._segments, self._names, strict=True):
+            if name is not None and segment:
+                parameters[name] = segment
+            elif segment != declared:
                 return None
         return parameters
 
     def fill(self, parameters: Mapping[str, object]) -> str:
-        """Return the topic that this is with ``parameters``.
+        """Return the topic with ``parameters`` filled in.
 
-        Raises :class:`TypeError` for other parameters than it has, and :class:`ValueError` for
-        values that make no topic.
+        Raises :class:`TypeError` for missing or unknown parameters, and :class:`ValueError` for
+        values that make the topic invalid.
         """
         if parameters.keys() != set(self.parameters):
             names = ", ".join(self.parameters) or "none"
             given = ", ".join(parameters) or "none"
-            raise TypeError(f"the parameters of {self._declared!r} are {names}, not {given}")
+            raise TypeError(
+                f"wrong parameters for the topic {self._declared!r}: {given} (expected {names})"
+            )
         topic = "/".join(
             segment if name is None else str(parameters[name])
             for segment, name in zip(self._segments, self._names, strict=True)
         )
         if len(topic) > MAX_TOPIC_LENGTH or self.parse(topic) is None:
-            raise ValueError(f"{topic[:MAX_TOPIC_LENGTH]!r} is no topic {self._declared!r}")
+            raise ValueError(
+                f"invalid topic {topic[:MAX_TOPIC_LENGTH]!r}: expected {self._declared!r} with"
+                f" parameters that are not empty and have no slash, {MAX_TOPIC_LENGTH} characters"
+                " at most"
+            )
         return topic
 
 
 def allow_all(connection: WsConnection, **parameters: str) -> None:
-    """Let everybody subscribe: the rule of a public topic."""
+    """Allow every client: the rule of a public topic."""
 
 
 class Topics:
@@ -114,11 +124,13 @@ class Topics:
     def add(self, topic: Topic, rule: Rule) -> None:
         """Add a topic.  Raises :class:`ValueError` for one that is declared already."""
         if str(topic) in self._declared:
-            raise ValueError(f"the topic {str(topic)!r} is declared twice: by one feature only")
+            raise ValueError(
+                f"the topic {str(topic)!r} is declared twice: declare it in one feature only"
+            )
         self._declared[str(topic)] = (topic, rule)
 
     def find(self, topic: str) -> Callable[[WsConnection], Awaitable[object] | object] | None:
-        """Return the rule of a topic that a client names, or None if there is no such topic."""
+        """Return the rule of a topic that a client sent, or None if no such topic is declared."""
         plain = self._declared.get(topic)
         candidates = self._declared.values() if plain is None else [plain]
         for declared, rule in candidates:
@@ -135,8 +147,10 @@ def _ask(
 
 
 def _parameter(segment: str, declared: str) -> str | None:
-    """Return the name of the parameter that a segment is, None for a plain one."""
+    """Return the parameter's name for a segment like ``{name}``, None for a plain one."""
     match = _PARAMETER.fullmatch(segment)
     if match is None and (not segment or "{" in segment or "}" in segment):
-        raise ValueError(f"a topic is like projects or projects/{{project_id}}, not {declared!r}")
+        raise ValueError(
+            f"invalid topic {declared!r}: expected one such as projects or projects/{{project_id}}"
+        )
     return None if match is None else match[1]

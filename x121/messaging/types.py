@@ -1,8 +1,8 @@
-"""The types of what messages carry: checked when it comes, encoded when it goes.
+"""Types of messages' data: incoming data is checked against them, outgoing data encoded.
 
-What comes is written as JSON once more and checked as that, strictly.  As a Python value it could
-not be: a date is text in JSON, which is wrong for a strict ``datetime`` in Python, and what is
-not strict takes ``"7"`` for a number.  It costs less than a microsecond for a small message.
+Incoming data is encoded as JSON again and checked in that form, strictly.  Checking the Python
+value doesn't work: a date is text in JSON, which strict mode rejects for a ``datetime`` in Python,
+and lax mode accepts ``"7"`` as a number.  It costs less than a microsecond for a small message.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 
 class DataType(Generic[T]):
-    """What some data has to be: a :class:`~x121.core.models.Model`, or what pydantic knows.
+    """Type of some data: a :class:`~x121.core.models.Model`, or another type of pydantic's.
 
-    ``kind`` is that type, and ``what`` names the data, as a subject in the log.  ``is_optional``
-    tells whether the data may be left out, which is as good as null.  Raises :class:`TypeError`
-    for a type that pydantic can't check.
+    ``kind`` is that type, and ``what`` names the data in log messages.  ``is_optional`` is True if
+    the data may be left out, which means null.  Raises :class:`TypeError` for a type that pydantic
+    can't check.
     """
 
     def __init__(self, kind: Any, what: str) -> None:
@@ -39,15 +39,15 @@ class DataType(Generic[T]):
             is_complete = False
         if not is_complete:
             raise TypeError(
-                f"{what} can't be checked as {kind!r}: it has to be a Model, or another type that"
-                " pydantic knows, with all that it names defined above it"
+                f"{what} can't be checked as {kind!r}: expected a Model, or another type that"
+                " pydantic supports, with every type that it names defined above it"
             )
         self._check_json = adapter.validator.validate_json
         self._writer = ResultSerializer(adapter, what)
         self.is_optional = self.takes(None)
 
     def takes(self, data: Any) -> bool:
-        """Return whether ``data``, which is JSON's, is of this type."""
+        """Return True if ``data``, a JSON value, is of this type."""
         try:
             self._check_json(json_encoding.encode(data), strict=True)
         except ValidationError:
@@ -55,9 +55,9 @@ class DataType(Generic[T]):
         return True
 
     def read(self, data: Any) -> T:
-        """Return ``data``, which came as JSON, as what it is to be.
+        """Return ``data``, a JSON value, as a value of this type.
 
-        Raises :class:`BadRequest`, whose ``details`` are all the fields that are wrong.
+        Raises :class:`BadRequest`, whose ``details`` are all the invalid fields.
         """
         try:
             value: T = self._check_json(json_encoding.encode(data), strict=True)

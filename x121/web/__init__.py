@@ -1,3 +1,3 @@
-"""Handlers: what they may say, and how a request finds them."""
+"""HTTP handlers: routing, typed parameters and results, and responses."""
 
 __all__: list[str] = []

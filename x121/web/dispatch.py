@@ -1,14 +1,14 @@
-"""From a request to its handler.
+"""Dispatch: finds the handler of a request, and calls it.
 
 Does what Klein's own resource does, in the same order, but prepares the map once instead of for
-every request, and makes no Deferred for a handler that has its answer ready.  What differs else:
+every request, and makes no Deferred for a handler that doesn't wait.  Other differences:
 
-- Failures are for whoever answers failures (:mod:`x121.middleware.errors`), in one form for all;
-  an application with error handlers of its own is refused.
-- A path and a method are what they are (:mod:`x121.web.route_table`).
-- What a handler forgot to return, can't return, or returns when it has answered already, is a
-  fault that says so.  A template is sent when all of it is there.
-- A redirect names a path, and no host.
+- :mod:`x121.middleware.errors` responds to all failures, in one form; an application with Klein
+  error handlers is rejected.
+- Paths and methods are matched exactly (:mod:`x121.web.route_table`).
+- A missing or unsupported result, or one after the request was finished, raises an error that
+  says so.  A template is sent when it is complete.
+- A redirect has a path, without a host.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ __all__ = ["RoutingResource"]
 
 
 class _Target(NamedTuple):
-    """What serves a route, and how many segments the route has."""
+    """The handler of a route, and the number of segments in the route."""
 
     handler: Handler
     segments: int
 
 
 class RoutingResource(Resource):
-    """Serves the routes that ``application`` has now, from the root of a site on.
+    """Serves the routes that ``application`` has now, as the root resource of a site.
 
-    Raises :class:`ValueError` for one with error handlers, which would never be called.
+    Raises :class:`ValueError` if it has error handlers, which would never be called.
     """
 
     isLeaf = True
@@ -55,7 +55,7 @@ class RoutingResource(Resource):
         self._routes = RouteTable(application.url_map, targets)
 
     def render(self, request: Request) -> bytes | int:
-        """Call the request's handler; return its answer, or ``NOT_DONE_YET``."""
+        """Call the request's handler; return the response's body, or ``NOT_DONE_YET``."""
         request.url_map = self._routes.adapter
         try:
             (handler, segments), arguments = self._routes.find(request.path, request.method)

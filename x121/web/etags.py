@@ -1,12 +1,12 @@
-"""Entity tags: clients tell versions of a resource apart by them (RFC 9110 section 8.8.3).
+"""Entity tags, which identify versions of a resource (RFC 9110 section 8.8.3).
 
-A tag is made of the JSON that is sent, so it changes with anything that a client could see.
+A tag is the hash of the JSON that is sent, so it changes with everything that a client can see.
 
-Tags are compared without their ``W/``, in ``If-Match`` too, where RFC 9110 section 13.1.1 asks for
-the strong comparison.  A tag of this server identifies the version of a row, not the bytes of a
-response, and it is always strong here.  A proxy that compresses turns ``"x"`` into ``W/"x"`` (nginx
-does), so a weak tag is still our own tag of that version: to refuse it would make every conditional
-change behind such a proxy fail, and would protect nobody.
+Tags are compared without their ``W/``, in ``If-Match`` too, although RFC 9110 section 13.1.1
+requires the strong comparison there.  The server's tags identify the version of a row, not the
+bytes of a response, and are always strong.  A proxy that compresses turns ``"x"`` into ``W/"x"``
+(nginx does), so a weak tag is still the server's tag of that version.  Rejecting it would protect
+no data, and every conditional change behind such a proxy would fail.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ __all__ = [
 ]
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
-# Elements may be empty (section 5.6.1.2), as when a proxy has joined lines of which one is.
+# Elements may be empty (section 5.6.1.2), such as when a proxy has joined an empty line to others.
 _LIST = re.compile(rf"\s*\*\s*|[\s,]*{_TAG}(?:\s*,[\s,]*{_TAG})*[\s,]*")
 _TAGS = re.compile(_TAG)
 
-_CHANGED = "Somebody else has changed this: get it again"
+_CHANGED = "The resource has changed since this version: get it again"
 
 
 def etag_of(body: bytes) -> bytes:
-    """Return the tag of a body, as the header has it."""
+    """Return the tag of a body, in the form of the header."""
     return b'"%b"' % blake2b(body, digest_size=12).hexdigest().encode()
 
 
 def apply_etag(request: Request, body: bytes) -> bool:
-    """Set the tag of ``body`` as the response's ETag; return whether the client has that version.
+    """Set the response's ETag to the tag of ``body``; return True if the client has that version.
 
-    If so, the response is 304, without a body.  Raises :class:`PreconditionFailed` if a GET or HEAD
-    asks for another version with ``If-Match``.
+    In that case the response is 304, without a body.  Raises :class:`PreconditionFailed` if a GET
+    or HEAD asks for another version with ``If-Match``.
     """
     tag = etag_of(body)
     request.setHeader(b"ETag", tag)
@@ -59,11 +59,11 @@ def apply_etag(request: Request, body: bytes) -> bool:
     required = _field(request, b"If-Match")
     if required is not None and not _lists(required, tag):
         raise PreconditionFailed(_CHANGED)
-    known = _field(request, b"If-None-Match")
-    is_known = known is not None and _lists(known, tag)
-    if is_known:
+    client_tags = _field(request, b"If-None-Match")
+    is_current = client_tags is not None and _lists(client_tags, tag)
+    if is_current:
         request.setResponseCode(304)
-    return is_known
+    return is_current
 
 
 def _field(request: Request, name: bytes) -> str | None:
@@ -72,7 +72,7 @@ def _field(request: Request, name: bytes) -> str | None:
 
 
 def _lists(field: str, tag: bytes) -> bool:
-    """Whether ``field`` is ``*`` or lists ``tag``, strong or weak."""
+    """Return True if ``field`` is ``*`` or lists ``tag``, strong or weak."""
     return field.strip() == "*" or tag.decode() in _tags_in(field)
 
 
@@ -81,10 +81,10 @@ def _tags_in(field: str) -> frozenset[str]:
 
 
 class EntityTags:
-    """The versions of a resource that a client agrees to change.
+    """The versions of a resource that a client allows a request to change.
 
-    ``tags`` are those that it has listed in ``If-Match``, or None for any; ``excluded`` those in
-    ``If-None-Match``, or None for any: then the resource must not exist.
+    ``tags`` are those in ``If-Match``, None for any version.  ``excluded`` are those in
+    ``If-None-Match``, None for any version: then the resource must not exist.
     """
 
     def __init__(
@@ -94,25 +94,25 @@ class EntityTags:
         self._excluded = excluded
 
     def check(self, current: BaseModel) -> None:
-        """Raise :class:`PreconditionFailed` unless the client agrees to change ``current``."""
+        """Raise :class:`PreconditionFailed` unless ``current`` is an allowed version."""
         if self._tags is None and self._excluded is not None and not self._excluded:
             return
         tag = etag_of(current.model_dump_json(by_alias=True).encode()).decode()
         if self._tags is not None and tag not in self._tags:
             raise PreconditionFailed(_CHANGED)
         if self._excluded is None or tag in self._excluded:
-            raise PreconditionFailed("This exists in a version that If-None-Match excludes")
+            raise PreconditionFailed("The resource exists in a version that If-None-Match excludes")
 
     def excluding(self, text: str) -> EntityTags:
-        """Return these versions without those that ``text``, an ``If-None-Match``, lists.
+        """Return these versions without those in ``text``, the value of an ``If-None-Match``.
 
-        Raises :class:`PydanticCustomError` for what is no list of tags.
+        Raises :class:`PydanticCustomError` if it isn't a list of tags.
         """
         return EntityTags(self._tags, _parse(text))
 
     @classmethod
     def parse(cls, text: str) -> EntityTags:
-        """Return the versions that ``text``, an ``If-Match``, lists."""
+        """Return the versions in ``text``, the value of an ``If-Match``."""
         return cls(_parse(text))
 
     @classmethod
@@ -122,7 +122,7 @@ class EntityTags:
 
 def _parse(text: str) -> frozenset[str] | None:
     if _LIST.fullmatch(text) is None:
-        raise PydanticCustomError("entity_tags", 'This is * or a list of tags such as "abc"')
+        raise PydanticCustomError("entity_tags", 'This is not * or a list of tags such as "abc"')
     return None if text.strip() == "*" else _tags_in(text)
 
 
@@ -134,7 +134,7 @@ TAGS_SCHEMA = {
 """The JSON Schema of a header that lists tags."""
 
 ANY_VERSION = EntityTags(None)
-"""Any version: the client sent no ``If-Match``."""
+"""All versions: the client sent no ``If-Match``."""
 
 IfMatch = Annotated[
     EntityTags,
@@ -142,19 +142,19 @@ IfMatch = Annotated[
     WithJsonSchema(
         {
             **TAGS_SCHEMA,
-            "description": "The version that the client agrees to change; 412 if it is another now",
+            "description": "Change only this version; 412 if the current version is another",
             "examples": ["*", '"5f0c1b7b9a0d4e2f8c6a3b1d"'],
         }
     ),
 ]
 """A handler's parameter: the header ``If-Match`` (RFC 9110 section 13.1.1).
 
-``If-None-Match`` (section 13.1.2) is part of its value: ``check`` refuses what either refuses.
+``If-None-Match`` (section 13.1.2) is part of its value: ``check`` checks both.
 """
 
 
 def versions_argument(operation: Operation) -> str | None:
-    """Return the argument of a handler that is an :data:`IfMatch`, or None if it has none."""
+    """Return the name of a handler's :data:`IfMatch` argument, or None without one."""
     arguments = (p.argument for p in operation.parameters if EntityTags in get_args(p.type))
     return next(arguments, None)
 
@@ -162,9 +162,9 @@ def versions_argument(operation: Operation) -> str | None:
 def exclude_versions(
     request: Request, argument: str, arguments: dict[str, Any], wrong: list[FieldError]
 ) -> None:
-    """Exclude what ``If-None-Match`` lists from the versions in ``arguments``.
+    """Exclude the versions in ``If-None-Match`` from those in ``arguments``.
 
-    A field that is no list of tags is added to ``wrong``.
+    An invalid list of tags is added to ``wrong``.
     """
     excluded = _field(request, b"If-None-Match")
     if excluded is None:

@@ -1,6 +1,6 @@
 """Compatibility with Klein: its endpoints, its bound instances, and ``IKleinRequest``.
 
-The private names of Klein that are not inherited are used here alone.
+Klein's private names, except inherited ones, are used only here.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from x121.web.operations import Operation
 __all__ = ["Endpoint", "Handler", "bound_handler", "instance_of", "refuse_error_handlers"]
 
 Handler = Callable[..., Any]
-"""Called with a request and the route's arguments, by name."""
+"""Called with a request, and the route's arguments by name."""
 
 
 class Endpoint:
-    """What stands in ``Klein.endpoints``: called as ``endpoint(instance, request, ...)``.
+    """An entry of ``Klein.endpoints``, called as ``endpoint(instance, request, ...)``.
 
-    ``handler`` is what is called, and ``segment_count`` the number of segments in its route.  One
-    that ``is_bound`` has its instance already.  ``operation`` is what it takes and gives, or None
-    where that is nobody else's business, and ``owner`` the feature that it belongs to.
+    It calls ``handler``, which has its instance already if ``is_bound``.  ``segment_count`` is the
+    number of segments in its route.  ``operation`` describes its inputs and its result, None for an
+    undocumented one.  ``owner`` is the feature that it belongs to.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Endpoint:
         self._is_bound = is_bound
 
     def __call__(self, instance: object, /, *args: Any, **kwargs: Any) -> Any:
-        """Return what the handler returns, a coroutine as a Deferred, as Klein's own do."""
+        """Return the handler's result, a coroutine as a Deferred, as Klein's endpoints do."""
         result = self.on(instance)(*args, **kwargs)
         return ensureDeferred(result) if iscoroutine(result) else result
 
     def on(self, instance: object) -> Handler:
-        """Return the handler as a method of ``instance``, unless that is None.
+        """Return the handler as a method of ``instance``, or as it is if that is None.
 
-        Klein's ``bindable`` handlers are given their instance even so.
+        Klein's ``bindable`` handlers get None as their instance.
         """
         if self._is_bound:
             return self._handler
@@ -76,7 +76,7 @@ def refuse_error_handlers(application: Klein, where: str) -> None:
     """Raise :class:`ValueError` for a Klein application with error handlers."""
     if application._error_handlers:
         raise ValueError(
-            f"{where}: error handlers are not called, because they would be everybody's:"
+            f"{where}: error handlers are not called, because they would apply to all routers:"
             " raise x121.errors.AppError instead"
         )
 
@@ -89,18 +89,18 @@ def instance_of(application: Klein) -> object | None:
 def bound_handler(application: Klein, endpoint: str) -> Handler:
     """Return the handler of an endpoint, on the instance that ``application`` is bound to."""
     if type(application).execute_endpoint is not Klein.execute_endpoint:
-        return partial(application.execute_endpoint, endpoint)  # somebody's own way
-    found: Any = application.endpoints[endpoint]
-    if isinstance(found, Endpoint):
-        return found.on(application._instance)
-    return partial(found, application._instance)
+        return partial(application.execute_endpoint, endpoint)  # overridden in a subclass
+    klein_endpoint: Any = application.endpoints[endpoint]
+    if isinstance(klein_endpoint, Endpoint):
+        return klein_endpoint.on(application._instance)
+    return partial(klein_endpoint, application._instance)
 
 
 @implementer(IKleinRequest)
 class _KleinRequest:
-    """What ``IKleinRequest(request)`` gives a handler: URLs of other routes.
+    """Klein's view of a request, ``IKleinRequest(request)``: URLs of other routes.
 
-    ``branch_segments`` is what a route with ``branch=True`` has left over.
+    ``branch_segments`` are the path segments after a route with ``branch=True``.
     """
 
     def __init__(self, request: Request) -> None:
@@ -110,7 +110,7 @@ class _KleinRequest:
 
     @property
     def mapper(self) -> MapAdapter:
-        """The routes, under the name that the client has for this host."""
+        """The routes, bound to the host name in the request."""
         if self._mapper is None:
             host = self._request.getHeader(b"Host") or b""
             scheme = "https" if self._request.isSecure() else "http"

@@ -1,4 +1,4 @@
-"""Every route as a line of a table, for people: ``x121 routes``."""
+"""Table of all routes, as ``x121 routes`` prints it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Route", "list_routes"]
 
 @dataclass(frozen=True, order=True)
 class Route:
-    """What serves ``method`` at ``path``, and the types that it takes and gives."""
+    """A row: ``handler`` serves ``method`` at ``path``; ``types`` is its signature."""
 
     path: str
     method: str
@@ -24,7 +24,7 @@ class Route:
 
 
 def list_routes(router: Klein) -> list[Route]:
-    """Return the routes of ``router``, by path; not HEAD and OPTIONS, which come of themselves."""
+    """Return the routes of ``router``, sorted by path, without the implied HEAD and OPTIONS."""
     return sorted(_routes(router))
 
 
@@ -44,10 +44,10 @@ def _handler(endpoint: Any) -> str:
 
 
 def _types(operation: Operation) -> str:
-    taken = [(one.name, one.type) for one in operation.parameters]
+    inputs = [(parameter.name, parameter.type) for parameter in operation.parameters]
     if operation.body is not None:
-        taken.append((operation.body.argument, operation.body.type))
-    text = ", ".join(f"{name}: {_type(kind)}" for name, kind in taken)
+        inputs.append((operation.body.argument, operation.body.type))
+    text = ", ".join(f"{name}: {_type(kind)}" for name, kind in inputs)
     if operation.result is MISSING:
         return text
     status = "" if operation.status in (200, 204) else f"{operation.status} "
@@ -55,7 +55,7 @@ def _types(operation: Operation) -> str:
 
 
 def _type(kind: Any) -> str:
-    """Return a type as it would stand in a signature, without what is annotated to it."""
+    """Return a type as written in a signature, without its ``Annotated`` metadata."""
     if get_origin(kind) is Annotated:
         return _type(get_args(kind)[0])
     if get_origin(kind) is not None:

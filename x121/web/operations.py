@@ -1,9 +1,9 @@
-"""What an endpoint takes and gives, as its handler's signature and its decorator say.
+"""Operations: an endpoint's inputs and result, read from its handler's signature and decorator.
 
-A parameter whose name stands in the path, or in a prefix that the router is nested below, is read
-from the path alone; one that is a model is the request's body; one that is a
-:class:`~x121.http.request.Request` is the request itself.  Every other one stands in the query,
-unless a marker in its annotation says where it is::
+A parameter whose name is in the path, or in a prefix that the router is nested below, is read only
+from the path.  One whose type is a model is the request's body.  One whose type is
+:class:`~x121.http.request.Request` is the request itself.  Any other is read from the query, unless
+a marker in its annotation names another place::
 
     async def search(
         self,
@@ -13,7 +13,7 @@ unless a marker in its annotation says where it is::
         language: Annotated[str, Header("Accept-Language")] = "en",
     ) -> list[Found]: ...
 
-A parameter without a default has to be there.
+A parameter without a default is required.
 """
 
 from __future__ import annotations
@@ -50,48 +50,47 @@ T = TypeVar("T")
 Place = Literal["path", "query", "header"]
 
 MISSING = inspect.Parameter.empty
-"""Stands for a default, or a result, that nobody has stated."""
+"""Stands for a default or a result that isn't declared."""
 
-# What a handler without annotations could be given, and who gives it.
 _REQUEST_TYPES = (Request, IRequest)
 
 
-# --- what authors write -------------------------------------------------------------------
+# --- declarations -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Query:
-    """Marks a parameter that stands in the query under another ``name`` than its own."""
+    """Marks a parameter that is called ``name`` in the query."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Header:
-    """Marks a parameter that is the header ``name``."""
+    """Marks a parameter that is read from the header ``name``."""
 
     name: str
 
 
 class Body:
-    """Marks a parameter that is the request's JSON body and no model, such as a list."""
+    """Marks a parameter that is the request's JSON body but not a model, such as a list."""
 
 
 @dataclass(frozen=True)
 class Response(Generic[T]):
-    """A handler's result that has ``headers``."""
+    """A handler's result, sent with ``headers``."""
 
     value: T
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Declaration(TypedDict, total=False):
-    """What a decorator says of an endpoint, besides its method and path.
+    """Options of an endpoint's decorator, besides its method and path.
 
-    ``status`` is that of a result: 200, or 204 where there is none.  ``errors`` are the kinds
-    that the handler raises; what every endpoint may be answered with is known.  ``headers`` of
-    its results are described by name.  With ``etag`` a result has a tag, by which a client asks
-    whether it is still the same (RFC 9110 section 8.8.3).
+    ``status`` is that of a result: by default 200, or 204 if the handler returns None.  ``errors``
+    are the kinds that the handler raises, without those that every endpoint may raise.
+    ``headers`` describes the result's headers, by name.  With ``etag`` a result has an entity tag,
+    for conditional requests (RFC 9110 section 8.8.3).
     """
 
     status: int
@@ -101,15 +100,12 @@ class Declaration(TypedDict, total=False):
     deprecated: bool
 
 
-# --- what is made of it -------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One value that a handler is given: the argument ``argument``, called ``name`` outside.
-
-    ``is_list`` tells whether a request may have it several times.
-    """
+    """A parameter of a handler: its argument ``argument``, which requests call ``name``."""
 
     argument: str
     name: str
@@ -119,13 +115,13 @@ class Parameter:
 
     @property
     def is_list(self) -> bool:
-        """Whether the value is a list, whose items the request gives one by one."""
+        """True if the value is a list: a request may have the parameter several times."""
         return get_origin(_bare(self.type)) in (list, set, frozenset, tuple)
 
 
 @dataclass(frozen=True)
 class RequestBody:
-    """The JSON body, which is the argument ``argument``; with a default it may be left out."""
+    """The JSON body, passed as the argument ``argument``; optional if it has a default."""
 
     argument: str
     type: Any
@@ -133,16 +129,16 @@ class RequestBody:
 
     @property
     def is_required(self) -> bool:
-        """Whether a request has to have a body."""
+        """True if a request must have a body."""
         return self.default is MISSING
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One endpoint: its inputs, its result and how it may fail.
+    """One endpoint: its inputs, its result and its errors.
 
-    ``request`` is the argument that is the request.  ``result`` is None for none, and ``MISSING``
-    where the handler answers by itself.
+    ``request`` is the name of the argument that gets the request.  ``result`` is the result's type:
+    None for no result, ``MISSING`` if the handler writes its response itself.
     """
 
     summary: str
@@ -158,10 +154,12 @@ class Operation:
     deprecated: bool
 
     def below(self, names: Collection[str]) -> Operation:
-        """Return the operation below a prefix with these parameters: they stand in the path."""
+        """Return the operation below a prefix with the parameters ``names``, read from the path."""
         parameters = (
-            replace(one, name=one.argument, place="path") if one.argument in names else one
-            for one in self.parameters
+            replace(parameter, name=parameter.argument, place="path")
+            if parameter.argument in names
+            else parameter
+            for parameter in self.parameters
         )
         return replace(self, parameters=tuple(parameters))
 
@@ -169,11 +167,12 @@ class Operation:
 def check_prefix(
     handler: Callable[..., Any], operation: Operation | None, prefix: str, names: Collection[str]
 ) -> None:
-    """Raise :class:`TypeError` unless ``handler`` takes the parameters ``names`` of its prefix.
+    """Raise :class:`TypeError` unless ``handler`` accepts the parameters ``names`` of its prefix.
 
-    A handler that could do without one would answer alike for each of its values.
+    A handler that ignored one would respond the same for each of its values.
     """
-    arguments = {one.name: one.kind for one in inspect.signature(handler).parameters.values()}
+    parameters = inspect.signature(handler).parameters.values()
+    arguments = {parameter.name: parameter.kind for parameter in parameters}
     if inspect.Parameter.VAR_KEYWORD in arguments.values():
         return
     elsewhere = set() if operation is None else {operation.request}
@@ -181,14 +180,17 @@ def check_prefix(
         elsewhere.add(operation.body.argument)
     lost = sorted(set(names) - (arguments.keys() - elsewhere))
     if lost:
-        why = f"{', '.join(lost)} of its prefix {prefix} is no argument from the path"
-        raise signature_error(handler, f"{why}: give it one, such as {lost[0]}: Id")
+        raise signature_error(
+            handler,
+            f"it has no parameter for {', '.join(lost)} of its prefix {prefix}: add one, such as"
+            f" {lost[0]}: Id",
+        )
 
 
 def describe(handler: Callable[..., Any], result: Any, declared: Declaration) -> Operation:
-    """Return the operation of a plain handler, which reads and answers its request by itself.
+    """Return the operation of a plain handler, which reads its request and writes its response.
 
-    ``result`` is the type of what it answers, as JSON; ``MISSING`` if that is nothing to tell.
+    ``result`` is the type of its JSON response, ``MISSING`` if that isn't documented.
     """
     return _operation(handler, (), None, None, result, declared)
 
@@ -196,33 +198,36 @@ def describe(handler: Callable[..., Any], result: Any, declared: Declaration) ->
 def read_operation(
     handler: Callable[..., Any], in_path: Collection[str], declared: Declaration
 ) -> Operation:
-    """Return the operation that ``handler`` is; ``in_path`` are the names in its path.
+    """Return the operation of ``handler``; ``in_path`` are the names in its path.
 
-    Raises :class:`TypeError`, which names the handler, for a signature that says too little.
+    Raises :class:`TypeError`, which names the handler, for an incomplete or invalid signature.
     """
     hints = type_hints(handler)
     if "return" not in hints:
-        raise signature_error(handler, "say what it returns: -> a model, or -> None")
+        raise signature_error(handler, "it has no return type: add -> a model, or -> None")
     parameters: list[Parameter] = []
     body: RequestBody | None = None
     request = None
-    for one in _arguments(handler):
-        if one.name not in hints:
-            raise signature_error(handler, f"{one.name} has no type")
-        hint = hints[one.name]
+    for argument in _arguments(handler):
+        name = argument.name
+        if name not in hints:
+            raise signature_error(handler, f"its parameter {name} has no type: annotate it")
+        hint = hints[name]
         if _is_request(hint):
-            request = one.name
-        elif _is_body(_without_none(hint)) and one.name not in in_path:
+            request = name
+        elif _is_body(_without_none(hint)) and name not in in_path:
             if body is not None:
-                raise signature_error(
-                    handler, f"{body.argument} and {one.name} can't both be the body"
-                )
-            body = RequestBody(one.name, hint, one.default)
+                raise signature_error(handler, f"{body.argument} and {name} can't both be the body")
+            body = RequestBody(name, hint, argument.default)
         else:
-            parameters.append(_parameter(handler, one, _without_none(hint), in_path))
-    lost = set(in_path) - {one.argument for one in parameters if one.place == "path"}
+            parameters.append(_parameter(handler, argument, _without_none(hint), in_path))
+    lost = set(in_path) - {
+        parameter.argument for parameter in parameters if parameter.place == "path"
+    }
     if lost:
-        raise signature_error(handler, f"{', '.join(sorted(lost))} of its path is no argument")
+        raise signature_error(
+            handler, f"it has no parameter for {', '.join(sorted(lost))} of its path: add one"
+        )
     result = unwrap(hints["return"], Response)
     result = None if result is types.NoneType else result
     return _operation(handler, tuple(parameters), body, request, result, declared)
@@ -236,10 +241,10 @@ def _operation(
     result: Any,
     declared: Declaration,
 ) -> Operation:
-    told = parse_docstring(inspect.getdoc(handler))
+    doc = parse_docstring(inspect.getdoc(handler))
     return Operation(
-        summary=told.summary,
-        description=told.description,
+        summary=doc.summary,
+        description=doc.description,
         parameters=parameters,
         body=body,
         request=request,
@@ -253,27 +258,27 @@ def _operation(
 
 
 def _arguments(handler: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return what the handler is to be given, all of it by name."""
+    """Return the handler's arguments, which are all passed by name."""
     arguments = parameters_of(handler)
-    for one in arguments:
-        if one.kind not in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY):
-            raise signature_error(handler, f"{one} can't be given by name")
+    for argument in arguments:
+        if argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY):
+            raise signature_error(handler, f"{argument} can't be passed by name")
     return arguments
 
 
 def _parameter(
-    handler: Callable[..., Any], one: inspect.Parameter, kind: Any, in_path: Collection[str]
+    handler: Callable[..., Any], argument: inspect.Parameter, kind: Any, in_path: Collection[str]
 ) -> Parameter:
-    name = one.name
+    name = argument.name
     place: Place = "path" if name in in_path else "query"
     for marker in getattr(kind, "__metadata__", ()):
         if isinstance(marker, (Query, Header)) and place != "path":
             name = marker.name
             place = "header" if isinstance(marker, Header) else "query"
     if _is_body(kind) or _has_model(kind):
-        advice = "a body is a model, or has Body() in its annotation"
-        raise signature_error(handler, f"{one.name} can't be read from the {place}: {advice}")
-    return Parameter(one.name, name, place, kind, one.default)
+        advice = "for a body use a model, or Body() in its annotation"
+        raise signature_error(handler, f"{argument.name} can't be read from the {place}: {advice}")
+    return Parameter(argument.name, name, place, kind, argument.default)
 
 
 def _is_request(hint: Any) -> bool:
@@ -290,12 +295,12 @@ def _is_model(kind: Any) -> bool:
 
 
 def _has_model(kind: Any) -> bool:
-    """Whether a type is a model or has one in it, as ``list[Item]`` does."""
+    """Return True if a type is a model or contains one, as ``list[Item]`` does."""
     return _is_model(kind) or any(map(_has_model, get_args(kind)))
 
 
 def _bare(hint: Any) -> Any:
-    """Return a type without what is annotated to it."""
+    """Return a type without its ``Annotated`` metadata."""
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 

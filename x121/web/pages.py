@@ -1,7 +1,7 @@
-"""Long lists, page by page.
+"""Keyset pagination of long lists.
 
-A page begins behind a key, not at a number: it costs the same however far behind it is, and neither
-skips nor repeats a row when others come and go (https://use-the-index-luke.com/no-offset).
+A page begins after a key, not at an offset: every page costs the same, and no row is skipped or
+repeated when others are inserted or deleted (https://use-the-index-luke.com/no-offset).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["MAX_ROWS", "Cursor", "Limit", "Page", "make_cursor", "make_page"]
 T = TypeVar("T")
 
 MAX_ROWS = 100
-"""How many rows a page has at most."""
+"""The maximum number of rows on a page."""
 
 _KEY_BYTES = 8
 _CHECK_BYTES = 4
@@ -33,21 +33,21 @@ class Page(Model, Generic[T]):
 
     items: list[T]
     next_cursor: str | None
-    """What to give as `cursor` for the next page; null on the last one."""
+    """The `cursor` of the next page; null on the last page."""
 
 
 def make_page(rows: Sequence[T], limit: int, key: Callable[[T], DbId]) -> Page[T]:
-    """Return the page that ``rows`` are, of which there is one more if there is another page."""
+    """Return a page of up to ``limit`` of ``rows``; another page follows if there are more."""
     page = list(rows[:limit])
     more = len(rows) > limit
     return Page(items=page, next_cursor=make_cursor(key(page[-1])) if more else None)
 
 
 def make_cursor(key: DbId) -> str:
-    """Return the cursor of the page behind the row with ``key``.
+    """Return the cursor of the page after the row with ``key``.
 
-    It is no secret, and guards nothing.  But it has a check, so that one that was cut off or made
-    up is an error, and not some other page.
+    It isn't secret, and protects nothing.  It has a checksum, so that a truncated or invented
+    cursor is an error instead of another page.
     """
     packed = key.to_bytes(_KEY_BYTES)
     check = blake2b(packed, digest_size=_CHECK_BYTES, person=b"x121 cursor").digest()
@@ -61,7 +61,7 @@ def _read_cursor(text: str) -> DbId:
         packed = b""
     key = DbId(int.from_bytes(packed))
     if text != make_cursor(key):
-        raise PydanticCustomError("cursor", "This is not a cursor: give a page's next_cursor")
+        raise PydanticCustomError("cursor", "This is not a cursor: expected a page's next_cursor")
     return key
 
 
@@ -69,9 +69,9 @@ Cursor = Annotated[
     DbId,
     BeforeValidator(_read_cursor),
     WithJsonSchema({"type": "string", "format": "cursor"}),
-    Field(description="Where the page begins: the `next_cursor` of the one before"),
+    Field(description="The start of the page: `next_cursor` of the previous page"),
 ]
-"""A handler's parameter: the key of the last row of the page before."""
+"""A handler's parameter: the key of the last row of the previous page."""
 
-Limit = Annotated[int, Field(ge=1, le=MAX_ROWS, description="How many there are on a page")]
-"""A handler's parameter: how many rows a page has."""
+Limit = Annotated[int, Field(ge=1, le=MAX_ROWS, description="The maximum number of items")]
+"""A handler's parameter: the maximum number of rows on the page."""

@@ -1,4 +1,4 @@
-"""From what a handler returned, or werkzeug raised, to the answer."""
+"""Rendering: turns a handler's result, or an exception of werkzeug's, into a response."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["answer", "respond_to_exception"]
 
 
 def answer(result: Any, request: Request) -> bytes | int:
-    """Return the body that ``result`` is, or ``NOT_DONE_YET`` if it is written later.
+    """Return the body for ``result``, or ``NOT_DONE_YET`` if the response is written later.
 
-    Raises :class:`TypeError` for what is no answer, and the :class:`AppError` that an exception
-    of werkzeug's stands for.
+    Raises :class:`TypeError` for an unsupported result, and the :class:`AppError` for an exception
+    of werkzeug's.
     """
     if isinstance(result, bytes) and not request.is_finished:
         return result
@@ -56,16 +56,16 @@ def _answer(result: Any, request: Request) -> bytes | int:
 
 
 def _answer_later(result: Deferred[Any], request: Request) -> int:
-    """Response when ``result`` is there.  The request cancels it when the client leaves."""
+    """Respond when ``result`` fires.  The request cancels it when the client disconnects."""
     request.running = result
     result.addBoth(_arrived, request)
     if request.is_finished and not request.finished:
-        request.cancel()  # the client left before there was anything to cancel
+        request.cancel()  # the client disconnected before there was anything to cancel
     return NOT_DONE_YET
 
 
 def _arrived(value: Any, request: Request) -> None:
-    """Response with what a Deferred has fired with.  A failure is told to the log in any case."""
+    """Respond with the result of a Deferred.  A failure is always logged."""
     try:
         if isinstance(value, Failure) or not request.is_finished:
             body = answer(value, request)
@@ -85,9 +85,11 @@ def _fail(failure: Failure, request: Request) -> int:
 
 
 def _be_over(result: Any, request: Request) -> int:
-    """Take note that the handler has answered by itself, or its client has left."""
+    """Discard the result: the handler has finished the request, or the client has disconnected."""
     if request.finished and result and isinstance(result, bytes | str):
-        raise TypeError("a handler finished its request and then returned an answer, which is lost")
+        raise TypeError(
+            "a handler finished its request and then returned a body, which is lost: do only one"
+        )
     return NOT_DONE_YET
 
 
@@ -108,10 +110,10 @@ def _render(result: Any, request: Request) -> bytes | int:
 
 
 def _flatten(element: Any, request: Request) -> Deferred[bytes]:
-    """Return the HTML of a template, whole: half of one would hide that the rest failed.
+    """Return the complete HTML of a template: a part of it would hide that the rest failed.
 
-    To cancel it ends the wait alone.  Twisted's flattener, if it were cancelled, would leave
-    errors in the Deferreds of the template that nobody handles.
+    Cancelling ends only the wait.  Cancelling Twisted's flattener would leave unhandled errors in
+    the template's Deferreds.
     """
     if not request.responseHeaders.hasHeader(b"Content-Type"):
         request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
@@ -121,13 +123,13 @@ def _flatten(element: Any, request: Request) -> Deferred[bytes]:
     return whole
 
 
-# --- what werkzeug raises -----------------------------------------------------------------
+# --- exceptions of werkzeug's -------------------------------------------------------------
 
 
 def respond_to_exception(exception: HTTPException, request: Request) -> bytes:
-    """Return the answer to an exception of werkzeug's: no route matches, or a handler aborts.
+    """Return the body for an exception of werkzeug's: no route matches, or a handler aborts.
 
-    Raises the :class:`AppError` that it stands for, if it is one.
+    Raises the corresponding :class:`AppError`, if it is an error.
     """
     if isinstance(exception, RequestRedirect):
         request.setResponseCode(exception.code)
@@ -146,11 +148,11 @@ def _translate(exception: HTTPException) -> AppError:
         allow = sorted({*(exception.valid_methods or ()), "OPTIONS"})
         return MethodNotAllowed("This path has no such method", allow=allow)
     if exception.code == 404:
-        return NotFound("There is nothing at this path")
+        return NotFound("No resource at this path")
     return error_for_status(exception.code or 500, exception.get_headers())
 
 
 def _location(request: Request, redirect: RequestRedirect) -> bytes:
-    """Return where to go on this host, under whatever name and port the client knows it."""
+    """Return the redirect's path and query, without a host: the client knows its name and port."""
     _, mark, query = request.uri.partition(b"?")
     return urlsplit(redirect.new_url).path.encode() + mark + query

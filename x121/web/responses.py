@@ -1,4 +1,4 @@
-"""Answers that handlers return."""
+"""Responses that handlers return."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["json_response", "no_content"]
 
 
 def json_response(request: IRequest, value: Any, status: int = 200) -> bytes:
-    """Return ``value`` as JSON, for the handler to return, and set its status and type.
+    """Return ``value`` as JSON, for the handler to return, and set status and content type.
 
-    Raises :class:`TypeError` for a value that JSON has no form for.
+    Raises :class:`TypeError` for a value that can't be encoded as JSON.
     """
     body = json_encoding.encode(value)
     request.setResponseCode(status)

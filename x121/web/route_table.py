@@ -1,8 +1,8 @@
-"""Which target serves a path and a method, as they stand in a request.
+"""Route table: finds the target for a request's path and method.
 
-Two rules are stricter than werkzeug's, which finds one and the same route under several names
-that a proxy in front tells apart: ``//x`` and ``/%2Fx`` are not ``/x``, and ``get`` is not
-``GET`` (RFC 9110 section 9.1).
+Two rules are stricter than werkzeug's, which matches one route under several names that a reverse
+proxy treats as different: ``//x`` and ``/%2Fx`` are not ``/x``, and ``get`` is not ``GET``
+(RFC 9110 section 9.1).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 
 class RouteTable(Generic[T]):
-    """The rules of ``url_map`` as they are now; ``targets`` has what their endpoints stand for.
+    """The rules that ``url_map`` has now; ``targets`` are returned for them, by endpoint.
 
-    ``adapter`` is the map as werkzeug uses it.
+    ``adapter`` is the map, bound as werkzeug requires.
     """
 
     def __init__(self, url_map: Map, targets: Mapping[str, T]) -> None:
@@ -35,25 +35,25 @@ class RouteTable(Generic[T]):
         self._static = self._static_routes()
 
     def _static_routes(self) -> dict[tuple[bytes, bytes], tuple[T, dict[str, Any]]]:
-        """Return the routes without arguments, by path and method as they stand in requests."""
-        found: dict[tuple[bytes, bytes], tuple[T, dict[str, Any]]] = {}
+        """Return the routes without arguments, by the path and method as sent in requests."""
+        routes: dict[tuple[bytes, bytes], tuple[T, dict[str, Any]]] = {}
         for path, rule in self._tree.static():
-            if "%" in path or path.startswith("//"):  # the path in a request is another
+            if "%" in path or path.startswith("//"):  # requests have such a path in another form
                 continue
             for method in METHODS if rule.methods is None else rule.methods:
                 target = self._targets[rule.endpoint]
-                found.setdefault((path.encode(), method.encode()), (target, {}))
-        return found
+                routes.setdefault((path.encode(), method.encode()), (target, {}))
+        return routes
 
     def find(self, path: bytes, method: bytes) -> tuple[T, dict[str, Any]]:
         """Return the target for a path, which is still percent-encoded, and its arguments.
 
-        Raises what werkzeug does: :class:`NotFound`, :class:`MethodNotAllowed`,
-        :class:`RequestRedirect`, and whatever a converter raises.
+        Raises what werkzeug raises: :class:`NotFound`, :class:`MethodNotAllowed`,
+        :class:`RequestRedirect`, and the exceptions of converters.
         """
-        found = self._static.get((path, method))
-        if found is not None:
-            return found
+        static_route = self._static.get((path, method))
+        if static_route is not None:
+            return static_route
         if path == b"*":  # the server as a whole (RFC 9110 section 9.3.7)
             raise MethodNotAllowed(METHODS[:-1])
         if b"%" in path:
@@ -70,6 +70,7 @@ class RouteTable(Generic[T]):
             return self._tree.match(path, method)
         except NotDecidable:
             pass
-        known = method if method == method.upper() else f"({method})"
-        rule, arguments = self.adapter.match(path, known, return_rule=True)
+        # werkzeug ignores case: a method in lower case must match no rule.
+        exact = method if method == method.upper() else f"({method})"
+        rule, arguments = self.adapter.match(path, exact, return_rule=True)
         return rule, dict(arguments)

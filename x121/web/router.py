@@ -1,4 +1,4 @@
-"""Routes: Klein's, nested into one werkzeug map so that a request is matched once.
+"""Router of HTTP routes: Klein's, nested into one werkzeug map, so that a request is matched once.
 
 A feature is a class with a ``router``; its methods are handlers and its state is ``self``::
 
@@ -14,7 +14,7 @@ A feature is a class with a ``router``; its methods are handlers and its state i
     Router().nest("/projects", Projects(state).router)
 
 ``get``, ``post``, ``put``, ``patch`` and ``delete`` are typed: see :mod:`x121.web.operations`.
-With ``route`` a handler is Klein's: given its request, it answers it by itself.
+With ``route`` a handler is Klein's: it gets its request and writes the response itself.
 """
 
 from __future__ import annotations
@@ -50,24 +50,24 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class Router(Klein):
-    """A Klein application that other ones can be nested into."""
+    """A Klein application that other applications can be nested into."""
 
     def __init__(self) -> None:
         super().__init__()
-        # A path is what it is: two slashes are not one, and nobody is redirected for them.
+        # Paths match exactly: two slashes are not one, and don't redirect.
         self._url_map = Map(merge_slashes=False, converters=_CONVERTERS)
         self._attribute = ""
         self._converters = self._url_map.converters
         self._subroute = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Note the attribute that this is."""
+        """Store the name of the attribute."""
         self._attribute = name
 
     def __get__(self, instance: Any, owner: object) -> Router:
-        """Return the router whose handlers are called on ``instance``.
+        """Return a router whose handlers are called on ``instance``.
 
-        It is the instance's own: what is nested into it is served by no other instance.
+        Each instance has a separate router: routes nested into it are served by no other.
         """
         bound = super().__get__(instance, owner)
         assert isinstance(bound, Router)
@@ -81,23 +81,23 @@ class Router(Klein):
     # --- typed ---
 
     def get(self, url: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Handler]:
-        """Return a decorator for what answers GET and HEAD; see :class:`Declaration`."""
+        """Return a decorator for a handler of GET and HEAD; see :class:`Declaration`."""
         return self._typed("GET", url, declared)
 
     def post(self, url: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Handler]:
-        """Return a decorator for what answers POST; see :class:`Declaration`."""
+        """Return a decorator for a handler of POST; see :class:`Declaration`."""
         return self._typed("POST", url, declared)
 
     def put(self, url: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Handler]:
-        """Return a decorator for what answers PUT; see :class:`Declaration`."""
+        """Return a decorator for a handler of PUT; see :class:`Declaration`."""
         return self._typed("PUT", url, declared)
 
     def patch(self, url: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Handler]:
-        """Return a decorator for what answers PATCH; see :class:`Declaration`."""
+        """Return a decorator for a handler of PATCH; see :class:`Declaration`."""
         return self._typed("PATCH", url, declared)
 
     def delete(self, url: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Handler]:
-        """Return a decorator for what answers DELETE; see :class:`Declaration`."""
+        """Return a decorator for a handler of DELETE; see :class:`Declaration`."""
         return self._typed("DELETE", url, declared)
 
     def _typed(self, method: str, url: str, declared: Declaration) -> Callable[[Handler], Handler]:
@@ -112,7 +112,7 @@ class Router(Klein):
         return decorate
 
     def _names_in(self, url: str) -> set[str]:
-        """Return the names of the parameters in ``url`` and in the subroute that it is in."""
+        """Return the names of the parameters in ``url`` and in its subroute's prefix."""
         rule = Rule(self._subroute + url)
         Map([rule], converters=self._converters)
         return rule.arguments
@@ -122,11 +122,11 @@ class Router(Klein):
     def route(
         self, url: str, *args: Any, result: Any = MISSING, is_documented: bool = True, **kwargs: Any
     ) -> Callable[[Handler], Handler]:
-        """Return a decorator that serves ``url``; see :meth:`klein.Klein.route`.
+        """Return a decorator for a handler of ``url``; see :meth:`klein.Klein.route`.
 
-        It answers GET, and with it HEAD, unless ``methods`` says otherwise.  ``result`` is the type
-        of what the handler answers, and what a :class:`Declaration` has may be given too: both for
-        the documentation alone, which an endpoint that isn't ``is_documented`` doesn't stand in.
+        By default ``methods`` is GET, which includes HEAD.  ``result``, the type of the response,
+        and the options of :class:`Declaration` are used only for the documentation, which leaves
+        out an endpoint that isn't ``is_documented``.
         """
         _check_names_in(url)
         kwargs.setdefault("methods", ["GET"])
@@ -150,14 +150,16 @@ class Router(Klein):
         **kwargs: Any,
     ) -> None:
         super().route(url, *args, endpoint=name, **kwargs)(handler)
-        made: Any = self._endpoints[name]
-        self._endpoints[name] = Endpoint(made.__name__, handler, made.segment_count, operation)
+        klein_endpoint: Any = self._endpoints[name]
+        self._endpoints[name] = Endpoint(
+            klein_endpoint.__name__, handler, klein_endpoint.segment_count, operation
+        )
 
     # --- nesting ---
 
     @contextmanager
     def subroute(self, prefix: str) -> Iterator[Klein]:
-        """Have ``prefix`` before all paths of the block; see :meth:`klein.Klein.subroute`."""
+        """Prepend ``prefix`` to all paths in the block; see :meth:`klein.Klein.subroute`."""
         outer, self._subroute = self._subroute, self._subroute + prefix
         try:
             with super().subroute(prefix):
@@ -168,16 +170,16 @@ class Router(Klein):
     def nest(self, prefix: str, router: Klein) -> Router:
         """Serve the routes of ``router`` below ``prefix`` and return ``self``.
 
-        Its route ``/`` is ``prefix`` itself.  A prefix may have parameters, as in
-        ``/teams/<int:team_id>``; every handler takes them, or it is a :class:`TypeError`.
+        Its route ``/`` becomes ``prefix`` itself.  A prefix may have parameters, as in
+        ``/teams/<int:team_id>``.  Raises :class:`TypeError` for a handler that doesn't accept them.
 
-        Several routers may have one prefix.  Raises :class:`ValueError` for a prefix that isn't a
-        path, for a route that is served already, and for a router with error handlers: they would
-        be everybody's, so a feature raises :class:`~x121.errors.AppError` instead.
+        Several routers may have the same prefix.  Raises :class:`ValueError` for a prefix that
+        isn't a path, for a route that is served already, and for a router with error handlers:
+        they would apply to all routers, so a feature raises :class:`~x121.errors.AppError` instead.
         """
         _check_names_in(prefix)
         if not prefix.startswith("/") or prefix.endswith("/"):
-            raise ValueError(f"a prefix is like /projects, not {prefix!r}")
+            raise ValueError(f"invalid prefix {prefix!r}: expected a path such as /projects")
         refuse_error_handlers(router, prefix)
         rules = [_nested_rule(prefix, rule) for rule in router.url_map.iter_rules()]
         self._check_unserved(rules)
@@ -188,29 +190,26 @@ class Router(Klein):
         return self
 
     def _check_unserved(self, rules: list[Rule]) -> None:
-        """Raise :class:`ValueError` if one of ``rules`` is for what is served already."""
-        # Within Klein's subroute() the map can only be added to.
-        known = self._url_map.iter_rules() if isinstance(self._url_map, Map) else ()
-        served = {request: rule.endpoint for rule in known for request in _served(rule)}
+        """Raise :class:`ValueError` if a method and path of ``rules`` is served already."""
+        # Within Klein's subroute() the map can't be iterated.
+        present = self._url_map.iter_rules() if isinstance(self._url_map, Map) else ()
+        served = {request: rule.endpoint for rule in present for request in _served(rule)}
         for rule in rules:
             for method, path in _served(rule):
                 if (method, path) in served:
                     first = served[method, path]
-                    raise ValueError(f"{method} {rule.rule}: served already, by {first}")
+                    raise ValueError(f"{method} {rule.rule}: {first} serves this route already")
 
     def _adopt(self, prefix: str, router: Klein, name: str) -> str:
-        """Take over a handler of ``router``, on the instance that it is bound to.
-
-        Return its name here.
-        """
+        """Add an endpoint of ``router``, bound to its instance, and return its new name."""
         endpoint = f"{prefix[1:]}.{name}"
         if endpoint in self._endpoints:  # of another router with this prefix
             endpoint = f"{prefix[1:]}.{type(instance_of(router)).__name__}.{name}"
         if endpoint in self._endpoints:
-            raise ValueError(f"{prefix}: there already is a route named {endpoint}")
-        known: Any = router.endpoints[name]
+            raise ValueError(f"{prefix}: a route named {endpoint} exists already")
+        original: Any = router.endpoints[name]
         handler = bound_handler(router, name)
-        operation: Operation | None = getattr(known, "operation", None)
+        operation: Operation | None = getattr(original, "operation", None)
         names = self._names_in(prefix)
         if names:
             check_prefix(handler, operation, prefix, names)
@@ -218,9 +217,9 @@ class Router(Klein):
         self._endpoints[endpoint] = Endpoint(
             endpoint,
             handler,
-            known.segment_count + prefix.count("/") + self._subroute_segments,
+            original.segment_count + prefix.count("/") + self._subroute_segments,
             operation,
-            getattr(known, "owner", None) or instance_of(router),
+            getattr(original, "owner", None) or instance_of(router),
             is_bound=True,
         )
         return endpoint
@@ -230,7 +229,7 @@ _DECLARABLE = Declaration.__annotations__.keys()
 
 
 def _up_to(limit: int) -> str:
-    """Return a regular expression of whole numbers up to ``limit``, which has several digits."""
+    """Return a regular expression for integers up to ``limit``, which has several digits."""
     digits = str(limit)
     smaller = (
         f"{digits[:i]}[0-{int(digit) - 1}][0-9]{{{len(digits) - i - 1}}}"
@@ -241,10 +240,10 @@ def _up_to(limit: int) -> str:
 
 
 class _BigInt(IntegerConverter):
-    """``<int:name>``: what a ``BIGINT`` can hold.  Anything else matches no route: 404.
+    """Converter of ``<int:name>``: the range of ``BIGINT``.  Anything else matches no route: 404.
 
-    What an expression matches and a converter then refuses would be 405 where the path has
-    several methods.
+    If the regular expression matched and the converter then rejected the value, the response would
+    be 405 where the path has several methods.
     """
 
     regex = _up_to(2**63 - 1)
@@ -254,11 +253,14 @@ _CONVERTERS = {"int": _BigInt}
 
 
 def _check_names_in(url: str) -> None:
-    """Raise :class:`ValueError` for ``{name}``, which would match nothing but itself."""
+    """Raise :class:`ValueError` for ``{name}``, which would match only itself."""
     outside = re.sub("<[^>]*>", "", url)
     if _NAME_IN_BRACES.search(outside):
         right = _NAME_IN_BRACES.sub(r"<\1>", url)
-        raise ValueError(f"{url}: a name in a path is written as in {right}; <int:...> is a number")
+        raise ValueError(
+            f"invalid path {url}: expected <name> instead of {{name}}, as in {right}"
+            " (<int:name> for a number)"
+        )
 
 
 def _nested_rule(prefix: str, rule: Rule) -> Rule:
@@ -268,7 +270,7 @@ def _nested_rule(prefix: str, rule: Rule) -> Rule:
 
 
 def _served(rule: Rule) -> Iterator[tuple[str, str]]:
-    """Yield the methods and paths that a rule is for, whatever its parameters are called."""
+    """Yield the methods and paths of a rule, without the names of its parameters."""
     path = re.sub(r"<(?:([^:<>]+):)?[^:<>]+>", r"<\1>", rule.rule)
     for method in rule.methods or {"*"}:
         yield method, path

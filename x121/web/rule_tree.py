@@ -1,13 +1,13 @@
-"""Which rule of a werkzeug map a path is for: werkzeug's answer, in a fraction of its time.
+"""Rule tree: matches a path against a werkzeug map, as werkzeug does, in a fraction of its time.
 
-werkzeug compiles its rules into a tree of states, one level a segment of the path, and walks it
-for every request anew through closures, copies of lists and lookups of regular expressions.
-The tree here is a copy of that one, made once, with everything looked up beforehand.  It is
-walked in the same order (a static segment before converters, these by their weight) with
-werkzeug's own regular expressions and converters.
+werkzeug compiles its rules into a tree of states, with one level per segment of the path.  It
+walks the tree for every request through closures, copies of lists and lookups of regular
+expressions.  The tree here is a copy of that one, built once, with everything looked up in
+advance.  It is walked in the same order (a static segment before converters, converters by their
+weight) with werkzeug's own regular expressions and converters.
 
-What is rare it leaves to werkzeug: converters that match slashes, redirects of any kind, rules for
-hosts and WebSockets.  So an answer is werkzeug's, or there is none.
+Rare cases are left to werkzeug: converters that match slashes, all redirects, rules for hosts and
+WebSockets.  So a result is always werkzeug's.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def converters_of(rule: Rule) -> dict[str, BaseConverter]:
 
 
 def parts_of(rule: Rule) -> list[tuple[bool, str]]:
-    """Return the parts of the path of a rule that is in a map: is it a parameter, and its text."""
-    return rule._trace[rule._trace.index((False, "|")) + 1 :]  # before it stands the host
+    """Return the parts of a rule's path, each with True for a parameter; the rule is in a map."""
+    return rule._trace[rule._trace.index((False, "|")) + 1 :]  # the host comes before it
 
 
 class NotDecidable(Exception):
-    """Only werkzeug knows."""
+    """The tree can't match this path; werkzeug has to."""
 
 
 class RuleTree:
-    """The rules of ``url_map`` as they are now."""
+    """The rules that ``url_map`` has now."""
 
     def __init__(self, url_map: Map) -> None:
         url_map.update()
@@ -52,42 +52,42 @@ class RuleTree:
         hosts_matter = url_map.host_matching or url_map.default_subdomain or root.dynamic
         self._top = None if hosts_matter or without_host is None else _Node(without_host)
         self._merges_slashes = url_map.merge_slashes
-        # No route has more segments, so none need be cut off a longer path.
+        # No route has more segments, so the rest of a longer path isn't split.
         self._max_splits = 0 if self._top is None else self._top.height()
 
     def match(self, path: str, method: str) -> tuple[Rule, dict[str, Any]]:
         """Return the rule for ``path``, which is decoded and begins with one slash.
 
-        Raises what werkzeug would raise (:class:`NotFound`, :class:`MethodNotAllowed`, what a
-        converter raises), and :class:`NotDecidable` where it has to be asked.
+        Raises what werkzeug would raise (:class:`NotFound`, :class:`MethodNotAllowed`, the
+        exceptions of converters), and :class:`NotDecidable` where werkzeug has to match.
         """
         if self._top is None or (self._merges_slashes and "//" in path):
             raise NotDecidable
         allowed: Allowed = []
         parts = path.split("/", self._max_splits)
-        found = self._top.find(parts, 0, (), method, allowed)
-        if found is not None:
-            leaf, values = found
+        match = self._top.find(parts, 0, (), method, allowed)
+        if match is not None:
+            leaf, values = match
             try:
                 return leaf.rule, leaf.arguments(values)
             except ValidationError:
-                pass  # werkzeug looks no further either
+                pass  # werkzeug tries no other rule either
         if allowed:
             raise MethodNotAllowed(valid_methods=list(frozenset().union(*allowed)))
         raise NotFound
 
     def static(self) -> Iterator[tuple[str, Rule]]:
-        """Yield the paths of rules without converters, each with its rules in their order.
+        """Yield the paths of rules without converters, each with its rules in order.
 
-        A request for such a path is for the first of them that has its method.  Where the next
-        rule isn't sure to serve it, the list of the path ends.
+        A request for such a path matches the first of them that has its method.  The rules of a
+        path end before the first that may redirect.
         """
         if self._top is not None:
             yield from self._top.static_rules(())
 
 
 class _Leaf(NamedTuple):
-    """A rule where its path ends."""
+    """A rule at the node where its path ends."""
 
     rule: Rule
     methods: frozenset[str] | None
@@ -98,12 +98,14 @@ class _Leaf(NamedTuple):
     @classmethod
     def of(cls, rule: Rule) -> _Leaf:
         methods = None if rule.methods is None else frozenset(rule.methods)
-        converters = ((str(name), one.to_python) for name, one in converters_of(rule).items())
+        converters = (
+            (str(name), converter.to_python) for name, converter in converters_of(rule).items()
+        )
         defaults = dict(rule.defaults or {})
         return cls(rule, methods, _is_sure(rule), tuple(converters), defaults)
 
     def arguments(self, values: Values) -> dict[str, Any]:
-        """Return what the handler is given; raise what a converter raises."""
+        """Return the handler's arguments; raise what a converter raises."""
         arguments = {}
         for number, (name, convert) in enumerate(self.converters):
             arguments[name] = convert(values[number])
@@ -113,7 +115,7 @@ class _Leaf(NamedTuple):
 
 
 def _is_sure(rule: Rule) -> bool:
-    """Whether every request that the rule matches is served, and none redirected."""
+    """Return True if every request that the rule matches is served, and none is redirected."""
     siblings = rule.map.iter_rules(rule.endpoint)
     may_be_redirected = rule.map.redirect_defaults and (
         rule.alias or any(other.provides_defaults_for(rule) for other in siblings)
@@ -122,7 +124,7 @@ def _is_sure(rule: Rule) -> bool:
 
 
 class _Node:
-    """A state of werkzeug's: what the rest of a path can be."""
+    """A state of werkzeug's: the possible rests of a path."""
 
     __slots__ = ("dynamic", "has_choice", "leaves", "may_add_slash", "may_drop_slash", "static")
 
@@ -137,9 +139,9 @@ class _Node:
     def find(
         self, parts: list[str], at: int, values: Values, method: str, allowed: Allowed
     ) -> tuple[_Leaf, Values] | None:
-        """Return the rule for ``parts[at:]`` and the values of its converters, if there is one.
+        """Return the rule for ``parts[at:]`` and the values of its converters, None without one.
 
-        The methods of rules that are for other methods are added to ``allowed``.
+        The methods of rules that match except for their method are added to ``allowed``.
         """
         node = self
         while at < len(parts):
@@ -160,20 +162,20 @@ class _Node:
         method: str,
         allowed: Allowed,
     ) -> tuple[_Leaf, Values] | None:
-        """Try what the segment before ``at`` can be, one after the other."""
+        """Try the alternatives for the segment before ``at``, one after the other."""
         if child is not None:
-            found = child.find(parts, at, values, method, allowed)
-            if found is not None:
-                return found
+            leaf = child.find(parts, at, values, method, allowed)
+            if leaf is not None:
+                return leaf
         part = parts[at - 1]
         for match, child in self.dynamic:
             if match is None:
                 raise NotDecidable
             matched = match(part)
             if matched is not None:
-                found = child.find(parts, at, values + matched.groups(), method, allowed)
-                if found is not None:
-                    return found
+                leaf = child.find(parts, at, values + matched.groups(), method, allowed)
+                if leaf is not None:
+                    return leaf
         if self.may_drop_slash and part == "" and at == len(parts):
             raise NotDecidable
         return None
@@ -191,12 +193,12 @@ class _Node:
         return None
 
     def height(self) -> int:
-        """Return how many segments the longest rule has from here on."""
+        """Return the number of segments in the longest rule from here on."""
         below = [*self.static.values(), *(child for _, child in self.dynamic)]
         return max((1 + child.height() for child in below), default=0)
 
     def static_rules(self, parts: tuple[str, ...]) -> Iterator[tuple[str, Rule]]:
-        """Yield the rules that are reached without a converter, the path ``parts`` led here."""
+        """Yield the rules reached without a converter; ``parts`` is the path to this node."""
         for leaf in self.leaves:
             if not leaf.is_sure or leaf.defaults:
                 break
@@ -208,7 +210,7 @@ class _Node:
 
 
 def _matcher(part: RulePart) -> Callable[[str], re.Match[str] | None] | None:
-    """Return what matches one segment, or None if it may be more or has groups of its own."""
+    """Return a matcher of one segment, or None if it may match more or has its own groups."""
     pattern = re.compile(part.content)
     if part.final or pattern.groups != part.content.count("(?P<__werkzeug_"):
         return None

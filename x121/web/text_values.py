@@ -1,18 +1,18 @@
-"""Values that are text in a request: those of the path, the query and headers.
+"""Conversion of values that are text in a request: in the path, the query and headers.
 
-Each type has one form, which is also the one that its JSON Schema describes:
+Each type has one form, which its JSON Schema describes, too:
 
 - int: ``-?`` and up to 40 digits;
 - float and Decimal: JSON's numbers (RFC 8259 section 6), finite, with up to 40 digits before the
   point and after it;
 - bool: ``true`` or ``false``;
 - UUID: ``8-4-4-4-12`` hexadecimal digits (RFC 9562 section 4);
-- date, time and datetime: those of RFC 3339; seconds, and the offset, may be left out;
+- date, time and datetime: those of RFC 3339; seconds and the offset are optional;
 - timedelta: ``P1DT2H`` (ISO 8601);
-- Literal and Enum: a value of theirs in the form of its type.
+- Literal and Enum: one of their values, in the form of its type.
 
-pydantic alone would also take ``1_0``, ``1.0`` and ``+5`` for integers, ``on`` and ``t`` for
-booleans, numbers for dates, and never a number for a ``Literal`` or an ``Enum``.
+pydantic alone would also accept ``1_0``, ``1.0`` and ``+5`` as integers, ``on`` and ``t`` as
+booleans and numbers as dates, and never a number for a ``Literal`` or an ``Enum``.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ _TIME = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:[0-9]{2
 
 _ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*"?|[^",]+)+')
 
-# Parts of a schema that hold no schemas, but may hold anything.
+# Parts of a schema that contain no schemas, but arbitrary values.
 _NO_SCHEMAS = frozenset(("cls", "default", "expected", "members", "metadata", "serialization"))
 
 
 def text_validator(adapter: TypeAdapter[Any]) -> Callable[[Any], Any]:
-    """Return a function that validates as ``adapter`` does, but reads text in the forms above."""
+    """Return a function that validates like ``adapter``, but reads text in the forms above."""
     return SchemaValidator(_read_text(adapter.core_schema)).validate_python
 
 
 def list_elements(text: str) -> list[str]:
     """Return the elements of a header that is a list (RFC 9110 section 5.6.1).
 
-    A comma in a quoted string separates nothing, and empty elements don't count.
+    A comma in a quoted string isn't a separator, and empty elements are left out.
     """
-    elements = (one.strip(" \t") for one in _ELEMENT.findall(text))
-    return [one for one in elements if one]
+    elements = (element.strip(" \t") for element in _ELEMENT.findall(text))
+    return [element for element in elements if element]
 
 
 def _read_text(schema: Any) -> Any:
-    """Return a schema of pydantic's that converts text first, in all of its parts."""
+    """Return a schema of pydantic's that first converts text, in all of its parts."""
     if isinstance(schema, list):
         return [_read_text(part) for part in schema]
     if not isinstance(schema, dict):
@@ -79,7 +79,7 @@ def _converted(schema: dict[str, Any], convert: _Convert) -> dict[str, Any]:
         return convert(value) if isinstance(value, str) else value
 
     before = {"type": "no-info", "function": convert_text}
-    # The name under which other parts refer to the schema is that of the whole now.
+    # Other parts refer to the schema by this name; it has to be that of the converted schema.
     ref = {"ref": schema.pop("ref")} if "ref" in schema else {}
     return {"type": "function-before", "function": before, "schema": schema, **ref}
 
@@ -88,13 +88,13 @@ def _converted(schema: dict[str, Any], convert: _Convert) -> dict[str, Any]:
 
 
 def _choice(values: Iterable[Any], make: Callable[[str], Any] | None = None) -> _Convert:
-    """Return a function that finds the value that is written as a text.
+    """Return a function that returns the value for a text.
 
-    ``make`` is the ``Enum`` that has the values; it may know others (``_missing_``).
+    ``make`` is the ``Enum`` of the values; it may accept others (``_missing_``).
     """
     texts: dict[str, Any] = {}
     for value in values:
-        if value is not None:  # which can only be left out
+        if value is not None:  # None has no text: it is left out
             texts.setdefault(_text_of(value), value)
     choices = ", ".join(texts)
 
@@ -106,7 +106,7 @@ def _choice(values: Iterable[Any], make: Callable[[str], Any] | None = None) -> 
                 return make(text)
         except ValueError:
             pass
-        raise PydanticCustomError("choice", "This is none of {choices}", {"choices": choices})
+        raise PydanticCustomError("choice", "This is not one of {choices}", {"choices": choices})
 
     return find
 
@@ -126,7 +126,7 @@ def _form(pattern: str, convert: _Convert, message: str) -> _Convert:
             if matches(text):
                 return convert(text)
         except (ValueError, OverflowError):
-            pass  # such as the 30th of February
+            pass  # such as February 30
         raise PydanticCustomError("text_form", "{message}", {"message": message})
 
     return read
@@ -142,7 +142,7 @@ def _finite(text: str) -> float:
 _duration: Callable[[str], timedelta] = TypeAdapter(timedelta).validator.validate_python
 
 _CONVERTERS: dict[str, _Convert] = {
-    "int": _form("-?[0-9]{1,40}", int, "This is not a whole number such as 20"),
+    "int": _form("-?[0-9]{1,40}", int, "This is not an integer such as 20"),
     "float": _form(_NUMBER, _finite, "This is not a number such as 2.5"),
     "decimal": _form(_NUMBER, Decimal, "This is not a number such as 2.5"),
     "bool": _form("true|false", "true".__eq__, "This is neither true nor false"),

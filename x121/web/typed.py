@@ -1,4 +1,4 @@
-"""Endpoints whose inputs are checked before their handler runs, and whose results after it."""
+"""Typed endpoints: inputs are checked before the handler runs, and its result afterwards."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 
 def make_endpoint(handler: Callable[..., Any], operation: Operation) -> Callable[..., Any]:
-    """Return a Klein handler that reads what ``handler`` takes, and answers what it returns.
+    """Return a Klein handler that reads the arguments of ``handler`` and sends its result.
 
-    It raises :class:`BadRequest`, whose ``details`` are all the fields that are wrong,
-    :class:`PayloadTooLarge` and :class:`UnsupportedMediaType`; for a result that isn't of its type
-    :class:`InternalError`.
+    It raises :class:`BadRequest`, whose ``details`` are all the invalid fields,
+    :class:`PayloadTooLarge` and :class:`UnsupportedMediaType`, and :class:`InternalError` for a
+    result that isn't of its declared type.
     """
     arguments, results = _Arguments(operation), _Results(handler, operation)
 
     @wraps(handler)
     def endpoint(*bound: Any, **path: Any) -> Any:
-        *instance, request = bound  # a method's instance, and none of a function's
+        *instance, request = bound  # the instance of a method; a function has none
         result = handler(*instance, **arguments.read(request, path))
         if type(result) is CoroutineType:
             return _finish(result, request)
@@ -61,7 +61,7 @@ def make_endpoint(handler: Callable[..., Any], operation: Operation) -> Callable
     return endpoint
 
 
-# --- what goes in -------------------------------------------------------------------------
+# --- arguments ----------------------------------------------------------------------------
 
 
 class _Arguments:
@@ -69,9 +69,9 @@ class _Arguments:
 
     def __init__(self, operation: Operation) -> None:
         parameters = operation.parameters
-        self._query = [(one.name.encode(), one) for one in parameters if one.place == "query"]
-        self._headers = [(canonical(one.name), one) for one in parameters if one.place == "header"]
-        self._names = {one.argument: one.name for one in parameters}
+        self._query = [(p.name.encode(), p) for p in parameters if p.place == "query"]
+        self._headers = [(canonical(p.name), p) for p in parameters if p.place == "header"]
+        self._names = {parameter.argument: parameter.name for parameter in parameters}
         self._check = _checker(parameters)
         self._versions = versions_argument(operation)
         self._request = operation.request
@@ -80,7 +80,7 @@ class _Arguments:
             self._check_body = TypeAdapter(operation.body.type).validator.validate_json
 
     def read(self, request: Request, path: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments; ``path`` has those that stand in the path."""
+        """Return the arguments; ``path`` has those from the path."""
         wrong: list[FieldError] = []
         arguments = path
         if self._names:
@@ -96,24 +96,24 @@ class _Arguments:
         return arguments
 
     def _read_parameters(
-        self, request: Request, given: dict[str, Any], wrong: list[FieldError]
+        self, request: Request, arguments: dict[str, Any], wrong: list[FieldError]
     ) -> dict[str, Any]:
-        # What a path has, the prefix of a nested router included, comes from there alone.
-        for name, one in self._query:
+        # Parameters of the path, and of the prefix of a nested router, come only from the path.
+        for name, parameter in self._query:
             values = request.args.get(name)
-            if values is not None and one.argument not in given:
-                _take(given, one, values, wrong)
-        for name, one in self._headers:
+            if values is not None and parameter.argument not in arguments:
+                _read_query(arguments, parameter, values, wrong)
+        for name, parameter in self._headers:
             lines = request.requestHeaders.get_all(name)
-            if lines and one.argument not in given:
+            if lines and parameter.argument not in arguments:
                 text = b", ".join(lines).decode("latin-1")
-                given[one.argument] = list_elements(text) if one.is_list else text
+                arguments[parameter.argument] = list_elements(text) if parameter.is_list else text
         try:
-            return self._check(given)
+            return self._check(arguments)
         except ValidationError as error:
-            known = {one["path"] for one in wrong}
-            wrong += [one for one in self._named(error) if one["path"] not in known]
-            return given
+            reported = {field["path"] for field in wrong}
+            wrong += [field for field in self._named(error) if field["path"] not in reported]
+            return arguments
 
     def _read_body(
         self,
@@ -136,59 +136,61 @@ class _Arguments:
             wrong.append(FieldError(path="", message=error.message))
 
     def _named(self, error: ValidationError) -> list[FieldError]:
-        """Return the errors under the names that the client knows the arguments by."""
+        """Return the errors with the names that requests use for the arguments."""
         named = []
-        for one in field_errors(error):
-            argument, rest = _FIRST_STEP.fullmatch(one["path"]).groups()  # type: ignore[union-attr]
+        for field in field_errors(error):
+            argument, rest = _FIRST_STEP.fullmatch(field["path"]).groups()  # type: ignore[union-attr]
             name = self._names.get(argument, argument)
-            named.append(FieldError(path=name + rest, message=one["message"]))
+            named.append(FieldError(path=name + rest, message=field["message"]))
         return named
 
 
 def _checker(parameters: tuple[Parameter, ...]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return what checks the parameters' values, by argument, and leaves out what isn't there."""
+    """Return a function that checks the parameters' values, by argument, without missing ones."""
     members = {
-        one.argument: (Required if one.default is MISSING else NotRequired)[one.type]
-        for one in parameters
+        parameter.argument: (Required if parameter.default is MISSING else NotRequired)[
+            parameter.type
+        ]
+        for parameter in parameters
     }
-    typed_dict: Any = TypedDict  # mypy knows those only that stand in the source
+    typed_dict: Any = TypedDict  # mypy accepts only literal declarations
     kind = typed_dict("Parameters", members)
     kind.__pydantic_config__ = ConfigDict(hide_input_in_errors=True)
     return text_validator(TypeAdapter(kind))
 
 
-def _take(
-    given: dict[str, Any], one: Parameter, values: list[bytes], wrong: list[FieldError]
+def _read_query(
+    arguments: dict[str, Any], parameter: Parameter, values: list[bytes], wrong: list[FieldError]
 ) -> None:
-    """Take the values that the query has of a parameter."""
+    """Add a parameter's values in the query to ``arguments``."""
     try:
         texts = [value.decode() for value in values]
     except UnicodeDecodeError:
-        wrong.append(FieldError(path=one.name, message="This is not UTF-8"))
+        wrong.append(FieldError(path=parameter.name, message="This is not UTF-8"))
         return
-    if one.is_list:
-        given[one.argument] = texts
+    if parameter.is_list:
+        arguments[parameter.argument] = texts
     elif len(texts) == 1:
-        given[one.argument] = texts[0]
+        arguments[parameter.argument] = texts[0]
     else:
-        wrong.append(FieldError(path=one.name, message="This is given more than once"))
+        wrong.append(FieldError(path=parameter.name, message="This is given more than once"))
 
 
 def _check_type(request: Request) -> None:
-    """Refuse a body that isn't said to be JSON, or is compressed.
+    """Reject a body that isn't declared as JSON, or is compressed.
 
-    One of another type, or of none, a page of any origin may send without asking (Fetch,
-    "CORS-safelisted request-header"), with the user's cookies.
+    A page of any origin may send other types, or none, with the user's cookies and without a
+    preflight request (Fetch, "CORS-safelisted request-header").
     """
-    given = request.requestHeaders.get(b"Content-Type")
-    if given is None or not _is_json(given):
+    content_type = request.requestHeaders.get(b"Content-Type")
+    if content_type is None or not _is_json(content_type):
         raise UnsupportedMediaType("The body has to be JSON, with Content-Type: application/json")
     if request.requestHeaders.get(b"Content-Encoding") not in (None, b"identity"):
-        raise UnsupportedMediaType("The body may not have a Content-Encoding")
+        raise UnsupportedMediaType("The body has a Content-Encoding: send it without one")
 
 
 def _check_json(payload: bytes, limits: JsonLimits) -> None:
-    """Refuse a body that isn't JSON, or is more of it than is decoded in one turn."""
+    """Reject a body that isn't JSON, or is too large to be decoded in one turn of the reactor."""
     if len(payload) > limits.max_json_bytes:
         raise PayloadTooLarge(
             f"The body is larger than {limits.max_json_bytes} bytes of JSON (MAX_JSON_BYTES)"
@@ -198,19 +200,19 @@ def _check_json(payload: bytes, limits: JsonLimits) -> None:
 
 @lru_cache(maxsize=64)
 def _is_json(content_type: bytes) -> bool:
-    """Whether a type is JSON's (RFC 8259 section 11), in UTF-8 (section 8.1)."""
+    """Return True for the type of JSON (RFC 8259 section 11), in UTF-8 (section 8.1)."""
     media_type, *parameters = (part.strip().lower() for part in content_type.split(b";"))
     if media_type != b"application/json":
         return False
-    charsets = [one[8:].strip(b'"') for one in parameters if one.startswith(b"charset=")]
+    charsets = [p[8:].strip(b'"') for p in parameters if p.startswith(b"charset=")]
     return all(charset in (b"utf-8", b"utf8") for charset in charsets)
 
 
-# --- what comes out -----------------------------------------------------------------------
+# --- results ------------------------------------------------------------------------------
 
 
 class _Results:
-    """Answers with what one handler returns."""
+    """Makes responses from the results of one handler."""
 
     def __init__(self, handler: Callable[..., Any], operation: Operation) -> None:
         self._what = f"What {qualified_name(handler)} returned"
@@ -222,7 +224,7 @@ class _Results:
             self._write = ResultSerializer(adapter, self._what).write
 
     def answer(self, result: Any, request: Request) -> bytes:
-        """Return the body that answers ``request``, and set its status and headers."""
+        """Return the response's body for ``result``, and set its status and headers."""
         headers = _NO_HEADERS
         if isinstance(result, Response):
             result, headers = result.value, result.headers
@@ -239,6 +241,6 @@ class _Results:
 
     def _check_none(self, result: Any) -> bytes:
         if result is not None:
-            found = unawaited(result) or f"not None, but {type(result).__name__}"
-            raise InternalError(f"{self._what} is {found}")
+            problem = unawaited(result) or f"not None, but {type(result).__name__}"
+            raise InternalError(f"{self._what} is {problem}")
         return b""

@@ -1,4 +1,4 @@
-"""One WebSocket connection, as features and the manager hold it."""
+"""A WebSocket connection, as features and the manager use it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _log = Logger(namespace="x121.ws")
 
 
 class Transport(Hashable, Protocol):
-    """What is beneath a connection: a WebSocket, which may be closing or closed already."""
+    """The WebSocket of a connection; it may be closing or closed already."""
 
     @property
     def waiting_bytes(self) -> int:
-        """How much of what was sent is not on its way yet."""
+        """The number of bytes that were sent and are not yet written to the socket."""
 
     @property
     def can_send(self) -> bool:
-        """Whether the handshake is done, and no close frame was sent yet."""
+        """True from the end of the handshake until a close frame is sent."""
 
     def send_frame(self, frame: bytes) -> bool:
-        """Send a whole frame.  Return whether it was taken."""
+        """Send a whole frame.  Return True if it was accepted."""
 
     def end(self, code: int, reason: str) -> None:
-        """Send a close frame now, and close when the peer has answered it."""
+        """Send a close frame now, and close when the peer's close frame arrives."""
 
     def close_after_replies(self) -> None:
-        """Close with 1001 once the messages that came in so far are answered."""
+        """Close with 1001 once the messages received so far have their replies."""
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -45,23 +45,23 @@ class Transport(Hashable, Protocol):
         """Send a ping."""
 
     def expect_activity(self) -> None:
-        """Begin to listen for a sign of life."""
+        """Begin to wait for a sign of life."""
 
     def is_alive(self) -> bool:
-        """Whether there was one since then, or none is to be expected."""
+        """Return True if there was a sign of life since then, or none can be expected."""
 
     def fail_ping(self) -> None:
         """Send 1011 and drop the connection."""
 
 
 class WsConnection:
-    """A client that is connected.
+    """A connected client.
 
-    ``id`` is a UUID, version 4; ``user_id`` is whose connection it is, None for nobody's;
-    ``connected_at`` is when it came, in UTC, and ``is_gone`` whether it left; ``takes_events``
-    tells whether its endpoint speaks JSON messages, so that events are for it; ``topics`` are those
-    that it is subscribed to; ``link`` is what is beneath it, and ``dropped`` whether we ended that:
-    the server's own.
+    ``id`` is a UUID, version 4.  ``user_id`` is the authenticated user, None without one.
+    ``connected_at`` is in UTC.  ``is_gone`` is True once the connection is closed.
+    ``takes_events`` is True if its endpoint speaks JSON messages, so that it gets events.
+    ``topics`` are its subscriptions.  ``link`` and ``dropped`` are for the server itself: the
+    transport, and True if the server dropped the connection.
     """
 
     __slots__ = (
@@ -97,38 +97,37 @@ class WsConnection:
 
     @property
     def can_send(self) -> bool:
-        """Whether anything can be sent."""
+        """True while messages can be sent."""
         return self.link.can_send
 
     def send(self, name: str, data: Any = None) -> bool:
         """Send the event ``name``.
 
-        Returns whether it was taken: not by a connection that is closing, or whose client is so
-        slow that it is closed for it.  Raises :class:`~x121.ws.threads.WrongThread` outside of
-        the reactor's thread.
+        Returns False if the connection is closing, or is closed now because its client reads too
+        slowly.  Raises :class:`~x121.ws.threads.WrongThread` outside the reactor's thread.
         """
         return self.send_payload(encode_event(name, data))
 
     def send_payload(self, payload: bytes, *, is_binary: bool = False) -> bool:
-        """Send one message as it is; otherwise like :meth:`send`."""
+        """Send ``payload`` as one message, unchanged; otherwise like :meth:`send`."""
         check_thread("WsConnection")
         return self.link.send_frame(make_frame(payload, is_binary=is_binary))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection: with 1000, or a code of the application's, from 3000 to 4999.
+        """Close the connection with 1000, or with an application's code from 3000 to 4999.
 
-        ``reason`` is at most 123 bytes long in UTF-8; what is longer is cut off.  Raises
-        :class:`ValueError` for another code.
+        ``reason`` is cut off after 123 bytes in UTF-8.  Raises :class:`ValueError` for another
+        code.
         """
         check_thread("WsConnection")
         if code != 1000 and not 3000 <= code <= 4999:
-            raise ValueError(f"a connection is closed with 1000 or 3000 to 4999, not {code}")
+            raise ValueError(f"invalid close code {code}: expected 1000, or 3000 to 4999")
         self.link.end(code, reason)
 
     def on_close(self, call: Callable[[], object]) -> None:
-        """Call ``call()`` once the connection is gone, however that comes about.
+        """Call ``call()`` once the connection is closed, for whatever reason.
 
-        At once, if it is gone already.
+        Call it at once if the connection is closed already.
         """
         check_thread("WsConnection")
         if self.is_gone:
@@ -137,17 +136,17 @@ class WsConnection:
             self._on_close.append(call)
 
     def gone(self) -> None:
-        """Tell those who wait for it that the connection is gone; for the protocol alone."""
+        """Run the ``on_close`` callbacks; only the protocol calls this."""
         self.is_gone = True
         calls, self._on_close = self._on_close, []
         for call in calls:
             try:
                 call()
             except Exception:
-                _log.failure("Failed when a WebSocket was gone", connection_id=self.id)
+                _log.failure("An on_close callback of a WebSocket failed", connection_id=self.id)
 
     def abort(self) -> None:
-        """Drop the connection at once, without a word."""
+        """Drop the connection at once, without a close frame."""
         check_thread("WsConnection")
         self.dropped = True
         self.link.abort()

@@ -1,7 +1,7 @@
-"""The fast lane: messages that come, or leave, in one whole frame (RFC 6455 section 5.2).
+"""Fast path for messages in one whole frame (RFC 6455 section 5.2), incoming and outgoing.
 
-These are functions of bytes, which keep nothing.  A frame that is in order in every respect becomes
-a message here; on everything else Autobahn has the word.
+These are pure functions on bytes.  A frame that is valid in every respect is parsed here;
+everything else is left to Autobahn.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-
 
 __all__ = ["find_frame", "make_frame", "take_message", "unmask"]
 
-# The first byte of a message in one frame (FIN, no reserved bits, the opcode): is it binary?
+# The first byte of a message in one frame (FIN, no reserved bits, the opcode), and True if binary.
 _TEXT, _BINARY = 0x81, 0x82
 _IS_BINARY = {_TEXT: False, _BINARY: True}
-# The second byte: a bit for the mask, and the length, or that it is in the next 2 or 8 bytes.
+# The second byte: a bit for the mask, and the length, or 126 or 127 if the next bytes have it.
 _MASKED = 0x80
 _IN_2_BYTES, _IN_8_BYTES = 126, 127
 _MIN_IN_2_BYTES, _MIN_IN_8_BYTES = 126, 65_536
@@ -28,30 +28,30 @@ _LEAST = {_MASKED | _IN_2_BYTES: _MIN_IN_2_BYTES, _MASKED | _IN_8_BYTES: _MIN_IN
 
 
 def find_frame(data: bytes, at: int) -> tuple[int, int] | None:
-    """Return where the payload of the frame at ``at`` begins and ends.
+    """Return the start and the end of the payload of the frame at ``at``.
 
-    None while its head isn't there, which is taken for that of a masked frame.  The end may lie
-    behind the end of ``data``, and how far is for the client to say.
+    Returns None while its head is incomplete; the head is assumed to have a mask.  The end may lie
+    beyond the end of ``data``, by any amount that the client states.
     """
-    known = len(data) - at
-    if known < 6:
+    available = len(data) - at
+    if available < 6:
         return None
     size = data[at + 1] & ~_MASKED
     if size < _IN_2_BYTES:
         return at + 6, at + 6 + size
     head = 8 if size == _IN_2_BYTES else 14
-    if known < head:
+    if available < head:
         return None
     start = at + head
     return start, start + int.from_bytes(data[at + 2 : start - 4])
 
 
 def take_message(data: bytes, at: int, start: int, end: int) -> tuple[bytes, bool] | None:
-    """Return the payload of the message that the frame at ``at`` is, and whether it is binary.
+    """Return the payload of the frame at ``at``, and True if it is binary.
 
-    The frame's payload is between ``start`` and ``end``.  None if the frame is not all there, is no
-    message, or only a part of one; if it has reserved bits, no mask, or its length in more bytes
-    than it takes; and for text that isn't UTF-8.
+    The frame's payload is between ``start`` and ``end``.  Returns None if the frame is incomplete,
+    a control frame, or a part of a message; if it has reserved bits, no mask, or a length in more
+    bytes than it needs; and for text that isn't UTF-8.
     """
     is_binary = _IS_BINARY.get(data[at])
     form = data[at + 1]
@@ -64,7 +64,7 @@ def take_message(data: bytes, at: int, start: int, end: int) -> tuple[bytes, boo
 
 
 def _is_utf8(payload: bytes) -> bool:
-    """Return whether ``payload`` is UTF-8, by RFC 3629 as the RFC asks, and Python does."""
+    """Return True if ``payload`` is UTF-8 by RFC 3629, as RFC 6455 requires; Python's is."""
     if payload.isascii():
         return True
     try:
@@ -76,14 +76,14 @@ def _is_utf8(payload: bytes) -> bool:
 
 # --- masks --------------------------------------------------------------------------------
 
-# Up to here the exclusive or of two large numbers costs least,
+# Up to this size, the exclusive or of two large numbers is fastest,
 _MAX_FOR_NUMBERS = 768
-# and from here on Autobahn's masker, if it is the one in C: to make it costs 3 us.
+# and from this size on, Autobahn's masker, if it is the one in C: creating it costs 3 us.
 _MIN_FOR_AUTOBAHN = 3072 if USES_NVX else sys.maxsize
 
 
 def unmask(payload: bytes, mask: bytes) -> bytes:
-    """Return ``payload`` without its mask, or with it (RFC 6455 section 5.3)."""
+    """Return ``payload`` with its mask removed, or applied (RFC 6455 section 5.3)."""
     size = len(payload)
     if size <= _MAX_FOR_NUMBERS:
         return _unmask_as_number(payload, mask)
@@ -118,7 +118,7 @@ _head_in_8_bytes = struct.Struct("!BBQ").pack
 
 
 def make_frame(payload: bytes, *, is_binary: bool = False) -> bytes:
-    """Return ``payload`` as a message in one frame, without a mask: a server's."""
+    """Return ``payload`` as a message in one frame, without a mask, as servers send it."""
     first = _BINARY if is_binary else _TEXT
     size = len(payload)
     if size < _MIN_IN_2_BYTES:

@@ -1,6 +1,7 @@
-"""From an HTTP request to a WebSocket: the judgement of a handshake, and the take-over.
+"""Opening handshake: checks the HTTP request, then upgrades its connection to a WebSocket.
 
-Whatever is wrong is answered as HTTP, like any other error; what passes here Autobahn accepts.
+A handshake that is rejected gets an HTTP response, like any other error.  Autobahn accepts every
+handshake that passes here.
 """
 
 from __future__ import annotations
@@ -29,25 +30,28 @@ from x121.ws.protocol import Accepted, Endpoint, WsFactory, WsProtocol
 __all__ = ["Authenticate", "Upgrade", "check_handshake", "no_authentication"]
 
 Authenticate = Callable[[Request], "DbId | Awaitable[DbId | None] | None"]
-"""Says whose handshake it is, None for nobody's; raises ``Unauthorized`` or ``Forbidden``."""
+"""Returns the user id of a handshake, or None for an anonymous client.
+
+Raises ``Unauthorized`` or ``Forbidden`` to reject it.
+"""
 
 
 def no_authentication(request: Request) -> DbId | None:
-    """Let everybody in, as nobody."""
+    """Accept every handshake, without a user id."""
     return None
 
 
-# --- the judgement ------------------------------------------------------------------------
+# --- check --------------------------------------------------------------------------------
 
 
 def check_handshake(request: Request, origins: Collection[bytes]) -> None:
     """Check a handshake (RFC 6455 section 4.2.1).
 
-    Pages of ``origins`` and of the server's own origin are allowed.
+    Pages of ``origins`` and of the server's own origin are allowed, and so is a client that sends
+    no Origin, because it isn't a browser.
 
-    Raises :class:`UpgradeRequired` where it is none, or one of an older version,
-    :class:`BadRequest` where it is malformed, and :class:`Forbidden` for a page elsewhere.  A
-    client that sends no Origin is no browser.
+    Raises :class:`UpgradeRequired` for a request that isn't a handshake, or has an older version,
+    :class:`BadRequest` for a malformed one, and :class:`Forbidden` for another origin.
     """
     if not _asks_for_websocket(request):
         raise UpgradeRequired("This path speaks WebSocket")
@@ -85,13 +89,13 @@ def _is_key(values: list[bytes]) -> bool:
         return False
 
 
-# --- the take-over ------------------------------------------------------------------------
+# --- upgrade ------------------------------------------------------------------------------
 
 
 class Upgrade(Resource):
-    """Turns the request for it, a handshake that is in order, into a WebSocket of ``user_id``.
+    """Turns its request, a valid handshake, into a WebSocket connection of ``user_id``.
 
-    Raises :class:`ServiceUnavailable` while the server stops.
+    Raises :class:`ServiceUnavailable` while the server shuts down.
     """
 
     isLeaf = True
@@ -103,7 +107,7 @@ class Upgrade(Resource):
         self._user_id = user_id
 
     def render(self, request: Request) -> int:
-        """Leave the connection to Autobahn, which answers."""
+        """Hand the connection over to Autobahn, which sends the response."""
         if self._factory.manager.draining:
             raise ServiceUnavailable("The server is shutting down")
         request.upgrade(partial(self._take_over, request))
@@ -118,7 +122,7 @@ class Upgrade(Resource):
 
 @dataclass(frozen=True)
 class _Given:
-    """The factory that Autobahn's resource asks for a protocol."""
+    """Factory that gives Autobahn's resource an existing protocol."""
 
     protocol: WsProtocol
 
@@ -127,14 +131,14 @@ class _Given:
 
 
 class _Handshake:
-    """A request as Autobahn's resource reads it: what the handshake needs, and no secrets."""
+    """A request as Autobahn's resource reads it: only the handshake's headers, and no secrets."""
 
     method = b"GET"
     uri = b"/"
 
     def __init__(self, request: Request) -> None:
         channel: Any = request.channel
-        self.channel = channel  # whose transport Autobahn's resource takes
+        self.channel = channel  # Autobahn's resource takes its transport
         self.transport = channel.transport
         self.content = io.BytesIO()
         self.requestHeaders = Headers(

@@ -1,8 +1,8 @@
-"""Whether everybody is still there: one timer pings all of them, each once an interval.
+"""Heartbeat: one timer pings all connections, each once per interval.
 
-The interval is divided into slots whose turn comes one after the other.  Those who come go into
-the slot that has just been, the one before that, and so on: ten thousand pings do not leave in one
-turn of the reactor, even if all came in the same one.
+The interval is divided into slots, which are pinged one after the other.  New connections are
+added to the slot that was pinged last, the one before that, and so on.  So ten thousand pings are
+not sent in one turn of the reactor, even if all connections opened in the same one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _MIN_TICK_SECS = 0.02
 
 
 class Heartbeat:
-    """Pings every link that it watches, every ``interval_secs``.
+    """Pings every watched connection every ``interval_secs``.
 
-    One that shows no sign of life for ``pong_timeout_secs`` after a ping is timed out.  There is a
-    timer only while there is somebody to watch.
+    A connection that shows no sign of life for ``pong_timeout_secs`` after a ping is dropped.  The
+    timer runs only while a connection is watched.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Heartbeat:
         slot[link] = None
 
     def forget(self, link: Transport) -> None:
-        """Leave ``link`` alone; nothing happens if it isn't watched."""
+        """Stop watching ``link``; do nothing if it isn't watched."""
         slot = self._slot_of.pop(link, None)
         if slot is None:
             return
@@ -61,7 +61,7 @@ class Heartbeat:
             self._timer = None
 
     def _tick(self) -> None:
-        """Ping those whose turn it is, and those whose turn came while the reactor was busy."""
+        """Ping the slots that are due, those missed while the reactor was busy included."""
         now = self._clock.seconds()
         due = 1 + int((now - self._next_turn_at) / self._tick_secs)
         self._next_turn_at += due * self._tick_secs
@@ -73,8 +73,8 @@ class Heartbeat:
 
     def _ping(self, link: Transport) -> None:
         if link not in self._slot_of:
-            return  # another one's ping ended it
-        # One that is asked more often than it has time to answer is judged by the first ping.
+            return  # the ping of another connection closed it
+        # If the pong timeout is longer than the interval, the first ping's deadline stands.
         if link not in self._unanswered:
             link.expect_activity()
             self._unanswered.start(link)

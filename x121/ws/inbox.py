@@ -1,4 +1,4 @@
-"""What came in on one connection, done in its order, one after the other."""
+"""Per-connection queue: handles incoming messages one by one, in order, with a bounded backlog."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _log = Logger(namespace="x121.ws.inbox")
 _MAX_WAITING = 16
 
 Work = Callable[..., Deferred[Any] | None]
-"""Something to do, which doesn't fail; it is done when the Deferred fires, or at once."""
+"""A task that doesn't fail.  It is done when its Deferred fires, or at once if it returns None."""
 
 
 class Inbox:
-    """Does one thing at a time, and lets a bounded number wait.
+    """Runs one task at a time, and queues a bounded number.
 
-    Whoever puts things in asks :attr:`is_full` first; ``on_room`` is called when a full one has
-    room again.  At most 16 wait, of together ``max_bytes`` and the last one's.  The next is begun
-    when ``may_begin`` says so; when that changes, call :meth:`go_on`.
+    Callers check :attr:`is_full` before :meth:`put`; ``on_room`` is called when a full queue has
+    space again.  At most 16 tasks wait, and none is added once they have ``max_bytes``.  The next
+    task begins when ``may_begin()`` is True; call :meth:`go_on` when that changes.
     """
 
     __slots__ = (
@@ -50,7 +50,7 @@ class Inbox:
         self.is_full = False
 
     def put(self, work: Work, size: int = 0, *arguments: Any) -> None:
-        """Do ``work(*arguments)`` when all before it is done; it holds on to ``size`` bytes."""
+        """Run ``work(*arguments)`` after all tasks before it; it keeps ``size`` bytes alive."""
         is_next = not (self._waiting or self._is_looping) and self._current is None
         if is_next and self._may_begin():
             self._is_looping = True
@@ -66,7 +66,7 @@ class Inbox:
             self.go_on()
 
     def forget(self) -> None:
-        """Forget what waits.  What is being done goes on."""
+        """Discard the waiting tasks.  The current one continues."""
         was_full = self.is_full
         self._waiting = []
         self._bytes = 0
@@ -78,17 +78,17 @@ class Inbox:
         self.is_full = len(self._waiting) >= _MAX_WAITING or self._bytes >= self._max_bytes
 
     def close(self) -> None:
-        """Forget what waits, and cancel what is being done."""
+        """Discard the waiting tasks, and cancel the current one."""
         self._may_begin = self._on_room = _never
         self.forget()
         if self._current is not None:
             try:
                 self._current.cancel()
             except Exception:
-                _log.failure("Failed to cancel what came in")
+                _log.failure("Could not cancel the handling of a WebSocket message")
 
     def go_on(self) -> None:
-        """Do what can be done at once, in a loop: what is ready needs no turn of the reactor."""
+        """Run the tasks that may begin, in a loop: a ready one needs no turn of the reactor."""
         if self._is_looping:
             return
         self._is_looping = True

@@ -1,4 +1,4 @@
-"""Who is connected, and the ways to reach them."""
+"""Registry of all WebSocket connections, and the methods that send events to them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _log = Logger(namespace="x121.ws.manager")
 T = TypeVar("T")
 D = TypeVar("D", contravariant=True)
 
-# Thousands that are told to leave in one instant come back to the next server in one instant.
+# Thousands of clients that are closed at one instant reconnect to the next server at one instant.
 _LEAVING_PER_SEC = 1000
 _LEAVING_TICK_SECS = 0.05
 
 
 class Publishable(Protocol[D]):
-    """An event as a feature declares it: its topic, if it has one, and how its data is encoded."""
+    """An event as a feature declares it: an optional topic, and an encoder for its data."""
 
     topic: Any
 
@@ -40,13 +40,13 @@ class Publishable(Protocol[D]):
 
 
 class WsManager:
-    """Every connection, by its id and by its user.
+    """Keeps every connection, by its id and by its user.
 
-    Belongs to the reactor's thread: everywhere else its methods raise
-    :class:`~x121.ws.threads.WrongThread`.  While a connection is in here it is pinged.
+    Belongs to the reactor's thread: in any other its methods raise
+    :class:`~x121.ws.threads.WrongThread`.  Every connection that it keeps is pinged.
 
-    ``draining`` turns true when the server stops: then nobody is let in.  ``closed`` and
-    ``dropped`` count how those that were connected then have left.
+    ``draining`` becomes True when the server shuts down: then new connections are rejected.
+    From then on, ``closed`` and ``dropped`` count how connections ended.
     """
 
     def __init__(
@@ -63,20 +63,20 @@ class WsManager:
         self._by_topic: dict[str, dict[str, WsConnection]] = {}
         self._waiting: list[Deferred[None]] = []
 
-    # --- who is there ---
+    # --- connections ---
 
     def add(self, connection: WsConnection) -> None:
-        """Take in a connection.  Raises :class:`ValueError` if its id is known."""
+        """Add a connection.  Raises :class:`ValueError` if its id exists already."""
         check_thread("WsManager")
         if connection.id in self._connections:
-            raise ValueError(f"there already is a connection {connection.id}")
+            raise ValueError(f"a connection with the id {connection.id} exists already")
         if connection.user_id is not None:
             self._by_user.setdefault(connection.user_id, {})[connection.id] = connection
         self._connections[connection.id] = connection
         self._heartbeat.watch(connection.link)
 
     def remove(self, connection_id: str) -> WsConnection | None:
-        """Forget a connection, and return it, or None if it isn't known."""
+        """Remove a connection, and return it; return None for an unknown id."""
         check_thread("WsManager")
         connection = self._connections.pop(connection_id, None)
         if connection is None:
@@ -94,12 +94,12 @@ class WsManager:
         return connection
 
     def get_by_user(self, user_id: DbId) -> list[WsConnection]:
-        """Return the connections of one user, oldest first.  Costs as much as there are of them."""
+        """Return the connections of one user, oldest first, in time linear in their number."""
         check_thread("WsManager")
         return list(self._by_user.get(user_id, {}).values())
 
     def connection_count(self) -> int:
-        """Return how many are connected."""
+        """Return the number of connections."""
         check_thread("WsManager")
         return len(self._connections)
 
@@ -108,12 +108,12 @@ class WsManager:
         check_thread("WsManager")
         return list(self._connections.values())
 
-    # --- who wants to know what ---
+    # --- subscriptions ---
 
     def subscribe(self, connection: WsConnection, topic: str) -> None:
-        """Let ``connection`` get what is published to ``topic``, until it leaves.
+        """Subscribe ``connection`` to ``topic`` until it closes.
 
-        Nothing happens if it does already, or is gone.
+        Do nothing if it is subscribed already, or closed.
         """
         check_thread("WsManager")
         if connection.id in self._connections:
@@ -121,42 +121,43 @@ class WsManager:
             connection.topics |= {topic}
 
     def unsubscribe(self, connection: WsConnection, topic: str) -> None:
-        """Undo :meth:`subscribe`; nothing happens if there is nothing to undo."""
+        """Undo :meth:`subscribe`; do nothing if ``connection`` isn't subscribed."""
         check_thread("WsManager")
         connection.topics -= {topic}
         subscribed = self._by_topic.get(topic, {})
         if subscribed.pop(connection.id, None) is not None and not subscribed:
             del self._by_topic[topic]
 
-    # --- what they are told ---
+    # --- events ---
 
     def send_to_user(self, user_id: DbId, name: str, data: Any = None) -> int:
         """Send the event ``name`` to every connection of one user; see :meth:`broadcast`."""
         return self._send(self.get_by_user(user_id), encode_event(name, data))
 
     def broadcast(self, name: str, data: Any = None) -> int:
-        """Send the event ``name`` to everybody, without waiting for anybody.
+        """Send the event ``name`` to every connection, without waiting for any.
 
-        Returns how many connections took it; one that fails or is too slow keeps nobody else
-        from getting it.  The event is encoded once.  Raises :class:`TypeError` for data that JSON
-        has no form for.
+        Returns the number of connections that accepted it.  A connection that fails or is too
+        slow doesn't affect the others.  The event is encoded once.  Raises :class:`TypeError` for
+        data that can't be encoded as JSON.
         """
         return self._send(self.connections(), encode_event(name, data))
 
     def publish(self, topic: str, name: str, data: Any = None) -> int:
-        """Send the event ``name`` to those subscribed to ``topic``; see :meth:`broadcast`.
+        """Send the event ``name`` to the subscribers of ``topic``; see :meth:`broadcast`.
 
-        Where nobody is, nothing is encoded.
+        Without subscribers the event isn't encoded.
         """
         subscribed = self._subscribed(topic)
         return self._send(subscribed, encode_event(name, data)) if subscribed else 0
 
     def publish_event(self, event: Publishable[T], data: T, **parameters: object) -> int:
-        """Send an event that a feature declared to those subscribed to its topic.
+        """Send an event that a feature declared to the subscribers of its topic.
 
-        ``parameters`` are those of the topic.  One without a topic is for everybody.  Returns how
-        many connections took it.  Raises :class:`~x121.errors.InternalError` for data that isn't
-        of the event's type, where anybody listens, and what ``event.topic_of`` raises.
+        ``parameters`` are those of the topic.  An event without a topic goes to every connection.
+        Returns the number of connections that accepted it.  Raises what ``event.topic_of`` raises
+        and, if there are subscribers, :class:`~x121.errors.InternalError` for data that isn't of
+        the event's type.
         """
         if event.topic is not None:
             listening = self._subscribed(event.topic_of(**parameters))
@@ -176,17 +177,20 @@ class WsManager:
                 if connection.takes_events:
                     taken += connection.link.send_frame(frame)
             except Exception:
-                _log.failure("Could not send to {connection_id}", connection_id=connection.id)
+                _log.failure(
+                    "Could not send an event to the WebSocket {connection_id}",
+                    connection_id=connection.id,
+                )
                 connection.abort()
         return taken
 
-    # --- the end ---
+    # --- shutdown ---
 
     async def shutdown_all(self, within_secs: float = math.inf) -> None:
-        """Let nobody in, and everybody go with 1001; return when all have left.
+        """Reject new connections, close all others with 1001, and return when all are closed.
 
-        They are told over some time, at most a third of ``within_secs``.  Who waits for answers
-        gets them before.
+        The close frames are spread over time, at most a third of ``within_secs``.  A client gets
+        the replies that it waits for before its close frame.
         """
         check_thread("WsManager")
         self.draining = True
@@ -199,14 +203,14 @@ class WsManager:
         await self._until_empty()
 
     async def close(self) -> None:
-        """Send 1001 to those who still wait for answers; return when all have left."""
+        """Send 1001 to the connections that still wait for replies; return when all are closed."""
         check_thread("WsManager")
         for connection in self.connections():
             connection.link.end(1001, "The server is shutting down")
         await self._until_empty()
 
     def drop(self) -> None:
-        """Drop every connection that is left."""
+        """Drop every remaining connection."""
         check_thread("WsManager")
         for connection in self.connections():
             connection.abort()
@@ -219,7 +223,7 @@ class WsManager:
             self.closed += 1
         if not self._connections:
             waiting, self._waiting = self._waiting, []
-            for empty in waiting:  # in the next turn: whoever left last has still to log it
+            for empty in waiting:  # in the next turn: the last connection has yet to log its close
                 self.clock.callLater(0, empty.callback, None)
 
     def _until_empty(self) -> Deferred[None]:
@@ -232,7 +236,7 @@ class WsManager:
 
 
 def _batches(connections: list[WsConnection], within_secs: float) -> list[list[WsConnection]]:
-    """Return ``connections`` in parts, one a tick, as small as the time allows."""
+    """Return ``connections`` in batches, one per tick, as small as the time allows."""
     ticks = max(1.0, within_secs / _LEAVING_TICK_SECS)
     size = max(_LEAVING_PER_SEC * _LEAVING_TICK_SECS, len(connections) / ticks)
     step = math.ceil(size)

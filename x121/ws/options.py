@@ -1,6 +1,6 @@
-"""Autobahn's options: every one of them, on purpose, with its reason.
+"""Autobahn's options: every one is set here, with its reason.
 
-Autobahn's own defaults are open: no limits, every origin, no word before it hangs up.
+Autobahn's own defaults are open: no limits, every origin, no close frame before a disconnect.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["Options"]
 
 
 class _Silence:
-    """A log that nobody hears: in Autobahn's are whole handshakes, secrets included."""
+    """Logger that discards everything: Autobahn logs whole handshakes, secrets included."""
 
     def _nothing(self, *_: object, **__: object) -> None: ...
 
@@ -19,17 +19,17 @@ class _Silence:
 
 
 class Options:
-    """The options, where Autobahn looks for them.
+    """Mixin with the options, as attributes of a protocol.
 
     Two depend on the configuration and are set by the protocol: ``maxMessagePayloadSize``, and
-    with it how many frames a message may have.
+    the maximum number of frames in a message, which follows from it.
     """
 
-    # Autobahn copies its factory's options to each connection, unless they are there.
+    # Autobahn copies the options named here from its factory to each connection.
     CONFIG_ATTRS: Any = ()
 
-    # The handshake.  It was judged before, by x121.ws.handshake, which answers in the contract's
-    # form; Autobahn gets none that it would refuse.
+    # The handshake.  x121.ws.handshake has checked it, and rejects in the contract's form;
+    # Autobahn never gets one that it would reject.
     versions = (13,)  # RFC 6455; 8 is a draft's
     webStatus = False
     serveFlashSocketPolicy = False
@@ -38,22 +38,22 @@ class Options:
     allowedOriginsPatterns = ()
     allowNullOrigin = True
     trustXForwardedFor = 0
-    openHandshakeTimeout = 0  # it came whole, in the time that HTTP gives a request's head
-    maxConnections = 0  # open files are what bounds them
+    openHandshakeTimeout = 0  # HTTP's timeout for a request's head applies
+    maxConnections = 0  # the limit of open files bounds them
 
     # Frames.
     requireMaskedClientFrames = True  # RFC 6455 section 5.1
     maskServerFrames = False
     applyMask = True
-    utf8validateIncoming = True  # as it comes in: 1007 doesn't wait for the message's end
-    maxFramePayloadSize = 0  # the message's size counts, however it is cut into frames
+    utf8validateIncoming = True  # while a message arrives: 1007 doesn't wait for its end
+    maxFramePayloadSize = 0  # the message's size is limited, however it is split into frames
     autoFragmentSize = 0
-    # A compressor costs some 300 KiB a connection, and in a broadcast a frame for each of them.
+    # A compressor costs some 300 KiB per connection, and a broadcast one frame per connection.
     perMessageCompressionAccept: Any = staticmethod(lambda offers: None)
     tcpNoDelay = True  # small messages should not wait for one another
 
-    # The end.
-    failByDrop = False  # say what was wrong (1002, 1007, 1009) before hanging up
+    # Closing.
+    failByDrop = False  # send the reason (1002, 1007, 1009) before the disconnect
     echoCloseCodeReason = True  # RFC 6455 section 5.5.1: "typically echoes the status code"
 
     # Time.  Autobahn's timers don't use our clock: see x121.ws.heartbeat, and the protocol.

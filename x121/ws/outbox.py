@@ -1,4 +1,4 @@
-"""What is on its way out of one connection: how much of it may wait for a slow reader."""
+"""Send buffer of one connection, bounded for slow readers."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from zope.interface import implementer
 
 __all__ = ["Outbox"]
 
-# Frames that are held back are put together up to this size, or small ones would take more room
-# than their bytes.
+# Buffered frames are joined up to this size: small ones would take more memory than their bytes.
 _CHUNK_BYTES = 4096
-# A large frame is written in pieces, so that the transport tells how the peer gets on with it.
+# A large frame is written in pieces, so that the transport signals how fast the peer reads it.
 _PIECE_BYTES = 65_536
 
 
 @implementer(IPushProducer)
 class Outbox:
-    """Writes frames to ``transport`` as it takes them, and holds back at most ``max_bytes``.
+    """Writes frames to ``transport`` as fast as it accepts them, and buffers up to ``max_bytes``.
 
-    The transport says when it has enough (its buffer is over 64 KiB) and when it is empty again:
-    ``on_taken`` is called then.  A frame that came when nothing waited is taken whatever its size.
-    ``is_paused`` tells whether the peer doesn't take what is sent, or not yet.
+    The transport pauses the outbox when its own buffer is over 64 KiB, and resumes it when that is
+    empty: ``on_taken`` is called then.  A frame of any size is accepted while none waits.
+    ``is_paused`` is True while the peer doesn't read what was sent.
     """
 
     __slots__ = (
@@ -51,10 +50,10 @@ class Outbox:
         transport.registerProducer(self, True)
 
     def write(self, frame: bytes) -> bool:
-        """Send a whole frame; return False, and do nothing, if too much is waiting already."""
+        """Send a whole frame; return False, and do nothing, if too much is buffered already."""
         if not self.is_paused:
             if len(frame) <= _PIECE_BYTES:
-                self._transport.write(frame)  # as it is, so that a broadcast's is copied for nobody
+                self._transport.write(frame)  # not copied: all connections share a broadcast's
             else:
                 self._pass_on_large(memoryview(frame))
             return True
@@ -70,35 +69,35 @@ class Outbox:
         return True
 
     def drop(self) -> None:
-        """Forget the frames that are held back, but for the rest of one that is being sent."""
+        """Discard the buffered frames, except the rest of one that is being sent."""
         self._held = None
         self.waiting_bytes = 0
 
     def make_room(self) -> None:
-        """Take what is written from now on, which is a last word, however much waits."""
+        """Lift the limit: accept a close frame, however much is buffered."""
         self._max_bytes = sys.maxsize
 
     def flush(self) -> None:
-        """Leave all of it to the transport, and what is written from now on, too."""
+        """Pass everything to the transport, including what is written from now on."""
         if self._is_producer:
             self._is_producer = False
             self._transport.unregisterProducer()
         self._write_held()
 
     def close(self) -> None:
-        """Forget what was held back, and whom to tell: the connection is gone."""
+        """Discard the buffer and the callback: the connection is closed."""
         self.drop()
         self._begun = memoryview(b"")
         self._on_taken = bool
 
-    # --- what the transport says ---
+    # --- IPushProducer ---
 
     def pauseProducing(self) -> None:
-        """Hold back from now on."""
+        """Buffer frames from now on."""
         self.is_paused = True
 
     def resumeProducing(self) -> None:
-        """Go on, with what was held back first."""
+        """Write the buffered frames, and then new ones."""
         self._write_held()
         self._on_taken()
 
@@ -113,18 +112,18 @@ class Outbox:
             self._held = None
 
     def _pass_on(self, frame: bytes) -> None:
-        """Write a frame: as it is, most often, so that a broadcast's is copied for nobody."""
+        """Write a frame, if small without a copy: all connections share a broadcast's."""
         if len(frame) <= _PIECE_BYTES:
             self._transport.write(frame)
         else:
             self._pass_on_large(memoryview(frame))
 
     def _pass_on_large(self, frame: memoryview) -> None:
-        """Write as much of ``frame`` as the transport takes now, and keep the rest."""
+        """Write as much of ``frame`` as the transport accepts now, and keep the rest."""
         while frame and not self.is_paused:
             self._transport.write(bytes(frame[:_PIECE_BYTES]))
             frame = frame[_PIECE_BYTES:]
         self._begun = frame
 
     def stopProducing(self) -> None:
-        """Do nothing: the protocol hears next that the connection is gone."""
+        """Do nothing: ``connectionLost`` of the protocol is called next."""

@@ -1,8 +1,8 @@
-"""One WebSocket, spoken by Autobahn, within limits.
+"""WebSocket protocol of one connection: Autobahn's, with limits.
 
-What comes in goes through the :mod:`reader`, and as messages, which come from its fast lane or from
-Autobahn, through the :mod:`inbox` to an :class:`Endpoint`; what goes out through the :mod:`outbox`.
-Autobahn also keeps the state of RFC 6455.
+Incoming bytes go through the :mod:`reader`.  Messages, from its fast path or from Autobahn, go
+through the :mod:`inbox` to an :class:`Endpoint`.  Outgoing frames go through the :mod:`outbox`.
+Autobahn also keeps the connection's state as in RFC 6455.
 """
 
 from __future__ import annotations
@@ -40,22 +40,23 @@ __all__ = ["CLOSE_TIMEOUT_SECS", "Accepted", "Endpoint", "WsFactory", "WsProtoco
 _log = Logger(namespace="x121.ws")
 
 CLOSE_TIMEOUT_SECS = 5.0
-"""How long a peer may take to answer a close frame, and to take what is on its way to it."""
+"""The time that a peer has to read what was sent, and to answer a close frame."""
 
-# Frames cost something each, however small; nobody has a reason to cut a message finer.
+# Each frame has a cost, however small it is; no client has a reason to split a message finer.
 _FREE_FRAMES = 1024
 _MIN_BYTES_A_FRAME = 64
 
-# After a fault this much is read and thrown away, so that the peer gets to read the close frame.
+# After a protocol error this much is read and discarded, so that the peer can read the close frame.
 _MAX_LINGER_BYTES = 64 << 20
 
 _FAILED = "The endpoint of a WebSocket failed"
 
-# Logged, never sent: a close frame without a code, and no close frame (RFC 6455 section 7.4.1).
+# Logged, never sent: a close frame without a code, or no close frame (RFC 6455 section 7.4.1).
 _NO_STATUS = 1005
 _ABNORMAL = 1006
 
-# What is kept of a handshake, and nobody reads again: a third of an idle connection's memory.
+# Attributes that Autobahn keeps of a handshake without reading them again: a third of an idle
+# connection's memory.
 _OF_THE_HANDSHAKE = (
     "_accepted",
     "_transport_details",
@@ -68,7 +69,7 @@ _OF_THE_HANDSHAKE = (
     "http_request_uri",
     "http_response_data",
     "http_status_line",
-    "send_queue",  # of a way to write that sendData doesn't have
+    "send_queue",  # only Autobahn's own sendData uses it
     "websocket_extensions",
     "websocket_extensions_in_use",
     "websocket_protocols",
@@ -76,26 +77,26 @@ _OF_THE_HANDSHAKE = (
 
 
 class Endpoint(Protocol):
-    """What is done with the messages that come to one path."""
+    """Handler of the connections and messages at one path."""
 
     takes_events: bool
-    """Whether its connections get the manager's events."""
+    """True if its connections get the manager's events."""
 
     def opened(self, connection: WsConnection) -> None:
-        """Greet a new connection."""
+        """Handle a new connection, such as by sending a first message."""
 
     def received(
         self, connection: WsConnection, payload: bytes, is_binary: bool
     ) -> Coroutine[Any, Any, object] | Deferred[Any] | None:
-        """Handle a message: at once, or until what is returned is done.
+        """Handle a message; it is done on return, or when the returned awaitable is done.
 
-        Text is valid UTF-8.  What is raised is logged, and closes the connection with 1011.
+        Text is valid UTF-8.  An exception is logged, and closes the connection with 1011.
         """
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A handshake that was accepted: whose it is, its request's id, and headers of its answer."""
+    """An accepted handshake: its user, its request's id, and the headers of its response."""
 
     user_id: DbId | None
     request_id: str
@@ -103,9 +104,9 @@ class Accepted:
 
 
 class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the types of the options
-    """A connection's protocol, and the :class:`~x121.ws.connection.Transport` beneath it."""
+    """Protocol of a connection, which is its :class:`~x121.ws.connection.Transport`, too."""
 
-    transport: Any  # a TCP transport; Autobahn's type lacks what those can do
+    transport: Any  # a TCP transport; Autobahn's type lacks its methods
     connection: WsConnection
 
     def __init__(self, factory: WsFactory, endpoint: Endpoint, accepted: Accepted) -> None:
@@ -127,7 +128,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     # --- the connection --------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        """Begin on a transport that has no producer."""
+        """Set up reader, inbox and outbox on a transport that has no producer."""
         config = self.factory.config
         self._reader = FrameReader(
             self.transport,
@@ -142,14 +143,14 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         super().connectionMade()
 
     def onConnect(self, request: ConnectionRequest) -> Any:
-        """Accept the handshake, with no subprotocol."""
+        """Accept the handshake, without a subprotocol."""
         return None, {
             name.decode("latin-1"): [value.decode("latin-1") for value in values]
             for name, values in self._accepted.headers.getAllRawHeaders()
         }
 
     def onOpen(self) -> None:
-        """Make the connection known, and greet it."""
+        """Add the connection to the manager, and call the endpoint."""
         accepted = self._accepted
         for name in _OF_THE_HANDSHAKE:
             self.__dict__.pop(name, None)
@@ -171,7 +172,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             self._failed(Failure(), self.connection)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """Forget the connection, which is gone: what its client waited for is cancelled."""
+        """Remove the closed connection, and cancel the handler that its client waits for."""
         manager, connection = self.factory.manager, self.connection
         self.factory.closing.stop(self)
         self._reader.stop()
@@ -185,7 +186,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             seconds=round(seconds, 3),
         )
         connection.gone()
-        # Else these would hold one another until the garbage collector comes.
+        # These are reference cycles, which would last until the garbage collector runs.
         del self.connection, self.is_closed
 
     def _log(self, line: str, **fields: object) -> None:
@@ -193,15 +194,15 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         _log.info(line, connection_id=connection.id, user_id=connection.user_id, **fields)
 
     def _failed(self, failure: Failure, connection: WsConnection) -> None:
-        """Log what the endpoint did not expect, and close: the client may wait for an answer."""
+        """Log an endpoint's exception, and close: the client may wait for a reply."""
         if not failure.check(CancelledError):
             _log.failure(_FAILED, failure, LogLevel.error, connection_id=connection.id)
             self.end(1011, "Internal server error")
 
-    # --- what comes in ---------------------------------------------------------------------
+    # --- incoming --------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        """Take ``data`` in; behind a close frame or a fault there is nothing."""
+        """Read ``data``; what follows a close frame or a protocol error is discarded."""
         self._is_heard = True
         if self.state == self.STATE_CONNECTING:
             self._dataReceived(data)
@@ -211,24 +212,24 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             self._reader.put(data)
 
     def may_read(self) -> bool:
-        """Whether another message may wait."""
+        """Return True if the inbox accepts another message."""
         return not self._inbox.is_full
 
     def take(self, payload: bytes, is_binary: bool) -> None:
-        """Have a message handled, unless it can't be answered any more."""
+        """Queue a message, unless its reply could no longer be sent."""
         if self.state == self.STATE_OPEN:
             self._inbox.put(self._handle, len(payload), payload, is_binary)
 
     def feed(self, piece: bytes) -> None:
-        """Let Autobahn take a frame, or a part of one, apart."""
+        """Let Autobahn parse a frame, or a piece of one."""
         self.data += piece
         while self.processData() and not self.failedByMe:
             pass
 
     def look_at(self, head: bytes) -> None:
-        """Let Autobahn refuse a frame of whose head there is only a part.
+        """Let Autobahn reject a frame whose head is incomplete.
 
-        A part that is in order it would keep for when there is more; but who has it is the reader.
+        Autobahn would keep a valid part until more arrives, but the reader keeps it already.
         """
         self.data = head
         self.processData()
@@ -240,13 +241,13 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             self.connection.abort()
 
     def onMessageBegin(self, isBinary: bool) -> None:
-        """Begin a message, which is kept in one piece however many frames it comes in."""
+        """Begin a message, which is assembled in one buffer from all its frames."""
         self._is_binary = isBinary
         self._message = bytearray()
         self._frames = 0
 
     def onMessageFrameBegin(self, length: int) -> None:
-        """Refuse a message that grows too large, before its frame has come in."""
+        """Reject a message that becomes too large, before its frame has arrived."""
         self._frames += 1
         if len(self._message) + length > self.maxMessagePayloadSize:
             self._fail_connection(1009, f"over {self.maxMessagePayloadSize} bytes")
@@ -254,33 +255,33 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             self._fail_connection(1009, f"over {self._most_frames} frames")
 
     def onMessageFrameData(self, payload: bytes) -> None:
-        """Keep a part of a frame."""
+        """Append a piece of a frame to the message."""
         if not self.failedByMe:
             self._message += payload
 
     def onMessageFrameEnd(self) -> None:
-        """Go on: the message alone counts."""
+        """Do nothing: only the whole message is handled."""
 
     def onMessageEnd(self) -> None:
-        """Take the message, which is whole."""
+        """Queue the complete message."""
         payload = bytes(self._message)
         self._message = bytearray()
         self.take(payload, self._is_binary)
 
     def _may_answer(self) -> bool:
-        """Whether the next message may be handled: the peer has taken the answers before.
+        """Return True if the next message may be handled: the peer has read the replies before it.
 
-        One that leaves is not waited for.
+        While the connection closes, that isn't required.
         """
         return self._is_leaving or self._peer_is_done or not self._outbox.is_paused
 
     def _taken(self) -> None:
-        """Go on: the peer has taken what was sent, which is a sign of life, too."""
+        """Continue: the peer has read what was sent, which is a sign of life, too."""
         self._is_heard = True
         self._inbox.go_on()
 
     def _handle(self, payload: bytes, is_binary: bool) -> Deferred[Any] | None:
-        """Give a message to the endpoint, in a context of its own that knows the connection."""
+        """Call the endpoint with a message, in a separate context that has the connection's id."""
         connection = self.connection
         context = self._context.copy()
         try:
@@ -297,7 +298,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         return None
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> None:
-        """Close: at once if this answers our own close frame, else when messages are answered."""
+        """Close: at once if the server's close frame was sent, else after the pending replies."""
         self._peer_is_done = True
         self._reader.stop()
         if self.can_send:
@@ -309,20 +310,20 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def _complete_close(self, code: Any, reason: Any) -> None:
         super().onCloseFrame(code, reason)
 
-    # --- what goes out ---------------------------------------------------------------------
+    # --- outgoing --------------------------------------------------------------------------
 
     @property
     def can_send(self) -> bool:
-        """Whether the handshake is done, and no close frame was sent yet."""
+        """True from the end of the handshake until a close frame is sent."""
         return bool(self.state == self.STATE_OPEN)
 
     @property
     def waiting_bytes(self) -> int:
-        """How much of what was sent is held back, because the peer doesn't take it."""
+        """The number of buffered bytes, which the peer doesn't read fast enough."""
         return self._outbox.waiting_bytes
 
     def send_frame(self, frame: bytes) -> bool:
-        """Send a whole frame, if the connection is open; return whether it still is."""
+        """Send a whole frame, if the connection is open; return True if it still is."""
         if self.state != self.STATE_OPEN:
             return False
         if self._outbox.write(frame):
@@ -331,36 +332,36 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         return False
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        """Write ``data``, which is Autobahn's."""
+        """Write ``data``, a frame of Autobahn's."""
         if not self._outbox.write(data):
             self._give_up_on_reader()
 
     def _give_up_on_reader(self) -> None:
-        """Close, as the peer doesn't take what waits."""
+        """Close the connection: its peer reads too slowly."""
         self._outbox.drop()
         self.end(1013, "Too slow: too much is waiting")
 
-    # --- the end ---------------------------------------------------------------------------
+    # --- closing ---------------------------------------------------------------------------
 
     def end(self, code: int, reason: str) -> None:
         """Send a close frame now, unless one was sent."""
         if self.can_send:
             self.sendCloseFrame(code, encode_truncate(reason, 123))
             if self._peer_is_done:
-                self.dropConnection()  # its close frame is here already, behind what waited
+                self.dropConnection()  # its close frame came before, behind the waiting messages
 
     def close_after_replies(self) -> None:
-        """Close with 1001 when the messages before this are answered."""
+        """Close with 1001 when the messages before this have their replies."""
         self._is_leaving = True
         self._inbox.put(partial(self.end, 1001, "The server is shutting down"))
 
     def sendCloseFrame(
         self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
     ) -> None:
-        """Send a close frame, and give the peer some time from now on.
+        """Send a close frame, and start the peer's close timeout.
 
-        Messages that wait can't be answered any more; but the peer's own close frame, which is
-        somewhere behind them, has to be read.
+        Waiting messages are discarded, because no reply can be sent any more.  Reading continues:
+        the peer's close frame is behind them.
         """
         if self.can_send and not self._peer_is_done:
             self._code = code or _NO_STATUS
@@ -370,29 +371,29 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._inbox.forget()
 
     def _closeConnection(self, abort: bool = False) -> None:
-        """Close when all is sent.
+        """Close when everything is sent.
 
-        Autobahn would abort after a closing handshake that it began, and with that throw away
-        its own close frame.
+        Autobahn would abort after a closing handshake that it began, and so discard its own close
+        frame.
         """
         self._outbox.flush()
         self.transport.loseConnection()
 
     def unregisterProducer(self) -> None:
-        """Leave that to the outbox, which is the producer."""
+        """Do nothing: the outbox is the producer, and unregisters itself."""
 
     def abort(self) -> None:
-        """Drop the connection at once: nothing more is read, handled or sent."""
+        """Drop the connection at once, without reading, handling or sending anything more."""
         self.state = self.STATE_CLOSED
         self._reader.stop()
         self._inbox.forget()
         self.transport.abortConnection()
 
     def _fail_connection(self, code: int = 1002, reason: str = "") -> None:
-        """End with ``code``, and process nothing more (RFC 6455 section 7.1.7).
+        """Close with ``code``, and process nothing more (RFC 6455 section 7.1.7).
 
-        What still comes is read and thrown away: to close on it would reset the connection, and
-        the peer might never see the code.
+        Further bytes are read and discarded.  Closing the socket with unread bytes would reset the
+        connection, and the peer might never see the code.
         """
         if self.failedByMe:
             return
@@ -414,9 +415,9 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._is_heard = False
 
     def is_alive(self) -> bool:
-        """Whether bytes have come, or none can: the peer is done, or we don't read.
+        """Return True if bytes have arrived, or none can: a side is closing, or reading is paused.
 
-        That is no excuse for one that doesn't read either.
+        Paused reading is no excuse for a peer that doesn't read either.
         """
         can_speak = self.can_send and not self._peer_is_done
         is_unheard = self._reader.is_paused and not self._outbox.is_paused
@@ -424,12 +425,12 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
     def fail_ping(self) -> None:
         """Send 1011, then drop the connection."""
-        self.end(1011, "No answer to a ping")
+        self.end(1011, "No pong within the timeout")
         self.dropConnection()
 
 
 class WsFactory(WebSocketServerFactory):
-    """What the connections share: limits, the manager, and the deadlines of those that close."""
+    """Shared state of all connections: limits, the manager, and the deadlines for closing."""
 
     def __init__(self, config: WsConfig, manager: WsManager) -> None:
         super().__init__(server=None, reactor=manager.clock)

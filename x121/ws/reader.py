@@ -1,7 +1,7 @@
-"""What has come in on one connection: taken apart in turns, so that nobody holds up the others.
+"""Frame reader of one connection: a bounded amount per turn, so that no client delays the others.
 
-A frame of which :mod:`lane` makes a message goes past Autobahn; the bytes of every other one go to
-Autobahn, and no byte of the next frame with them.
+A frame that :mod:`x121.ws.frames` can parse bypasses Autobahn.  The bytes of every other frame go
+to Autobahn, without a byte of the next frame.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ from x121.ws.frames import find_frame, take_message
 
 __all__ = ["FrameReader", "Parser"]
 
-# A client may send thousands of frames in one segment.  So many of them, or pieces of large ones,
-# are read in one turn of the reactor, until they are so many bytes,
+# A client may send thousands of frames in one segment.  One turn of the reactor reads up to this
+# many frames, or pieces of large ones, and stops after this many bytes.
 _FRAMES_PER_TURN = 32
 _BYTES_PER_TURN = 65_536
 _PIECE_BYTES = 16_384
-# and so much it may have sent ahead.
+# Reading is paused while more unread bytes than this are buffered.
 _READ_AHEAD_BYTES = 65_536
 
 
 class Parser(Protocol):
-    """Who gets the messages, and what of the rest is for Autobahn."""
+    """Receiver of messages, and of the frames that are left to Autobahn."""
 
     @property
     def inside_message(self) -> bool:
-        """Whether a message has begun that goes on in the next frame."""
+        """True if a message has begun that continues in the next frame."""
 
     def may_read(self) -> bool:
-        """Whether there is room for another message."""
+        """Return True if another message is accepted."""
 
     def take(self, payload: bytes, is_binary: bool) -> None:
-        """Take a message."""
+        """Accept a message."""
 
     def feed(self, piece: bytes) -> None:
-        """Take in a frame, or as much of it as there is, from its head on."""
+        """Parse a frame, or the next piece of it, beginning with its head."""
 
     def look_at(self, head: bytes) -> None:
-        """Look at the beginning of a frame's head, of which nothing is taken in."""
+        """Check the beginning of a frame's head without consuming it."""
 
 
 class FrameReader:
-    """Hands what comes from ``transport`` to ``parser``, as fast as that may read.
+    """Passes the bytes of ``transport`` to ``parser``, as fast as ``parser`` accepts them.
 
-    When it is slower than the peer, the transport is paused.  Messages of at most
-    ``max_fast_bytes`` may take the fast lane; with -1 none may.
+    The transport is paused while the parser is slower than the peer.  Messages of at most
+    ``max_fast_bytes`` bypass Autobahn; with -1 none does.
     """
 
     __slots__ = (
@@ -69,16 +69,16 @@ class FrameReader:
         self._parser: Parser | None = parser
         self._clock = clock
         self._lane_bytes = max_fast_bytes
-        # What has come in, and is read up to the position.
+        # Received bytes; those before the position are read.
         self._unread = b""
         self._position = 0
-        # So many bytes from there on are of a frame that was left to the parser.
+        # This many bytes from the position on belong to a frame that is left to the parser.
         self._frame_bytes = 0
         self._next_turn: IDelayedCall | None = None
         self.is_paused = False
 
     def put(self, data: bytes) -> None:
-        """Read ``data`` when all before it is read."""
+        """Read ``data`` after all bytes before it."""
         if self._parser is None:
             return
         self._unread = self._unread[self._position :] + data if self._unread else data
@@ -87,12 +87,12 @@ class FrameReader:
             self._read()
 
     def read_later(self) -> None:
-        """Go on in the next turn of the reactor, when the others have had theirs."""
+        """Continue in the next turn of the reactor, after the other connections."""
         if self._next_turn is None and self._parser is not None:
             self._next_turn = self._clock.callLater(0, self._take_turn)
 
     def stop(self) -> None:
-        """Read nothing more: what comes is thrown away from now on."""
+        """Stop reading: discard everything that arrives from now on."""
         self._parser = None
         self._unread = b""
         self._position = 0
@@ -113,7 +113,7 @@ class FrameReader:
                 self.read_later()
                 break
         left = len(self._unread) - self._position
-        # What was read is forgotten when it is the larger part, so that each byte is copied once.
+        # Read bytes are discarded when they are the larger part: each byte is copied once.
         if left < self._position:
             self._unread = self._unread[self._position :]
             self._position = 0
@@ -121,9 +121,10 @@ class FrameReader:
             self._pause_or_resume(left)
 
     def _read_frame(self) -> bool:
-        """Read a frame, or a piece of one; return False if that needs room, or more bytes.
+        """Read a frame, or a piece of one; return False if the parser is full or bytes are missing.
 
-        Whatever is called may end it all, or put more in: the position is set before.
+        The position is set before each call of the parser, which may call :meth:`stop` or
+        :meth:`put`.
         """
         parser = self._parser
         if parser is None or not parser.may_read():
@@ -146,7 +147,7 @@ class FrameReader:
         return True
 
     def _read_piece(self, parser: Parser) -> None:
-        """Leave a frame, or a piece of it, to the parser."""
+        """Pass a frame, or a piece of it, to the parser."""
         end = self._position + min(self._frame_bytes, _PIECE_BYTES)
         piece = self._unread[self._position : end]
         self._position += len(piece)

@@ -140,7 +140,7 @@ class DocumentTests(SynchronousTestCase):
         kinds = [one["contentType"] for one in feed["messages"].values()]
         self.assertEqual(kinds, ["text/plain", "application/octet-stream"])
         echo = self.document["channels"]["ws_echo"]
-        self.assertEqual(echo["summary"], "Sends every message back as it is, and nothing else.")
+        self.assertEqual(echo["summary"], "Sends every message back unchanged, and no events.")
         self.assertNotIn("description", echo)
 
     def test_models(self) -> None:

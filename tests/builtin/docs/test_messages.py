@@ -142,7 +142,7 @@ class PageTests(AppTestCase):
             "See Said.", "What to say; quiet or loud.", "1 to 500 characters",
             'list of "loud" or "quiet"', "at most 3 items", "topic rooms/{room}", "list of Line",
             "/ws/echo", "Sends every message back", "Circle or Square", "object of Tree",
-            "[number, number]", "integer or null may be left out",
+            "[number, number]", "integer or null optional",
             '{"type": "reply", "id": 1, "data": "pong"}',
         ):  # fmt: skip
             self.assertIn(text, self.page.text)

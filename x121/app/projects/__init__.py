@@ -1,3 +1,3 @@
-"""Projects: the feature to copy from."""
+"""Projects: an example feature to copy from."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Projects, and what can be said of them."""
+"""Models of projects."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _Description = Annotated[Text, Field(max_length=10_000)]
 
 
 class Project(Model):
-    """A project, as it is stored."""
+    """A project."""
 
     id: Id
     name: _Name
-    """No two projects have the same."""
+    """Unique among all projects."""
     description: Text
     created_at: Timestamp
     updated_at: Timestamp
 
 
 class NewProject(Model):
-    """A project that is to be."""
+    """The fields of a project to create."""
 
     name: _Name
-    """No two projects have the same."""
+    """Unique among all projects."""
     description: _Description = ""
 
 
 class ProjectChanges(Model):
-    """What is to be another about a project; what is left out stays as it is."""
+    """The fields of a project to change; the others keep their values."""
 
     name: _Name = optional()
-    """No two projects have the same."""
+    """Unique among all projects."""
     description: _Description = optional()

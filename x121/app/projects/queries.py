@@ -12,7 +12,7 @@ _COLUMNS = "id, name, description, created_at, updated_at"
 
 
 async def page(db: Queryable, *, after: DbId, most: int, prefix: str) -> list[Project]:
-    """Return up to ``most`` projects whose names begin with ``prefix``, behind the id ``after``."""
+    """Return up to ``most`` projects with a name that begins with ``prefix``, after an id."""
     query = f"SELECT {_COLUMNS} FROM projects WHERE id > %s AND name ^@ %s ORDER BY id LIMIT %s"
     return await db.fetch_all(query, (after, prefix, most), into=Project)
 
@@ -24,7 +24,7 @@ async def find(db: Queryable, project_id: DbId) -> Project:
 
 
 async def lock(db: Queryable, project_id: DbId) -> Project:
-    """Return a project that nobody else changes before the transaction ends.
+    """Return a project, locked against other changes until the transaction ends.
 
     Raises :class:`~x121.errors.RowNotFound`.
     """
@@ -42,7 +42,7 @@ async def create(db: Queryable, new: NewProject) -> Project:
 
 
 async def update(db: Queryable, project: Project) -> Project:
-    """Store the fields of a project that clients may change.  Raises as :func:`create` does."""
+    """Update the fields that clients may change.  Raises what :func:`create` raises."""
     query = f"UPDATE projects SET name = %s, description = %s WHERE id = %s RETURNING {_COLUMNS}"
     values = (project.name, project.description, project.id)
     return await db.fetch_one(query, values, into=Project)

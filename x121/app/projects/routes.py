@@ -1,4 +1,4 @@
-"""The routes of projects, and the events for clients that follow them."""
+"""Routes of projects, and the events about them."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Projects(Feature):
         cursor: Cursor | None = None,
         name_prefix: Annotated[Text, Field(max_length=200)] = "",
     ) -> Page[Project]:
-        """List projects, oldest first; those whose names begin with `name_prefix`."""
+        """List projects with a name that begins with `name_prefix`, oldest first."""
         rows = await queries.page(
             self._pool, after=cursor or DbId(0), most=limit + 1, prefix=name_prefix
         )
         return make_page(rows, limit, key=lambda project: project.id)
 
-    @router.post("/", status=201, etag=True, errors=[Conflict], headers={"Location": "Where it is"})
+    @router.post("/", status=201, etag=True, errors=[Conflict], headers={"Location": "Its path"})
     async def create(self, request: Request, new: NewProject) -> Response[Project]:
         """Create a project."""
         async with self._pool.transaction() as transaction:
@@ -77,9 +77,9 @@ class Projects(Feature):
     async def change(
         self, project_id: Id, changes: ProjectChanges, if_match: IfMatch = ANY_VERSION
     ) -> Project:
-        """Change the fields of a project that are sent.
+        """Change the given fields of a project.
 
-        With `If-Match` only if nobody else has changed it since the client got that `ETag`.
+        With `If-Match`, change it only if it still has that `ETag`.
         """
         async with self._pool.transaction() as transaction:
             project = await queries.lock(transaction, project_id)
@@ -93,7 +93,7 @@ class Projects(Feature):
 
     @router.delete("/<int:project_id>", errors=[PreconditionFailed])
     async def delete(self, project_id: Id, if_match: IfMatch = ANY_VERSION) -> None:
-        """Delete a project, with `If-Match` only if nobody else has changed it."""
+        """Delete a project; with `If-Match`, only if it still has that `ETag`."""
         async with self._pool.transaction() as transaction:
             project = await queries.lock(transaction, project_id)
             if_match.check(project)

@@ -1,8 +1,8 @@
-"""The console: what the server does now, on a page, for whoever runs it.
+"""Console: a page for operators that shows the server's activity.
 
-The :mod:`recorder` counts, whether anybody looks or not.  The :mod:`feed` tells it to every page
-that is open, once a second, over a WebSocket; :mod:`pages` are the page and what belongs to it, and
-:mod:`access` says who may see either.
+The :mod:`recorder` measures all the time.  The :mod:`feed` sends the measurements to every open
+page once a second, over a WebSocket.  :mod:`pages` serves the page, its style and its script, and
+:mod:`access` controls access to all of it.
 """
 
 from __future__ import annotations

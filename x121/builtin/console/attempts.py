@@ -1,7 +1,7 @@
-"""Failed logins: how many are let pass, from one address and in all.
+"""Limit of failed logins, per address and in total.
 
-What counts is a new guess: a browser that sends an old cookie again and again makes one.  Memory is
-bounded by the guesses let pass, and no timer runs.
+Only new guesses count: a browser that repeats an old cookie makes one.  Memory is bounded by the
+number of allowed guesses, and no timer runs.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from x121.http.proxies import node_address
 __all__ = ["MAX_GUESSES", "MAX_GUESSES_IN_ALL", "WINDOW_SECS", "Attempts"]
 
 WINDOW_SECS = 60.0
-"""The time in which guesses are counted, from the first one on."""
+"""The length of the window in which guesses are counted; it begins with the first guess."""
 
 MAX_GUESSES = 10
 """The wrong guesses in a window after which an address has to wait."""
 
 MAX_GUESSES_IN_ALL = 100
-"""The wrong guesses in a window after which everybody has to wait who has not logged in before."""
+"""The wrong guesses in a window after which every address without a previous login has to wait."""
 
 _MAX_KNOWN = 100
 
@@ -47,12 +47,12 @@ class Attempts:
             has_to_wait = sum(map(len, self._guesses.values())) >= MAX_GUESSES_IN_ALL
         if has_to_wait:
             raise TooManyRequests(
-                "There were too many wrong tokens: try again later",
+                "Too many wrong tokens: try again later",
                 retry_after=self._window_ends - now,
             )
 
     def failed(self, address: str, guess: bytes) -> bool:
-        """Count ``guess``, and return whether it is a new one; :meth:`check` has let it pass."""
+        """Count ``guess``, which :meth:`check` allowed, and return True if it is a new one."""
         if not self._guesses:
             self._window_ends = self._clock.seconds() + WINDOW_SECS
         guesses = self._guesses.setdefault(_source(address), set())
@@ -61,7 +61,7 @@ class Attempts:
         return is_new
 
     def succeeded(self, address: str) -> None:
-        """Remember that somebody at ``address`` has logged in; others' guesses don't bar it."""
+        """Remember a login from ``address``: wrong guesses of other addresses don't block it."""
         source = _source(address)
         self._known.pop(source, None)
         self._known[source] = None
@@ -70,6 +70,6 @@ class Attempts:
 
 
 def _source(address: str) -> str:
-    """Return what one client may have: an IPv4 address, or a network of IPv6 (RFC 6177)."""
-    known = node_address(address.encode())
-    return str(ipaddress.ip_network((known, 64), strict=False)) if ":" in known else known
+    """Return the addresses of one client: an IPv4 address, or an IPv6 network (RFC 6177)."""
+    node = node_address(address.encode())
+    return str(ipaddress.ip_network((node, 64), strict=False)) if ":" in node else node

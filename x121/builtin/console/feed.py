@@ -1,10 +1,10 @@
-"""Tells every open page what was measured: a WebSocket endpoint that only speaks.
+"""Feed of the console: a WebSocket endpoint that sends the measurements to every open page.
 
-A message is one JSON object.  The first says what doesn't change; all others have one form:
-``samples`` are those that the page doesn't have yet, at first all that are kept; ``errors``, the
-last ones, stand in it if there are new ones; ``websockets`` are those connected now.  A page that
-doesn't take its messages gets none until it does, and then all that it missed, as far as that is
-kept.
+A message is one JSON object.  The first has the constant data; all others have the same form.
+``samples`` are those that the page doesn't have yet, at first all that are kept.  ``errors`` are
+the last errors, if there are new ones.  ``websockets`` are the current connections.  A page that
+doesn't read its messages gets no more until it does, and then all samples that it missed and that
+are still kept.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from x121.ws.connection import WsConnection
 __all__ = ["MAX_TOPICS", "MAX_WEBSOCKETS", "Feed"]
 
 MAX_WEBSOCKETS = 200
-"""How many connections are told of; if there are more, those for which most is waiting."""
+"""The maximum number of connections in a message; those with the most waiting bytes come first."""
 
 MAX_TOPICS = 10
-"""How many topics of a connection are told."""
+"""The maximum number of topics of a connection in a message."""
 
 _MAX_CHARACTERS = 100
 
 
 @dataclass
 class _Watcher:
-    """An open page, and what it has been told: how many samples, and which error last."""
+    """An open page, the number of samples that it has, and the last error."""
 
     connection: WsConnection
     samples: int = 0
@@ -42,7 +42,7 @@ class _Watcher:
 
 
 class Feed:
-    """Tells the pages of the console what is measured: at once, and every second."""
+    """Sends measurements to the pages of the console: at once, and then every second."""
 
     takes_events = False
 
@@ -53,7 +53,7 @@ class Feed:
         recorder.on_sample = self._send_to_all
 
     def opened(self, connection: WsConnection) -> None:
-        """Send all that is kept, and from now on every second what is new."""
+        """Send everything that is kept, and from now on new samples every second."""
         watcher = self._watchers[connection.id] = _Watcher(connection)
         connection.on_close(lambda: self._watchers.pop(connection.id))
         greeting = {
@@ -65,13 +65,13 @@ class Feed:
         self._send([watcher])
 
     def received(self, connection: WsConnection, payload: bytes, is_binary: bool) -> None:
-        """Do nothing: a page has nothing to say."""
+        """Do nothing: pages send no messages."""
 
     def _send_to_all(self) -> None:
         self._send([w for w in self._watchers.values() if not w.connection.link.waiting_bytes])
 
     def _send(self, watchers: Collection[_Watcher]) -> None:
-        """Send ``watchers`` what each of them doesn't know; those that know the same share it."""
+        """Send to each of ``watchers`` what it lacks; those that lack the same share a message."""
         if not watchers:
             return
         errors = list(self._recorder.errors)  # a copy: other threads may add to them
@@ -87,8 +87,8 @@ class Feed:
         self, errors: list[ErrorLine], websockets: Any, new_samples: int, knows_errors: bool
     ) -> bytes:
         samples = self._recorder.samples
-        known = max(0, len(samples) - new_samples)
-        message = {"samples": list(islice(samples, known, None)), "websockets": websockets}
+        start = max(0, len(samples) - new_samples)
+        message = {"samples": list(islice(samples, start, None)), "websockets": websockets}
         if not knows_errors:
             message["errors"] = errors
         return json_encoding.encode(message)

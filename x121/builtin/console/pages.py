@@ -1,4 +1,4 @@
-"""The page, its style and its script: files of this package, served as they are."""
+"""Static files of the console: the page, its style and its script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMES = ("console.html", "console.css", "console.js")
 
 
 class Pages:
-    """``/console``, and below it the page's style and script, for whom ``access`` lets in."""
+    """Serves ``/console``, and below it the page's style and script, if ``access`` allows it."""
 
     router = Router()
 
@@ -26,24 +26,24 @@ class Pages:
 
     @router.route("/", is_documented=False)
     def page(self, request: Request) -> bytes:
-        """The page."""
+        """Send the page."""
         body = self._serve(request, "console.html")
         self._access.keep(request)
         return body
 
     @router.route("/console.css", is_documented=False)
     def style(self, request: Request) -> bytes:
-        """How it looks."""
+        """Send the style sheet."""
         return self._serve(request, "console.css")
 
     @router.route("/console.js", is_documented=False)
     def script(self, request: Request) -> bytes:
-        """What it does."""
+        """Send the script."""
         return self._serve(request, "console.js")
 
     def _serve(self, request: Request, name: str) -> bytes:
         self._access.check(request)
-        # Who may see it now may not, tomorrow; and it is small.
+        # Access may be denied later, so no cache may keep it; and it is small.
         request.setHeader("Cache-Control", "no-store")
         set_page_headers(request, PurePath(name).suffix)
         return self._files[name]

@@ -1,7 +1,6 @@
-"""What is measured, as long as the server runs: a sample a second, and the last errors.
+"""Recorder of the console: one sample per second, and the last errors, while the server runs.
 
-Nothing is added to the way of a request: what is to be known of it stands in its line of the access
-log, which the recorder reads before it is formatted.
+It adds no work to a request: it reads the events of the access log, before they are formatted.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ __all__ = ["HISTORY_SECS", "MAX_ERRORS", "PROBE_SECS", "ErrorLine", "Recorder", 
 _log = Logger(namespace="x121.builtin.console")
 
 HISTORY_SECS = 120
-"""How many samples, of a second each, are kept."""
+"""The number of samples that are kept, one per second."""
 
 MAX_ERRORS = 50
-"""How many errors are kept."""
+"""The number of errors that are kept."""
 
 PROBE_SECS = 0.125
-"""How often it is tried how late the reactor is: whatever blocks it for longer is seen."""
+"""The interval of measuring the reactor's lag: everything that blocks it for longer is seen."""
 
 _ACCESS = "x121.access"
 _ERRORS = (LogLevel.error, LogLevel.critical)
@@ -39,10 +38,10 @@ _MAX_CHARACTERS = 500
 
 
 class Sample(TypedDict):
-    """One second, which ends at ``time``; seconds since the epoch.
+    """The measurements of the second that ends at ``time``, in seconds since the epoch.
 
-    Latencies are None where no request ended, ``connections`` before the server listens.
-    ``lag_ms`` is the longest time that a timer was late.
+    Latencies are None if no request ended, and ``connections`` is None before the server listens.
+    ``lag_ms`` is the longest delay of a timer.
     """
 
     time: float
@@ -58,7 +57,7 @@ class Sample(TypedDict):
 
 
 class ErrorLine(TypedDict):
-    """A line of the log at the level error or above; ``time`` in seconds since the epoch."""
+    """A log line of level error or above; ``time`` is in seconds since the epoch."""
 
     time: float
     level: str
@@ -72,7 +71,7 @@ class ErrorLine(TypedDict):
 class Recorder(Service):
     """Keeps the last ``samples`` and ``errors``, oldest first, while it runs.
 
-    ``sampled`` counts the samples since ``started_at``.  ``on_sample`` is called after each.
+    ``sampled`` is the number of samples since ``started_at``.  ``on_sample`` is called after each.
     """
 
     def __init__(self, state: AppState) -> None:
@@ -92,20 +91,20 @@ class Recorder(Service):
         self._sampling = LoopingCall(self._sample)
         self._sampling.clock = self._clock
 
-    # --- life ---
+    # --- service ---
 
     def startService(self) -> None:
-        """Listen to the log, and sample."""
+        """Observe the log, and begin to sample."""
         super().startService()
         globalLogPublisher.addObserver(self)
         self.started_at = self._now()
         self._sampled_at = self._clock.seconds()
         self._probe_later()
         running = self._sampling.start(1.0, now=False)
-        running.addErrback(lambda failure: _log.failure("The console has stopped", failure))
+        running.addErrback(lambda failure: _log.failure("The console stopped sampling", failure))
 
     def stopService(self) -> None:
-        """Leave nothing behind, in the log or in the reactor."""
+        """Remove the log observer and the timers."""
         super().stopService()
         globalLogPublisher.removeObserver(self)
         if self._sampling.running:
@@ -117,7 +116,7 @@ class Recorder(Service):
     # --- the log ---
 
     def __call__(self, event: LogEvent) -> None:
-        """Take what counts from an event, which other threads have, too, if it is an error."""
+        """Record a log event.  Errors may come from other threads."""
         if event.get("log_namespace") == _ACCESS and FIELDS in event:
             fields = event[FIELDS]
             self._durations.add(fields["duration_ms"])

@@ -1,3 +1,3 @@
-"""Documentation made from what the features declare, as documents for programs and as pages."""
+"""API documentation, generated from the features' declarations, as documents and as pages."""
 
 __all__: list[str] = []

@@ -1,8 +1,8 @@
-"""What is said over WebSockets, as an AsyncAPI 3.0 document.
+"""AsyncAPI 3.0 document of the messages over WebSockets.
 
-It is made from what features register, and written from the server's side, as
-https://www.asyncapi.com/docs/reference/specification/v3.0.0 has it: what clients send is
-*received*, with a reply to each, and events are *sent*.
+It is generated from the features' declarations, and written from the server's side, as
+https://www.asyncapi.com/docs/reference/specification/v3.0.0 specifies: the server *receives*
+clients' messages, with a reply to each, and *sends* events.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from x121.ws.protocol import Endpoint
 __all__ = ["make_asyncapi"]
 
 _ABOUT = """\
-One WebSocket at {path} speaks JSON in text messages.
+The WebSocket at {path} uses JSON in text messages.
 
-A client sends `{{"type": ..., "id": ..., "data": ...}}`. Each message gets one answer, in their \
-order: a `reply` or an `error` with the message's `id`, which is whatever the client likes and \
-null in the answer where it had none.
+A client sends `{{"type": ..., "id": ..., "data": ...}}`. For each message the server sends one \
+`reply` or `error`, in the order of the messages, with the message's `id`: any JSON value, or \
+null if the message had none.
 
-In between come events, `{{"type": ..., "data": ...}}`, unasked. Those about a topic are for the \
+In between, the server sends events, `{{"type": ..., "data": ...}}`. Those of a topic go to the \
 connections that sent `subscribe` for it."""
 
 
 def make_asyncapi(
     websockets: WsRouter, *, title: str, version: str, path: str = "/ws"
 ) -> dict[str, Any]:
-    """Return the document of what ``websockets`` answers, nested at ``path``.
+    """Return the document of ``websockets``, nested at ``path``.
 
-    Without servers: where this one is, its clients know.
+    It lists no servers: clients know the address.
     """
     document = _Document(_Schemas(websockets))
     document.add_messages(path, websockets)
     for below, endpoint in websockets.endpoints.items():
         document.add_endpoint(path + below, endpoint, path)
-    made = {
+    asyncapi = {
         "asyncapi": "3.0.0",
         "info": {
             "title": title,
@@ -68,28 +68,30 @@ def make_asyncapi(
         "operations": document.operations,
     }
     if document.schemas.named:
-        made["components"] = {"schemas": document.schemas.named}
-    return made
+        asyncapi["components"] = {"schemas": document.schemas.named}
+    return asyncapi
 
 
 class _Schemas:
-    """The schemas of all data, and of the models that they have in common by their names."""
+    """Schemas of all data; ``named`` are those of models, by name."""
 
     def __init__(self, websockets: WsRouter) -> None:
-        made = Schemas(Use(one.what, one.kind, mode) for one, mode in _all_types(websockets))
+        types = list(_all_types(websockets))
+        schemas = Schemas(Use(data_type.what, data_type.kind, mode) for data_type, mode in types)
         self._by_type = {
-            id(one): to_draft_07(made.of(one.kind, mode)) for one, mode in _all_types(websockets)
+            id(data_type): to_draft_07(schemas.of(data_type.kind, mode))
+            for data_type, mode in types
         }
         self.named: dict[str, Schema] = {
-            name: to_draft_07(schema) for name, schema in sorted(made.components.items())
+            name: to_draft_07(schema) for name, schema in sorted(schemas.components.items())
         }
 
     def of(self, data_type: DataType[Any] | None) -> Schema:
-        """Return the schema of a type, or of anything."""
+        """Return the schema of a type, or of any value for None."""
         return ANYTHING if data_type is None else self._by_type[id(data_type)]
 
     def example_of(self, data_type: DataType[Any]) -> Schema:
-        """Return an example of a type as the ``data`` of a message, if there is one."""
+        """Return an example of a type as the ``data`` of a message, empty without one."""
         try:
             data = make_example(self.of(data_type), self.named)
         except ValueError:
@@ -108,7 +110,7 @@ def _all_types(websockets: WsRouter) -> Iterator[tuple[DataType[Any], Mode]]:
 
 
 class _Document:
-    """Channels with their messages, and operations, as far as they are added."""
+    """A document under construction: channels with their messages, and operations."""
 
     def __init__(self, schemas: _Schemas) -> None:
         self.schemas = schemas
@@ -118,14 +120,14 @@ class _Document:
     # --- messages and events ---
 
     def add_messages(self, path: str, websockets: WsRouter) -> None:
-        """Add the channel at which features' messages are answered."""
+        """Add the channel of the features' messages and events."""
         channel = self._add_channel(path, "Messages and events", "")
         error = channel.add(
             "error",
             {
                 "name": "error",
                 "title": "error",
-                "summary": "A message that could not be answered with a reply.",
+                "summary": "A message failed.",
                 "correlationId": CORRELATION,
                 "payload": ERROR,
                 "examples": [{"payload": ERROR_EXAMPLE}],
@@ -137,7 +139,7 @@ class _Document:
             self._add_event(channel, event)
 
     def _add_handler(self, channel: _Channel, handler: Handler, error: Schema) -> None:
-        told = _told(handler.doc)
+        doc = _doc_parts(handler.doc)
         data_type, reply_type = (
             self.schemas.of(handler.data_type),
             self.schemas.of(handler.reply_type),
@@ -147,7 +149,7 @@ class _Document:
         sent = channel.add(
             handler.type,
             {
-                **_titled(handler.type, told),
+                **_titled(handler.type, doc),
                 "correlationId": CORRELATION,
                 "payload": request_schema(handler.type, data_type, is_required=is_required),
                 **self._examples({"type": handler.type, "id": 1}, handler.data_type),
@@ -167,18 +169,18 @@ class _Document:
             "action": "receive",
             "channel": channel.reference,
             "title": handler.type,
-            **told,
+            **doc,
             "messages": [sent],
             "reply": {"channel": channel.reference, "messages": [reply, error]},
         }
 
     def _add_event(self, channel: _Channel, event: Event[Any]) -> None:
-        told = _told(event.description)
+        doc = _doc_parts(event.description)
         about = {"x-topic": str(event.topic)} if event.topic else {}
         sent = channel.add(
             event.name,
             {
-                **_titled(event.name, told),
+                **_titled(event.name, doc),
                 "payload": event_schema(event.name, self.schemas.of(event.data_type)),
                 **self._examples({"type": event.name}, event.data_type),
                 **about,
@@ -188,13 +190,13 @@ class _Document:
             "action": "send",
             "channel": channel.reference,
             "title": event.name,
-            **_with_topic(told, str(event.topic or "")),
+            **_with_topic(doc, str(event.topic or "")),
             "messages": [sent],
             **about,
         }
 
     def _examples(self, example: Schema, data_type: DataType[Any] | None) -> dict[str, Any]:
-        """Return an example with the data that its type has, if its data has one."""
+        """Return ``example`` with example data of the type; nothing if required data has none."""
         if data_type is not None:
             example = {**example, **self.schemas.example_of(data_type)}
             if "data" not in example and not data_type.is_optional:
@@ -204,12 +206,12 @@ class _Document:
     # --- other endpoints ---
 
     def add_endpoint(self, path: str, endpoint: Endpoint, events_path: str) -> None:
-        """Add the channel of an endpoint with messages of its own."""
-        told = _told(inspect.getdoc(type(endpoint)) or "")
-        description = told.get("description", "")
+        """Add the channel of an endpoint that doesn't use JSON messages."""
+        doc = _doc_parts(inspect.getdoc(type(endpoint)) or "")
+        description = doc.get("description", "")
         if endpoint.takes_events:
             description += f"\n\nThe events of `{events_path}` are sent here, too."
-        summary = told.get("summary", "")
+        summary = doc.get("summary", "")
         channel = self._add_channel(path, type(endpoint).__name__, summary, description.strip())
         text = channel.add("text", _raw("text", "text/plain", {"type": "string"}))
         binary: Schema = {"type": "string", "format": "binary"}
@@ -225,21 +227,21 @@ class _Document:
         self, address: str, title: str, summary: str, description: str = ""
     ) -> _Channel:
         key = _key(address, self.channels)
-        made = {"address": address, "title": title, "messages": {}}
+        channel = {"address": address, "title": title, "messages": {}}
         for name, text in (("summary", summary), ("description", description)):
             if text:
-                made[name] = text
-        made["bindings"] = {"ws": {"method": "GET", "bindingVersion": "0.1.0"}}
-        self.channels[key] = made
-        return _Channel(key, made)
+                channel[name] = text
+        channel["bindings"] = {"ws": {"method": "GET", "bindingVersion": "0.1.0"}}
+        self.channels[key] = channel
+        return _Channel(key, channel)
 
 
 class _Channel:
-    """A channel that messages are added to."""
+    """A channel to add messages to."""
 
-    def __init__(self, key: str, made: dict[str, Any]) -> None:
+    def __init__(self, key: str, channel: dict[str, Any]) -> None:
         self.reference = {"$ref": f"#/channels/{key}"}
-        self._messages: dict[str, Any] = made["messages"]
+        self._messages: dict[str, Any] = channel["messages"]
 
     def add(self, name: str, message: dict[str, Any]) -> Schema:
         """Add a message, and return a reference to it."""
@@ -255,26 +257,26 @@ def _raw(name: str, content_type: str, payload: Schema) -> Schema:
     return {"name": name, "title": name, "contentType": content_type, "payload": payload}
 
 
-def _titled(name: str, told: dict[str, str]) -> Schema:
-    return {"name": name, "title": name, **told}
+def _titled(name: str, doc: dict[str, str]) -> Schema:
+    return {"name": name, "title": name, **doc}
 
 
-def _told(doc: str) -> dict[str, str]:
+def _doc_parts(doc: str) -> dict[str, str]:
     """Return the first paragraph of ``doc`` as summary and the rest as description."""
     return {
         name: as_markdown(text) for name, text in parse_docstring(doc)._asdict().items() if text
     }
 
 
-def _with_topic(told: dict[str, str], topic: str) -> dict[str, str]:
-    """Return what is told of an event, and who gets it."""
-    who = f"For connections subscribed to `{topic}`." if topic else ""
-    description = "\n\n".join(part for part in (told.get("description"), who) if part)
-    return {**told, "description": description} if description else told
+def _with_topic(doc: dict[str, str], topic: str) -> dict[str, str]:
+    """Return an event's summary and description, with its recipients."""
+    recipients = f"For connections subscribed to `{topic}`." if topic else ""
+    description = "\n\n".join(part for part in (doc.get("description"), recipients) if part)
+    return {**doc, "description": description} if description else doc
 
 
 def _key(name: str, taken: dict[str, Any]) -> str:
-    """Return ``name`` as a key that needs no escapes in a reference, and that is not taken."""
+    """Return ``name`` as a unique key that needs no escapes in a reference."""
     key = base = re.sub(r"[^A-Za-z0-9_.-]+", "_", name.strip("/")) or "_"
     number = 1
     while key in taken:

@@ -1,4 +1,4 @@
-"""JSON Schemas as AsyncAPI has them.
+"""Conversion of JSON Schemas to draft 07, for AsyncAPI.
 
 Pydantic writes JSON Schema 2020-12; AsyncAPI's Schema Object is a superset of draft 07
 (https://www.asyncapi.com/docs/reference/specification/v3.0.0#schemaObject).
@@ -28,40 +28,42 @@ _MAP = ("patternProperties", "properties")
 
 
 def to_draft_07(schema: Any) -> Any:
-    """Return a schema of 2020-12 as one of draft 07, as far as pydantic uses what differs."""
+    """Return a 2020-12 schema in draft 07, for those differences that pydantic's schemas have."""
     if not isinstance(schema, dict):
         return schema  # true and false are schemas, too
-    made: Schema = {}
+    converted: Schema = {}
     for keyword, value in schema.items():
         if keyword in _SCHEMA:
-            made[keyword] = to_draft_07(value)
+            converted[keyword] = to_draft_07(value)
         elif keyword in _LIST:
-            made[keyword] = [to_draft_07(one) for one in value]
+            converted[keyword] = [to_draft_07(item) for item in value]
         elif keyword in _MAP:
-            made[keyword] = {name: to_draft_07(one) for name, one in value.items()}
+            converted[keyword] = {name: to_draft_07(item) for name, item in value.items()}
         elif keyword == "discriminator":
-            made[keyword] = value["propertyName"]  # AsyncAPI's own, a name
+            converted[keyword] = value["propertyName"]  # AsyncAPI's own keyword, a name
         else:
-            made[keyword] = value
-    if "prefixItems" in made:
-        made["additionalItems"] = made.pop("items", True)
-        made["items"] = made.pop("prefixItems")
-    if "$ref" in made and len(made) > 1:  # what stands beside a reference isn't read
-        made["allOf"] = [{"$ref": made.pop("$ref")}]
-    return made
+            converted[keyword] = value
+    if "prefixItems" in converted:
+        converted["additionalItems"] = converted.pop("items", True)
+        converted["items"] = converted.pop("prefixItems")
+    if "$ref" in converted and len(converted) > 1:  # draft 07 ignores keywords beside $ref
+        converted["allOf"] = [{"$ref": converted.pop("$ref")}]
+    return converted
 
 
 def named(schema: Schema) -> str:
-    """Return the name of what a schema refers to, empty if it refers to nothing."""
+    """Return the name of the schema that a schema refers to, empty without a reference."""
     parts = schema.get("allOf", ())
     reference = schema.get("$ref") or (parts[0].get("$ref") if len(parts) == 1 else None)
     return str(reference or "").rpartition("/")[2]
 
 
 def resolve(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
-    """Return a schema with what it refers to, of ``schemas``, in its place."""
+    """Return a schema with its reference replaced by the schema from ``schemas``."""
     name = named(schema)
     if not name:
         return schema
-    beside = {keyword: one for keyword, one in schema.items() if keyword not in ("$ref", "allOf")}
+    beside = {
+        keyword: value for keyword, value in schema.items() if keyword not in ("$ref", "allOf")
+    }
     return {**resolve(schemas[name], schemas), **beside}

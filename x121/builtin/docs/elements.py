@@ -1,4 +1,4 @@
-"""Texts and examples as elements of a page."""
+"""HTML elements for texts and examples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def prose(text: str) -> Iterator[Content]:
 
 
 def line(text: str) -> Iterator[Content]:
-    """Yield a text with what stands between backquotes as code."""
+    """Yield a text, with the parts between backquotes as code."""
     end = 0
     for match in _CODE.finditer(text):
         yield text[end : match.start()]
@@ -42,17 +42,17 @@ def example(title: str, value: Any) -> Tag:
 
 
 def _pretty(value: Any, indent: str = "") -> str:
-    """Return JSON on as few lines as can be read."""
+    """Return JSON on as few lines as the width allows."""
     line = json.dumps(value, ensure_ascii=False)
     if len(indent + line) <= _MAX_COLUMNS or not isinstance(value, (dict, list)) or not value:
         return line
     inside = indent + "  "
     if isinstance(value, list):
-        items = [_pretty(one, inside) for one in value]
+        items = [_pretty(item, inside) for item in value]
     else:
         items = [
-            f"{json.dumps(name, ensure_ascii=False)}: {_pretty(one, inside)}"
-            for name, one in value.items()
+            f"{json.dumps(name, ensure_ascii=False)}: {_pretty(member, inside)}"
+            for name, member in value.items()
         ]
     start, end = "[]" if isinstance(value, list) else "{}"
     lines = ",\n".join(inside + item for item in items)

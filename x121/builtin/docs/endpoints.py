@@ -1,7 +1,6 @@
-"""``/openapi.json``, and ``/docs``: a page to read it and to try it out.
+"""Documentation of the HTTP endpoints: ``/openapi.json``, and ``/docs``, a page to try them out.
 
-The page is Swagger UI, whose files come from the package offapi: nothing is asked of any other
-host.
+The page is Swagger UI, whose files come from the package offapi: it loads nothing from other hosts.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ __all__ = ["EndpointDocs"]
 
 
 class EndpointDocs:
-    """``/openapi.json`` for programs, and ``/docs`` for people.
+    """Serves ``/openapi.json`` for programs, and ``/docs`` for people.
 
-    Both tell what ``documented`` has when they are asked for first.
+    Both document the routes that ``documented`` has at the first request.
     """
 
     document = Router()
@@ -45,32 +44,32 @@ class EndpointDocs:
         self._page = template.substitute(assets=f"docs/{self._assets.version}").encode()
 
     def serve(self, router: Router) -> Router:
-        """Nest all of it into ``router``, and return that."""
+        """Nest both into ``router``, and return ``router``."""
         return router.nest("/openapi.json", self.document).nest("/docs", self.page)
 
     @cached_property
     def _document(self) -> bytes:
-        # When it is asked for, because then every feature is there.  It costs a tenth of a
-        # millisecond an endpoint, once.
-        made = make_openapi(self._documented, title=self._title, version=self._version)
-        return json_encoding.encode(made)
+        # At the first request, because then every feature is nested.  It costs a tenth of a
+        # millisecond per endpoint, once.
+        openapi = make_openapi(self._documented, title=self._title, version=self._version)
+        return json_encoding.encode(openapi)
 
     @document.route("/", is_documented=False)
     def show_document(self, request: Request) -> bytes:
-        """The document."""
+        """Send the OpenAPI document."""
         return serve_document(request, ".json", self._document)
 
     @page.route("/", is_documented=False)
     def show_page(self, request: Request) -> bytes:
-        """The page."""
+        """Send the page."""
         return serve_document(request, ".html", self._page)
 
     @page.route("/<assets_version>/<name>", is_documented=False)
     async def send_asset(self, request: Request, assets_version: str, name: str) -> bytes:
-        """A script or a style sheet, which is always the same under the same path."""
+        """Send a script or a style sheet; the file at a path never changes."""
         asset = self._assets.by_name.get(name)
         if asset is None or assets_version != self._assets.version:
-            raise NotFound("There is nothing at this path")
+            raise NotFound("No resource at this path")
         request.setHeader(b"Cache-Control", b"public, max-age=31536000, immutable")
         set_page_headers(request, asset.path.suffix)
         if request.method == b"HEAD":
@@ -83,7 +82,7 @@ class EndpointDocs:
 
 
 class _Asset:
-    """A file that is read once, when it is asked for first; all who ask share its ``content``."""
+    """A file that is read once, at the first request; all requests share its ``content``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -100,7 +99,7 @@ class _Asset:
 
 
 class _Assets(NamedTuple):
-    """Files by the names that they are served under; ``version`` is another one for others."""
+    """Files, by the names in their URLs; ``version`` changes with any of them."""
 
     by_name: dict[str, _Asset]
     version: str
@@ -108,7 +107,7 @@ class _Assets(NamedTuple):
 
 @cache
 def _find_assets() -> _Assets:
-    # To import offapi would read nine megabytes of it.
+    # Importing offapi would read nine megabytes.
     spec = find_spec("offapi")
     assert spec is not None
     (folder,) = map(Path, spec.submodule_search_locations or [])
@@ -119,5 +118,5 @@ def _find_assets() -> _Assets:
         "docs.js": STATIC / "docs.js",
     }
     ours = b"".join(path.read_bytes() for path in paths.values() if path.parent == STATIC)
-    known = blake2b(version("offapi").encode() + ours, digest_size=8)
-    return _Assets({name: _Asset(path) for name, path in paths.items()}, known.hexdigest())
+    digest = blake2b(version("offapi").encode() + ours, digest_size=8)
+    return _Assets({name: _Asset(path) for name, path in paths.items()}, digest.hexdigest())

@@ -1,4 +1,4 @@
-"""The messages of :mod:`x121.messaging.codec` as schemas: what stands around the data."""
+"""Schemas of the messages of :mod:`x121.messaging.codec`, around the data's schemas."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = [
     "request_schema",
 ]
 
-_ID: Schema = {"description": "Whatever the client likes; the answer has the same."}
-_ITS_ID: Schema = {"description": "The message's own id; null if it had none, or wasn't read."}
+_ID: Schema = {"description": "Any JSON value; the reply has the same."}
+_ITS_ID: Schema = {"description": "The id of your message; null if it had none or is unreadable."}
 ANYTHING: Schema = {"description": "Any JSON value."}
 CORRELATION = {"location": "$message.payload#/id"}
 ERROR: Schema = {
@@ -26,18 +26,18 @@ ERROR: Schema = {
         "error": {"type": "string", "description": "What is wrong, for people."},
         "code": {
             "type": "string",
-            "description": "What is wrong, for programs; the same codes as over HTTP.",
+            "description": "What is wrong, for programs; the same codes as in HTTP responses.",
             "examples": ["BAD_REQUEST"],
         },
         "details": {
             "type": "array",
-            "description": "Every wrong field, if fields are wrong.",
+            "description": "All invalid fields, if there are any.",
             "items": {
                 "type": "object",
                 "properties": {
                     "path": {
                         "type": "string",
-                        "description": "Where in the data, such as `items[2].name`.",
+                        "description": "The place in the data, such as `items[2].name`.",
                         "examples": ["name"],
                     },
                     "message": {
@@ -62,22 +62,22 @@ ERROR_EXAMPLE = {
 
 
 def request_schema(message_type: str, data: Schema, *, is_required: bool) -> Schema:
-    """Return what a client sends with ``data``, which has to be there or not."""
+    """Return the schema of a client's message with ``data``, which may be optional."""
     schema = _object({"type": {"const": message_type}, "id": _ID, "data": data})
     schema["required"] = ["type", "data"] if is_required else ["type"]
     return schema
 
 
 def reply_schema(data: Schema) -> Schema:
-    """Return what answers a message."""
+    """Return the schema of a reply."""
     return _object({"type": {"const": "reply"}, "id": _ITS_ID, "data": data})
 
 
 def event_schema(name: str, data: Schema) -> Schema:
-    """Return what is sent unasked."""
+    """Return the schema of an event."""
     return _object({"type": {"const": name}, "data": data})
 
 
 def _object(properties: Schema) -> Schema:
-    """Return the schema of an object that has all of ``properties``."""
+    """Return the schema of an object that requires all of ``properties``."""
     return {"type": "object", "properties": properties, "required": list(properties)}

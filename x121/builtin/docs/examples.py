@@ -1,4 +1,4 @@
-"""Examples of what schemas describe."""
+"""Examples of values, generated from JSON Schemas."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _TEXTS = {
 
 
 def make_example(schema: Any, schemas: Mapping[str, Schema], inside: tuple[str, ...] = ()) -> Any:
-    """Return a small value as ``schema`` describes; not every schema's pattern is met.
+    """Return a small value that matches ``schema``, except that patterns are ignored.
 
-    Raises :class:`ValueError` where it describes nothing in particular, or itself without an end.
-    ``inside`` are the names of those schemas that it is a part of.
+    Raises :class:`ValueError` for a schema that allows anything or nothing, or contains itself
+    endlessly.  ``inside`` are the names of the schemas around it.
     """
     if not isinstance(schema, dict):
-        raise ValueError("a schema for anything, or nothing")
+        raise ValueError("no example: the schema allows anything, or nothing")
     name = named(schema)
     if name:
         if name in inside:
-            raise ValueError(f"{name} holds itself")
+            raise ValueError(f"no example: {name} contains itself")
         return make_example(resolve(schema, schemas), schemas, (*inside, name))
     if "const" in schema:
         return schema["const"]
@@ -60,7 +60,7 @@ def _examples(
             yield make_example(option, schemas, inside)
         except ValueError:
             continue
-    raise ValueError("no option has an example")
+    raise ValueError("no example: no option of anyOf or oneOf has one")
 
 
 def _of_type(schema: Schema, schemas: Mapping[str, Schema], inside: tuple[str, ...]) -> Any:
@@ -75,15 +75,15 @@ def _of_type(schema: Schema, schemas: Mapping[str, Schema], inside: tuple[str, .
         return _number(schema)
     if kind in ("boolean", "null"):
         return True if kind == "boolean" else None
-    raise ValueError("a schema for anything")
+    raise ValueError("no example: the schema allows anything")
 
 
 def _object(schema: Schema, schemas: Mapping[str, Schema], inside: tuple[str, ...]) -> Any:
     value = {}
     required = schema.get("required", ())
-    for name, one in schema.get("properties", {}).items():
+    for name, member in schema.get("properties", {}).items():
         try:
-            value[name] = make_example(one, schemas, inside)
+            value[name] = make_example(member, schemas, inside)
         except ValueError:
             if name in required:
                 raise
@@ -96,7 +96,7 @@ def _object(schema: Schema, schemas: Mapping[str, Schema], inside: tuple[str, ..
 def _array(schema: Schema, schemas: Mapping[str, Schema], inside: tuple[str, ...]) -> Any:
     items = schema.get("items", {})
     if isinstance(items, list):
-        return [make_example(one, schemas, inside) for one in items]
+        return [make_example(item, schemas, inside) for item in items]
     least = schema.get("minItems", 0)
     try:
         return [make_example(items, schemas, inside)] * max(1, least)

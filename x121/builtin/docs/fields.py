@@ -1,4 +1,4 @@
-"""A schema in words: the fields of an object, their types, and what their values have to be."""
+"""Schemas in words: the fields of an object, their types and constraints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from x121.core.types import NO_NUL
 
 __all__ = ["Field", "Part", "fields_of", "rules_of", "words_of"]
 
-# Bounds of numbers and lengths, each as it is written before its value, and after it.
+# Bounds of numbers and lengths: the text before the value, and the text after it.
 _BOUNDS = {
     "minimum": ("\u2265 ", ""),
     "exclusiveMinimum": ("> ", ""),
@@ -35,7 +35,7 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a type in words; one that ``is_name`` is the name of a schema."""
+    """A part of a type in words; if ``is_name``, it is the name of a schema."""
 
     text: str
     is_name: bool = False
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Field:
-    """A field: ``path`` is its name, or where it is, as in ``items[].name``."""
+    """A field; ``path`` is its name, or its place, as in ``items[].name``."""
 
     path: str
     type: tuple[Part, ...]
@@ -53,13 +53,13 @@ class Field:
 
 
 def fields_of(schema: Any, schemas: Mapping[str, Schema], path: str = "") -> Iterator[Field]:
-    """Yield the fields of an object.  Those of named schemas inside are told by their names."""
+    """Yield the fields of an object.  Named schemas inside are not expanded."""
     if not isinstance(schema, dict):
         return
-    known = resolve(schema, schemas)
-    required = known.get("required", ())
-    for name, one in known.get("properties", {}).items():
-        yield from _field(f"{path}.{name}" if path else name, one, schemas, name in required)
+    resolved = resolve(schema, schemas)
+    required = resolved.get("required", ())
+    for name, member in resolved.get("properties", {}).items():
+        yield from _field(f"{path}.{name}" if path else name, member, schemas, name in required)
 
 
 def _field(
@@ -75,7 +75,7 @@ def _field(
 
 
 def words_of(schema: Any) -> Iterator[Part]:
-    """Yield the type that a schema says in words, such as *list of* and a name."""
+    """Yield the type of a schema in words, such as *list of* and a name."""
     if not isinstance(schema, dict):
         yield Part("anything" if schema else "nothing")
     elif named(schema):
@@ -114,13 +114,13 @@ def _joined(schemas: list[Any], between: str) -> Iterator[Part]:
 
 
 def rules_of(schema: Schema) -> Iterator[str]:
-    """Yield in words what a value has to be besides its type, and what it is if left out."""
-    options = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    """Yield in words the constraints of a value besides its type, and its default."""
+    options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
     if len(options) == 1:
         schema = {**options[0], **schema}
     left = dict(schema)
-    if isinstance(schema.get("items"), list):  # how many there are, the type tells
-        left = {keyword: one for keyword, one in schema.items() if not keyword.endswith("Items")}
+    if isinstance(schema.get("items"), list):  # a tuple: its type has the number of items
+        left = {key: value for key, value in schema.items() if not key.endswith("Items")}
     for (low, high), unit in _RANGES.items():
         if low in left and high in left:
             least, most = left.pop(low), left.pop(high)

@@ -1,4 +1,4 @@
-"""An AsyncAPI document as a page to read: no script, and one style sheet."""
+"""HTML page of an AsyncAPI document, without scripts, and with one style sheet."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ Document = dict[str, Any]
 
 
 async def make_page(document: Document, *, style: str, source: str, endpoints: str) -> bytes:
-    """Return the page, in HTML; ``style`` and ``source`` are where it finds its parts.
+    """Return the page of ``document``, one of :func:`x121.builtin.docs.asyncapi.make_asyncapi`.
 
-    ``endpoints`` is the page of what is answered over HTTP.
-
-    The document is one of :func:`x121.builtin.docs.asyncapi.make_asyncapi`.
+    ``style``, ``source`` and ``endpoints`` are the URLs of the style sheet, of the document, and of
+    the documentation of HTTP endpoints.
     """
     page = _Page(document)
     title = f"{document['info']['title']} \u00b7 Messages"
@@ -32,7 +31,7 @@ async def make_page(document: Document, *, style: str, source: str, endpoints: s
             tags.meta(name="color-scheme", content="light dark"),
             tags.title(title),
             tags.link(rel="stylesheet", href=style),
-            tags.link(rel="icon", href="data:,"),  # browsers would ask for one
+            tags.link(rel="icon", href="data:,"),  # browsers would request one
         ),
         tags.body(
             tags.a("Skip to the messages", href="#messages", class_="skip"),
@@ -56,23 +55,25 @@ class _Page:
         self._document = document
         self._schemas: dict[str, Schema] = document.get("components", {}).get("schemas", {})
         operations = document["operations"]
-        self._messages = {key: one for key, one in operations.items() if "reply" in one}
-        self._events = {
-            key: one
-            for key, one in operations.items()
-            if one["action"] == "send" and "title" in one
+        self._messages = {
+            key: operation for key, operation in operations.items() if "reply" in operation
         }
-        speaking = {one["channel"]["$ref"] for one in self._messages.values()}
+        self._events = {
+            key: operation
+            for key, operation in operations.items()
+            if operation["action"] == "send" and "title" in operation
+        }
+        with_messages = {operation["channel"]["$ref"] for operation in self._messages.values()}
         self._endpoints = {
             key: channel
             for key, channel in document["channels"].items()
-            if f"#/channels/{key}" not in speaking
+            if f"#/channels/{key}" not in with_messages
         }
 
     # --- the frame ---
 
     def heading(self, source: str, endpoints: str) -> Iterator[Content]:
-        """Yield what stands above all."""
+        """Yield the page's heading."""
         info = self._document["info"]
         yield tags.h1(info["title"], " ", tags.span("Messages", class_="what"))
         yield tags.p(
@@ -85,11 +86,11 @@ class _Page:
         yield tags.div(*prose(info["description"]), class_="about")
 
     def contents(self) -> Iterator[Content]:
-        """Yield links to everything."""
-        messages = {f"message-{key}": one["title"] for key, one in self._messages.items()}
+        """Yield the table of contents."""
+        messages = {f"message-{key}": message["title"] for key, message in self._messages.items()}
         for title, entries in (
             ("Messages", {**messages, "error": "error"}),
-            ("Events", {f"event-{key}": one["title"] for key, one in self._events.items()}),
+            ("Events", {f"event-{key}": event["title"] for key, event in self._events.items()}),
             ("Types", {f"type-{name}": name for name in self._schemas}),
             (
                 "Other endpoints",
@@ -102,31 +103,31 @@ class _Page:
                 yield tags.ul(*links)
 
     def sections(self) -> Iterator[Content]:
-        """Yield everything that is told."""
-        messages = [self._message(key, one) for key, one in self._messages.items()]
-        yield _section("messages", "Messages", "What a client sends, and the reply.", messages)
+        """Yield the sections of the page."""
+        messages = [self._message(key, message) for key, message in self._messages.items()]
+        yield _section("messages", "Messages", "Sent by clients, each with its reply.", messages)
         yield self._error()
-        events = [self._event(key, one) for key, one in self._events.items()]
-        yield _section("events", "Events", "What a client is sent, unasked.", events)
+        events = [self._event(key, event) for key, event in self._events.items()]
+        yield _section("events", "Events", "Sent by the server at any time.", events)
         if self._schemas:
-            types = [self._type(name, one) for name, one in self._schemas.items()]
-            yield _section("types", "Types", "What messages and events are made of.", types)
+            types = [self._type(name, schema) for name, schema in self._schemas.items()]
+            yield _section("types", "Types", "The types of data in messages and events.", types)
         if self._endpoints:
-            others = [self._endpoint(key, one) for key, one in self._endpoints.items()]
-            about = "WebSockets with messages of their own."
+            others = [self._endpoint(key, channel) for key, channel in self._endpoints.items()]
+            about = "WebSockets that don't use these messages."
             yield _section("endpoints", "Other endpoints", about, others)
 
-    # --- what is told ---
+    # --- articles ---
 
     def _message(self, key: str, operation: Document) -> Tag:
         request = self._find(operation["messages"][0])
         reply = self._find(operation["reply"]["messages"][0])
         return tags.article(
             tags.h3(operation["title"]),
-            *_told(operation),
+            *_doc_text(operation),
             *self._data("Data", request),
             *self._data("Reply", reply),
-            tags.div(*_examples("Send", request), *_examples("Hear", reply), class_="examples"),
+            tags.div(*_examples("Send", request), *_examples("Receive", reply), class_="examples"),
             id=f"message-{key}",
             class_="card message",
         )
@@ -137,9 +138,9 @@ class _Page:
         chip = tags.span("topic ", tags.code(topic), class_="chip") if topic else ""
         return tags.article(
             tags.h3(operation["title"], " ", chip),
-            *_told(event),
+            *_doc_text(event),
             *self._data("Data", event),
-            tags.div(*_examples("Hear", event), class_="examples"),
+            tags.div(*_examples("Receive", event), class_="examples"),
             id=f"event-{key}",
             class_="card event",
         )
@@ -149,9 +150,9 @@ class _Page:
         error = self._find(operation["reply"]["messages"][1])
         return tags.article(
             tags.h3("error"),
-            *_told(error),
+            *_doc_text(error),
             self._table(list(fields_of(error["payload"], self._schemas))),
-            tags.div(*_examples("Hear", error), class_="examples"),
+            tags.div(*_examples("Receive", error), class_="examples"),
             id="error",
             class_="card error",
         )
@@ -170,18 +171,18 @@ class _Page:
     def _endpoint(self, key: str, channel: Document) -> Tag:
         return tags.article(
             tags.h3(channel["address"], " ", tags.span(channel["title"], class_="chip")),
-            *_told(channel),
+            *_doc_text(channel),
             id=f"endpoint-{key}",
             class_="card",
         )
 
     def _data(self, title: str, message: Document) -> Iterator[Content]:
-        """Yield what a message's data is, in words, with its fields."""
+        """Yield the type of a message's data, in words, and its fields."""
         payload = message["payload"]
         data = payload["properties"]["data"]
         rules = [*rules_of(data)]
         if "data" not in payload["required"]:
-            rules.append("may be left out")
+            rules.append("optional")
         heading = tags.h4(title, " ", tags.span(*self._words(words_of(data)), class_="type"))
         yield heading(" ", *_rules(rules))
         fields = list(fields_of(data, self._schemas))
@@ -208,11 +209,11 @@ class _Page:
             yield tags.a(part.text, href=f"#type-{part.text}") if is_known else part.text
 
     def _find(self, reference: Schema) -> Any:
-        """Return what a reference into the document is to; none of its keys needs an escape."""
-        found: Any = self._document
+        """Return the target of a reference into the document; its keys need no escapes."""
+        target: Any = self._document
         for key in reference["$ref"].split("/")[1:]:
-            found = found[key]
-        return found
+            target = target[key]
+        return target
 
 
 # --- parts --------------------------------------------------------------------------------
@@ -222,11 +223,11 @@ def _section(anchor: str, title: str, about: str, articles: list[Tag]) -> Tag:
     return tags.section(tags.h2(title), tags.p(about, class_="lead"), *articles, id=anchor)
 
 
-def _told(told: Document) -> Iterator[Content]:
+def _doc_text(documented: Document) -> Iterator[Content]:
     """Yield summary and description."""
-    if "summary" in told:
-        yield tags.p(*line(told["summary"]), class_="summary")
-    yield from prose(told.get("description", ""))
+    if "summary" in documented:
+        yield tags.p(*line(documented["summary"]), class_="summary")
+    yield from prose(documented.get("description", ""))
 
 
 def _rules(rules: Iterable[str]) -> Iterator[Tag]:
@@ -236,4 +237,4 @@ def _rules(rules: Iterable[str]) -> Iterator[Tag]:
 
 
 def _examples(title: str, message: Document) -> Iterator[Tag]:
-    return (example(title, one["payload"]) for one in message.get("examples", ()))
+    return (example(title, shown["payload"]) for shown in message.get("examples", ()))

@@ -1,4 +1,4 @@
-"""Where the documentation of messages is served."""
+"""Documentation of the messages: ``/asyncapi.json`` and ``/docs/messages``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["MessageDocs"]
 
 
 class MessageDocs:
-    """``/asyncapi.json`` for programs, and ``/docs/messages`` for people.
+    """Serves ``/asyncapi.json`` for programs, and ``/docs/messages`` for people.
 
-    Both tell what ``websockets`` answers when they are asked for first.
+    Both document the messages and events that ``websockets`` has at the first request.
     """
 
     document = Router()
@@ -33,7 +33,7 @@ class MessageDocs:
         self._style = (STATIC / "messages.css").read_bytes()
 
     def serve(self, router: Router) -> Router:
-        """Nest all of it into ``router``, and return that."""
+        """Nest both into ``router``, and return ``router``."""
         return router.nest("/asyncapi.json", self.document).nest("/docs/messages", self.page)
 
     @cached_property
@@ -46,14 +46,14 @@ class MessageDocs:
 
     @document.route("/", is_documented=False)
     def show_document(self, request: Request) -> bytes:
-        """Response with the AsyncAPI document."""
+        """Send the AsyncAPI document."""
         return serve_document(request, ".json", self._encoded_document)
 
     @page.route("/", is_documented=False)
     async def show_page(self, request: Request) -> bytes:
-        """Response with the page."""
+        """Send the page."""
         if not self._page:
-            # Relative, so that it is found behind a proxy that serves this below a path, too.
+            # Relative URLs work behind a proxy that serves this below a path, too.
             self._page = await make_page(
                 self._document,
                 style="messages/page.css",
@@ -64,5 +64,5 @@ class MessageDocs:
 
     @page.route("/page.css", is_documented=False)
     def show_style(self, request: Request) -> bytes:
-        """Response with the page's style sheet."""
+        """Send the page's style sheet."""
         return serve_document(request, ".css", self._style)

@@ -1,7 +1,7 @@
-"""The API as an OpenAPI 3.1 document, made from the declarations that also serve it.
+"""OpenAPI 3.1 document of the API, generated from the declarations that also serve it.
 
-See https://spec.openapis.org/oas/v3.1.1.html.  Nothing in it is in an order that could be another
-one the next time, so the same endpoints give the same bytes.
+See https://spec.openapis.org/oas/v3.1.1.html.  Its order is deterministic, so the same endpoints
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from x121.web.router import Router
 
 __all__ = ["make_openapi"]
 
-# Of GET, which takes a field that is no list of tags for one that lists none.
+# Headers of GET, which treats an invalid list of tags as an empty one.
 _CONDITIONS = {
     "If-Match": {
         "name": "If-Match",
         "in": "header",
-        "description": "The version that the client asks for; 412 if it is another now",
+        "description": "Return only this version; 412 if the current version is another",
         "schema": {"type": "string"},
     },
     "If-None-Match": {
         "name": "If-None-Match",
         "in": "header",
-        "description": "The version that the client has: then 304 without a body",
+        "description": "The version that you have; 304 without a body if it is current",
         "schema": {"type": "string"},
     },
 }
 _EXCLUDED_VERSIONS = {
     "name": "If-None-Match",
     "in": "header",
-    "description": "The versions that the client doesn't agree to change; 412 if it is one of them",
+    "description": "Don't change these versions; 412 if the current version is one of them",
     "schema": TAGS_SCHEMA,
 }
 
@@ -60,14 +60,14 @@ def make_openapi(
     ``tag``, and its docstring.  Raises :class:`TypeError` for a type that has no JSON Schema.
     """
     endpoints = list(documented(router))
-    schemas = Schemas(use for one in endpoints for use in _uses(one))
+    schemas = Schemas(use for endpoint in endpoints for use in _uses(endpoint))
     responses = Responses(schemas)
     paths: dict[str, Any] = {}
     ids: set[str] = set()
-    for one in endpoints:
-        made = _operation(one, schemas, responses, ids)
-        # Of two endpoints for the same, werkzeug calls the one that was defined first.
-        paths.setdefault(one.path, {}).setdefault(one.method, made)
+    for endpoint in endpoints:
+        operation = _operation(endpoint, schemas, responses, ids)
+        # Of two endpoints with the same path and method, werkzeug calls the first.
+        paths.setdefault(endpoint.path, {}).setdefault(endpoint.method, operation)
     return {
         "openapi": "3.1.1",
         "info": {
@@ -89,22 +89,22 @@ def _components(
         "responses": dict(sorted(responses.components.items())),
         "headers": responses.headers,
     }
-    if any(_has_versions(one) for one in endpoints):
+    if any(_has_versions(endpoint) for endpoint in endpoints):
         components["parameters"] = _CONDITIONS
     return components
 
 
-def _uses(one: Documented) -> Iterator[Use]:
-    """Yield the types that an endpoint's documentation is made of."""
-    operation = one.operation
-    where = one.name if one.owner is None else f"{type(one.owner).__qualname__}.{one.name}"
+def _uses(endpoint: Documented) -> Iterator[Use]:
+    """Yield the types in an endpoint's documentation."""
+    operation, owner = endpoint.operation, endpoint.owner
+    where = endpoint.name if owner is None else f"{type(owner).__qualname__}.{endpoint.name}"
     for parameter in operation.parameters:
         yield Use(f"{where}: {parameter.argument}", parameter.type, "validation")
     if operation.body is not None:
         yield Use(f"{where}: {operation.body.argument}", operation.body.type, "validation")
     if operation.result is not None and operation.result is not MISSING:
         yield Use(f"{where}: its result", operation.result, "serialization")
-    for kinds in error_kinds(operation, one.method, bool(one.converters)):
+    for kinds in error_kinds(operation, endpoint.method, bool(endpoint.converters)):
         yield from uses_of_errors(kinds)
 
 
@@ -113,10 +113,10 @@ def _uses(one: Documented) -> Iterator[Use]:
 
 def _tags(endpoints: list[Documented]) -> list[dict[str, str]]:
     tags: dict[str, dict[str, str]] = {}
-    for one in endpoints:
-        if one.owner is not None:
-            text = as_markdown(inspect.getdoc(type(one.owner)) or "")
-            tag = {"name": _tag(one.owner), **({"description": text} if text else {})}
+    for endpoint in endpoints:
+        if endpoint.owner is not None:
+            text = as_markdown(inspect.getdoc(type(endpoint.owner)) or "")
+            tag = {"name": _tag(endpoint.owner), **({"description": text} if text else {})}
             tags.setdefault(tag["name"], tag)
     return list(tags.values())
 
@@ -125,13 +125,13 @@ def _tag(owner: object) -> str:
     return getattr(owner, "tag", None) or type(owner).__name__
 
 
-def _id(one: Documented, taken: set[str]) -> str:
-    """Return an id such as ``projects_show``, by which generated clients name their functions."""
-    words = [] if one.owner is None else [type(one.owner).__name__]
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", "_".join([*words, one.name])).lower()
+def _id(endpoint: Documented, taken: set[str]) -> str:
+    """Return an id such as ``projects_show``, which generated clients use as a function's name."""
+    words = [] if endpoint.owner is None else [type(endpoint.owner).__name__]
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", "_".join([*words, endpoint.name])).lower()
     name = re.sub(r"\W", "_", name)
     if name in taken:
-        name = f"{name}_{one.method}"
+        name = f"{name}_{endpoint.method}"
     name = unique(name, taken)
     taken.add(name)
     return name
@@ -141,55 +141,55 @@ def _id(one: Documented, taken: set[str]) -> str:
 
 
 def _operation(
-    one: Documented, schemas: Schemas, responses: Responses, ids: set[str]
+    endpoint: Documented, schemas: Schemas, responses: Responses, ids: set[str]
 ) -> dict[str, Any]:
-    operation = one.operation
+    operation = endpoint.operation
     summary, description = as_text(operation.summary), as_markdown(operation.description)
-    parameters = [*_in_path(one, schemas), *_elsewhere(one, schemas)]
-    made: dict[str, Any] = {
-        "tags": [] if one.owner is None else [_tag(one.owner)],
+    parameters = [*_in_path(endpoint, schemas), *_elsewhere(endpoint, schemas)]
+    members: dict[str, Any] = {
+        "tags": [] if endpoint.owner is None else [_tag(endpoint.owner)],
         "summary": summary,
         "description": description,
-        "operationId": _id(one, ids),
+        "operationId": _id(endpoint, ids),
         "parameters": parameters,
         "deprecated": operation.deprecated,
     }
-    made = {name: value for name, value in made.items() if value}
+    members = {name: value for name, value in members.items() if value}
     if operation.body is not None:
         content = json_content(schemas.of(operation.body.type, "validation"))
-        made["requestBody"] = {"required": operation.body.is_required, "content": content}
-    kinds = error_kinds(operation, one.method, bool(one.converters))
-    made["responses"] = responses.of(operation, is_get=one.method == "get", kinds=kinds)
-    return made
+        members["requestBody"] = {"required": operation.body.is_required, "content": content}
+    kinds = error_kinds(operation, endpoint.method, bool(endpoint.converters))
+    members["responses"] = responses.of(operation, is_get=endpoint.method == "get", kinds=kinds)
+    return members
 
 
-def _has_versions(one: Documented) -> bool:
-    return one.operation.etag and one.method == "get"
+def _has_versions(endpoint: Documented) -> bool:
+    return endpoint.operation.etag and endpoint.method == "get"
 
 
-def _in_path(one: Documented, schemas: Schemas) -> Iterator[dict[str, Any]]:
-    """Yield the parameters in the path, each narrowed by its converter and by its own type."""
-    own = {p.name: schemas.of(p.type, "validation") for p in one.operation.parameters}
-    for name, converter in one.converters.items():
+def _in_path(endpoint: Documented, schemas: Schemas) -> Iterator[dict[str, Any]]:
+    """Yield the parameters in the path, each constrained by its converter and its type."""
+    by_name = {p.name: schemas.of(p.type, "validation") for p in endpoint.operation.parameters}
+    for name, converter in endpoint.converters.items():
         schema = schema_of_converter(converter)
-        known = own.get(name, {})
-        if known.get("type", schema["type"]) == schema["type"] and "$ref" not in known:
-            known = {**schema, **known}
-        yield _parameter(name, "path", known, is_required=True)
+        declared = by_name.get(name, {})
+        if declared.get("type", schema["type"]) == schema["type"] and "$ref" not in declared:
+            declared = {**schema, **declared}
+        yield _parameter(name, "path", declared, is_required=True)
 
 
-def _elsewhere(one: Documented, schemas: Schemas) -> Iterator[dict[str, Any]]:
+def _elsewhere(endpoint: Documented, schemas: Schemas) -> Iterator[dict[str, Any]]:
     """Yield the parameters in the query and in headers."""
-    for parameter in one.operation.parameters:
+    for parameter in endpoint.operation.parameters:
         if parameter.place != "path":
             schema = schemas.of(parameter.type, "validation")
             schema |= _default(parameter)
             is_required = parameter.default is MISSING
             yield _parameter(parameter.name, parameter.place, schema, is_required=is_required)
-    if _has_versions(one):
+    if _has_versions(endpoint):
         for name in _CONDITIONS:
             yield {"$ref": f"#/components/parameters/{name}"}
-    if versions_argument(one.operation) is not None:
+    if versions_argument(endpoint.operation) is not None:
         yield _EXCLUDED_VERSIONS
 
 
@@ -205,7 +205,7 @@ def _parameter(name: str, place: str, schema: Schema, *, is_required: bool) -> d
 
 
 def _default(parameter: Parameter) -> Schema:
-    """Return a default that a client could send: None, or an object of ours, it could not."""
+    """Return a default that a client could send; empty for None and for objects outside JSON."""
     if parameter.default is None or parameter.default is MISSING:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""The documented endpoints of a router, with their paths as OpenAPI writes them."""
+"""Documented endpoints of a router, with their paths in OpenAPI's form."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _MAX_INT64 = 2**63 - 1
 
 @dataclass(frozen=True)
 class Documented:
-    """One method of a path: ``name`` is its handler's, ``owner`` the feature that it belongs to.
+    """One method of a path: ``name`` is its handler's, ``owner`` its feature.
 
-    ``converters`` are those of the parameters in its path, by name and in their order.
+    ``converters`` are those of the parameters in its path, by name and in order.
     """
 
     path: str
@@ -43,9 +43,9 @@ class Documented:
 
 
 def documented(router: Router) -> Iterator[Documented]:
-    """Yield every documented endpoint, as they are defined and nested.
+    """Yield every documented endpoint, in the order of definition and nesting.
 
-    HEAD is where GET is, and isn't told; nor is OPTIONS.
+    HEAD, which GET implies, and OPTIONS are left out.
     """
     endpoints: Mapping[str, Any] = router.endpoints
     for rule in router.url_map.iter_rules():
@@ -60,9 +60,9 @@ def documented(router: Router) -> Iterator[Documented]:
 
 
 def _methods(rule: Rule) -> list[str]:
-    given = set(METHODS if rule.methods is None else rule.methods)
-    implied = {"OPTIONS"} | ({"HEAD"} if "GET" in given else set())
-    return [method for method in METHODS if method in given - implied]
+    allowed = set(METHODS if rule.methods is None else rule.methods)
+    implied = {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())
+    return [method for method in METHODS if method in allowed - implied]
 
 
 def _template(rule: Rule) -> tuple[str, dict[str, BaseConverter]]:
@@ -78,7 +78,7 @@ def _template(rule: Rule) -> tuple[str, dict[str, BaseConverter]]:
 
 
 def schema_of_converter(converter: BaseConverter) -> Schema:
-    """Return the schema of what a converter of werkzeug's lets pass."""
+    """Return the schema of the values that a converter of werkzeug's accepts."""
     if isinstance(converter, IntegerConverter):
         return {"type": "integer", "format": "int64", **_bounds(converter, _MAX_INT64)}
     if isinstance(converter, FloatConverter):

@@ -1,4 +1,4 @@
-"""What an endpoint may be answered with, in OpenAPI's form: its result, and every error."""
+"""Responses of an endpoint in OpenAPI's form: its result, and every error."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ _ANYWHERE: Kinds = (
     Panic,
     ServiceUnavailable,
 )
-# Writes are refused to pages of other sites.
+# Other methods may give 403: pages of other sites may not write.
 _SAFE_METHODS = ("get", "head", "options")
 _REQUEST_ID = "X-Request-Id"
 _HEADERS = {
     _REQUEST_ID: {
-        "description": "What every line of the log about this request has, too",
+        "description": "The request's id, as in the server's log",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
     },
     "ETag": {
-        "description": "The version of what was answered",
+        "description": "The version of the resource in this response",
         "required": True,
         "schema": {"type": "string"},
     },
@@ -68,34 +68,34 @@ _HEADERS = {
 
 
 class FieldError(BaseModel):
-    """One wrong field of a request."""
+    """One invalid field of a request."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     path: str
-    """Where it is, such as `items[2].name`; empty for the body as a whole"""
+    """The place of the field, such as `items[2].name`; empty for the whole body"""
 
     message: str
-    """Why it is wrong"""
+    """The reason why it is invalid"""
 
 
 class Error(BaseModel):
-    """What went wrong."""
+    """An error."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     error: str
-    """In words, for people"""
+    """A message for people"""
 
     code: str
-    """In a word, for programs"""
+    """A code for programs"""
 
     details: list[FieldError] = optional()
-    """Everything that is wrong with the request, where that is known"""
+    """All invalid fields of the request, if there are any"""
 
 
 def error_kinds(operation: Operation, method: str, has_path_parameters: bool) -> list[Kinds]:
-    """Return every kind that an endpoint may be answered with, those of one status together."""
+    """Return every kind of error that an endpoint may respond with, grouped by status."""
     kinds = list(_ANYWHERE)
     if method not in _SAFE_METHODS:
         kinds.append(Forbidden)
@@ -112,7 +112,7 @@ def error_kinds(operation: Operation, method: str, has_path_parameters: bool) ->
 
 
 def uses_of_errors(kinds: Iterable[type[AppError]]) -> Iterator[Use]:
-    """Yield the types that answers to ``kinds`` have."""
+    """Yield the types in the responses for ``kinds``."""
     yield Use("errors", Error, "serialization")
     for kind in kinds:
         for name, member in kind.documented_members.items():
@@ -123,7 +123,7 @@ def uses_of_errors(kinds: Iterable[type[AppError]]) -> Iterator[Use]:
 
 
 class Responses:
-    """Makes responses, and keeps the ``components`` and ``headers`` that they refer to."""
+    """Creates responses, and collects the ``components`` and ``headers`` that they refer to."""
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
@@ -156,7 +156,7 @@ class Responses:
 
     def _not_modified(self) -> dict[str, Any]:
         self.components["NotModified"] = {
-            "description": "It is the version that the client has, as `If-None-Match` says",
+            "description": "The current version is the one in `If-None-Match`",
             "headers": _common([_REQUEST_ID, "ETag"]),
         }
         return {"$ref": "#/components/responses/NotModified"}
@@ -195,7 +195,7 @@ class Responses:
 
 
 def json_content(schema: Schema) -> dict[str, Any]:
-    """Return a body, in JSON, of a request or a response."""
+    """Return the content of a request or response with a JSON body."""
     return {"application/json": {"schema": schema}}
 
 
@@ -204,15 +204,15 @@ def _common(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _error_headers(kinds: Kinds) -> dict[str, Any]:
-    """Return the headers of errors; one that only some of the kinds have isn't required."""
+    """Return the headers of errors; those that only some of the kinds have are optional."""
     return {
         name: {
             "description": text,
             "required": all(name in kind.documented_headers for kind in kinds),
             "schema": {"type": "string"},
         }
-        for one in kinds
-        for name, text in one.documented_headers.items()
+        for error_kind in kinds
+        for name, text in error_kind.documented_headers.items()
     }
 
 
@@ -224,7 +224,7 @@ def _describe(kinds: Kinds) -> str:
 
 
 def unique(name: str, taken: Iterable[str]) -> str:
-    """Return ``name``, with a number where it is taken."""
+    """Return ``name``, with a number if it is taken."""
     taken = set(taken)
     candidates = (name if number == 1 else f"{name}{number}" for number in itertools.count(1))
     return next(candidate for candidate in candidates if candidate not in taken)

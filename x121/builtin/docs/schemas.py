@@ -1,4 +1,4 @@
-"""JSON Schemas (2020-12, as OpenAPI 3.1 has them) of the types that features take and give."""
+"""JSON Schemas of the features' types (2020-12, as in OpenAPI 3.1)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Mode", "Schema", "Schemas", "Use"]
 Schema = dict[str, Any]
 
 Mode = Literal["validation", "serialization"]
-"""What a schema is of: what is taken, or what is given."""
+"""The use of a schema: for input, or for output."""
 
 _EXAMPLE = "Some text"
 _REF = "#/components/schemas/{model}"
 
 
 class Use(NamedTuple):
-    """Where a type is used, for messages, and how."""
+    """A use of a type; ``where`` is for error messages."""
 
     where: str
     type: Any
@@ -34,35 +34,35 @@ class Use(NamedTuple):
 class Schemas:
     """The schemas of all ``uses``, and the ``components`` that they refer to, by name.
 
-    Made all at once, because it takes all to give each component a name of its own.  Raises
-    :class:`TypeError` for a type that has no schema, and says where it is used.
+    They are generated together, because unique names of components require all of them.  Raises
+    :class:`TypeError`, with the place of use, for a type that has no schema.
     """
 
     def __init__(self, uses: Iterable[Use]) -> None:
-        # Types are known by their identity, because not every one can be hashed.
+        # Types are identified by their id, because not every type is hashable.
         self._uses = {(id(use.type), use.mode): use for use in uses}
-        made, whole = _generate(list(self._uses.values()))
-        self._made: dict[tuple[Any, Mode], Schema] = made
-        self.components: dict[str, Schema] = whole.get("$defs", {})
+        schemas, definitions = _generate(list(self._uses.values()))
+        self._schemas: dict[tuple[Any, Mode], Schema] = schemas
+        self.components: dict[str, Schema] = definitions.get("$defs", {})
 
     def of(self, kind: Any, mode: Mode) -> Schema:
         """Return the schema of a type, a new one each time."""
-        return dict(self._made[id(kind), mode])
+        return dict(self._schemas[id(kind), mode])
 
 
 class _Generator(GenerateJsonSchema):
-    """Makes schemas for people, too."""
+    """Generates schemas that people can read, too."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Leave out the titles that only repeat a field's name."""
         return False
 
     def str_schema(self, schema: core_schema.StringSchema) -> Schema:
-        """Have words as an example of text: pages make random characters of its pattern."""
-        made = super().str_schema(schema)
-        if made.get("pattern") == NO_NUL and made.get("minLength", 0) <= len(_EXAMPLE):
-            made["examples"] = [_EXAMPLE[: made.get("maxLength")]]
-        return made
+        """Add words as an example of text: Swagger UI generates random ones from its pattern."""
+        text = super().str_schema(schema)
+        if text.get("pattern") == NO_NUL and text.get("minLength", 0) <= len(_EXAMPLE):
+            text["examples"] = [_EXAMPLE[: text.get("maxLength")]]
+        return text
 
 
 def _generate(uses: list[Use]) -> tuple[Any, Schema]:

@@ -1,4 +1,4 @@
-"""How documents and pages are sent, and where the files of this package are."""
+"""Responses with documents and pages, and the folder of this package's static files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from x121.web.etags import apply_etag
 __all__ = ["STATIC", "serve_document"]
 
 STATIC = Path(__file__).parent / "static"
-"""The folder of what is sent as it is."""
+"""The folder of the static files."""
 
 
 def serve_document(
     request: Request, suffix: str, content: bytes, policy: str = WITH_SCRIPTS
 ) -> bytes:
-    """Return what may change with the server, and is asked for again each time.
+    """Return the response's body for ``content``, which clients have to revalidate each time.
 
     ``suffix`` and ``policy`` are those of :func:`~x121.http.policy.set_page_headers`.
     """

@@ -1,4 +1,4 @@
-"""Errors: the kinds that handlers raise, and what each is for a client."""
+"""Errors: the kinds that handlers raise, and their translation for clients."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""What can go wrong for a caller, and the one form in which callers are told.
+"""Error kinds: each has an HTTP status, a stable ``code`` and a message that is safe to send.
 
-A handler raises an :class:`AppError`; any other exception is turned into one by
-:func:`as_app_error`.  An ``AppError`` knows its HTTP status, its stable ``code`` and a
-message that is safe to send.  What must stay inside (SQL, paths, tracebacks) lives in
-``detail`` and in ``__cause__``, which only the log sees.
+A handler raises an :class:`AppError`; :func:`as_app_error` turns any other exception into one.
+Internal details (SQL, paths, tracebacks) go into ``detail`` and ``__cause__``, which are logged and
+never sent.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _INTERNAL_MESSAGE = "Internal server error"
 
 
 class FieldError(TypedDict):
-    """One wrong field of a request: where it is, such as ``items[2].name``, and why."""
+    """One invalid field of a request: its path, such as ``items[2].name``, and the reason."""
 
     path: str
     message: str
@@ -62,12 +61,12 @@ class FieldError(TypedDict):
 class AppError(Exception):
     """An error with a status, a code and a message for the client.
 
-    ``message`` is sent as it is, unless the fault is ours.  ``details`` is sent when it is not
-    empty; ``headers`` are added to an HTTP answer.  ``detail`` is for the log alone.  Raise one
-    of the kinds below.
+    ``message`` is sent as it is, except for a status of 500.  ``details`` is sent if it is not
+    empty; ``headers`` are added to an HTTP response.  ``detail`` is only logged.  Raise one of the
+    kinds below.
 
-    A kind says for the documentation what each of its answers has besides: headers with their
-    meaning, and members of the body with their types.
+    For the API documentation, ``documented_headers`` maps the extra headers of a kind's responses
+    to their meaning, and ``documented_members`` the extra members of their body to their types.
     """
 
     status: int = 500
@@ -91,11 +90,11 @@ class AppError(Exception):
 
     @property
     def ours(self) -> bool:
-        """Whether the server is at fault: then the log has the message, and nobody else."""
+        """True if the server is at fault: the message is then logged, and not sent."""
         return self.status == 500
 
     def body(self) -> dict[str, Any]:
-        """Return the contract's form, ``{"error", "code"}`` and ``details`` if there are any."""
+        """Return the response body: ``error``, ``code``, and ``details`` if there are any."""
         text = _INTERNAL_MESSAGE if self.ours else self.message
         body: dict[str, Any] = {"error": text, "code": self.code}
         if self.details:
@@ -104,14 +103,14 @@ class AppError(Exception):
 
 
 class BadRequest(AppError):
-    """The request can't be understood; ``details`` lists wrong fields."""
+    """The request is malformed or invalid; ``details`` lists the invalid fields."""
 
     status = 400
     code = "BAD_REQUEST"
 
 
 class Unauthorized(AppError):
-    """Nobody is logged in.  ``challenge`` says how to (RFC 9110 section 11.6.1)."""
+    """The request is not authenticated; ``challenge`` says how to (RFC 9110 section 11.6.1)."""
 
     status = 401
     code = "UNAUTHORIZED"
@@ -122,25 +121,25 @@ class Unauthorized(AppError):
 
 
 class Forbidden(AppError):
-    """Somebody is known, and may not do this."""
+    """The user is not allowed to do this."""
 
     status = 403
     code = "FORBIDDEN"
 
 
 class NotFound(AppError):
-    """There is no such thing."""
+    """The resource does not exist."""
 
     status = 404
     code = "NOT_FOUND"
 
 
 class MethodNotAllowed(AppError):
-    """The path exists, the method doesn't; ``allow`` are the methods that do."""
+    """The path does not support the method; ``allow`` lists the methods that it does."""
 
     status = 405
     code = "METHOD_NOT_ALLOWED"
-    documented_headers: ClassVar = {"Allow": "The methods that the path has"}
+    documented_headers: ClassVar = {"Allow": "The methods that the path supports"}
 
     def __init__(self, message: str, *, allow: Sequence[str]) -> None:
         super().__init__(message, headers={"Allow": ", ".join(allow)})
@@ -154,35 +153,35 @@ class RequestTimeout(AppError):
 
 
 class Conflict(AppError):
-    """The request contradicts what is stored."""
+    """The request conflicts with stored data, or with a concurrent request."""
 
     status = 409
     code = "CONFLICT"
 
 
 class PreconditionFailed(AppError):
-    """What the request depends on is no longer so (RFC 9110 section 15.5.13)."""
+    """A precondition of the request, such as If-Match, failed (RFC 9110 section 15.5.13)."""
 
     status = 412
     code = "PRECONDITION_FAILED"
 
 
 class PayloadTooLarge(AppError):
-    """The body is larger than the server reads, or as JSON larger than it decodes."""
+    """The body is larger than the limit, or has more JSON values than the limit."""
 
     status = 413
     code = "PAYLOAD_TOO_LARGE"
 
 
 class UriTooLong(AppError):
-    """The request target is longer than the server reads."""
+    """The request target is longer than the limit."""
 
     status = 414
     code = "URI_TOO_LONG"
 
 
 class UnsupportedMediaType(AppError):
-    """The body is of a type that this endpoint doesn't read."""
+    """The body's Content-Type is not supported by this endpoint."""
 
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
@@ -196,11 +195,11 @@ class MisdirectedRequest(AppError):
 
 
 class UpgradeRequired(AppError):
-    """This path speaks another protocol (RFC 9110 section 15.5.22, RFC 6455 section 4.4)."""
+    """The path requires another protocol (RFC 9110 section 15.5.22, RFC 6455 section 4.4)."""
 
     status = 426
     code = "UPGRADE_REQUIRED"
-    documented_headers: ClassVar = {"Upgrade": "The protocol that the path speaks"}
+    documented_headers: ClassVar = {"Upgrade": "The protocol that the path requires"}
 
     def __init__(self, message: str) -> None:
         headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
@@ -208,7 +207,7 @@ class UpgradeRequired(AppError):
 
 
 class TooManyRequests(AppError):
-    """The client asks too often; ``retry_after`` is in seconds (RFC 6585 section 4)."""
+    """The client sends too many requests; retry after ``retry_after`` seconds (RFC 6585)."""
 
     status = 429
     code = "TOO_MANY_REQUESTS"
@@ -219,24 +218,24 @@ class TooManyRequests(AppError):
 
 
 class HeadersTooLarge(AppError):
-    """The request's head is larger than the server reads (RFC 6585 section 5)."""
+    """The request's head is larger than the limit (RFC 6585 section 5)."""
 
     status = 431
     code = "HEADERS_TOO_LARGE"
 
 
 class InternalError(AppError):
-    """Our own fault, raised on purpose.  The message is logged and never sent."""
+    """A server error that is raised on purpose.  The message is logged and never sent."""
 
 
 class Panic(AppError):
-    """An exception that no handler expected; ``__cause__`` is what was raised."""
+    """An unexpected exception in a handler, which is the ``__cause__``."""
 
     code = "PANIC"
 
 
 class ServiceUnavailable(AppError):
-    """The server can't do this now; ``retry_after`` is in seconds (RFC 9110 section 10.2.3)."""
+    """The server can't do this now; retry after ``retry_after`` seconds (RFC 9110)."""
 
     status = 503
     code = "SERVICE_UNAVAILABLE"
@@ -251,15 +250,15 @@ def _retry_after(seconds: float) -> dict[str, str]:
 
 
 class RowNotFound(psycopg2.ProgrammingError):
-    """A query that had to give one row gave none."""
+    """A query that must return one row returned none."""
 
 
 class UnstorableValue(psycopg2.DataError, ValueError):
-    """A parameter that PostgreSQL has no form for, such as text with a NUL character."""
+    """A parameter that PostgreSQL can't store, such as text with a NUL character."""
 
 
 class DatabaseError(AppError):
-    """A psycopg2 error, wrapped; status, code and message are those of its translation."""
+    """A psycopg2 error, with the status, code and message of its translation."""
 
     def __init__(self, error: psycopg2.Error) -> None:
         translated = translate_db_error(error)
@@ -272,7 +271,7 @@ class DatabaseError(AppError):
 
 
 def _log_detail(error: psycopg2.Error, translated: AppError) -> str:
-    """Return the text for the log.  PostgreSQL's own has users' data in it if the data is wrong."""
+    """Return the text for the log; PostgreSQL's text about invalid data contains that data."""
     if translated.status >= 500:
         return str(error).strip()
     if translated.status != 400:
@@ -289,7 +288,7 @@ def _log_detail(error: psycopg2.Error, translated: AppError) -> str:
 
 _Constraint = tuple[str, type[AppError], str]
 _FOREIGN_KEY: _Constraint = ("fk_", Conflict, "Reference violates foreign key constraint")
-# A constraint whose name has the prefix is meant for clients; any other name stays inside.
+# The name of a constraint is sent only if it has the prefix.
 _CONSTRAINTS: dict[str, _Constraint] = {
     errorcodes.UNIQUE_VIOLATION: ("uq_", Conflict, "Duplicate entry violates unique constraint"),
     errorcodes.EXCLUSION_VIOLATION: ("ex_", Conflict, "Entry violates exclusion constraint"),
@@ -300,16 +299,16 @@ _CONSTRAINTS: dict[str, _Constraint] = {
 
 
 def translate_db_error(error: psycopg2.Error) -> AppError:
-    """Return what a database error means to a client.
+    """Return the error to send for a database error.
 
     - :class:`RowNotFound`: :class:`NotFound`.
     - A constraint named ``uq_*``, ``ex_*`` or ``fk_*``, a serialization failure, a deadlock:
       :class:`Conflict`.  The message names the constraint.
     - A constraint named ``ck_*``, a missing value, a value that PostgreSQL can't store:
       :class:`BadRequest`.
-    - A connection that is lost or refused, a server that can't (it stops, is read-only or full),
-      a lock that isn't free: :class:`ServiceUnavailable`.
-    - Anything else: :class:`InternalError`, because its text may hold SQL or data.
+    - A connection that is lost or refused, a server that is stopping, read-only or full, a lock
+      that isn't free: :class:`ServiceUnavailable`.
+    - Anything else: :class:`InternalError`, because its text may contain SQL or data.
     """
     if isinstance(error, RowNotFound):
         return NotFound("Resource not found")
@@ -317,7 +316,7 @@ def translate_db_error(error: psycopg2.Error) -> AppError:
         return _unstorable()
     if error.pgcode is not None:
         return _translate_state(error.pgcode, error)
-    # A connection that broke has no SQLSTATE: libpq noticed, not the server.
+    # A lost connection has no SQLSTATE: libpq reports it, not the server.
     if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
         return ServiceUnavailable("The database is not reachable; try again shortly")
     return _internal(error)
@@ -350,7 +349,7 @@ def _internal(error: psycopg2.Error) -> AppError:
 
 
 def as_app_error(error: BaseException) -> AppError:
-    """Return what a client is told of ``error``: itself, a DatabaseError or a Panic."""
+    """Return the error to send for ``error``: itself, a DatabaseError or a Panic."""
     if isinstance(error, AppError):
         return error
     if isinstance(error, psycopg2.Error):
@@ -360,7 +359,7 @@ def as_app_error(error: BaseException) -> AppError:
     return panic
 
 
-# --- errors that others give as a bare status ---------------------------------------------
+# --- errors that other libraries give as a bare status -----------------------------------
 
 _KINDS: dict[int, Callable[[str], AppError]] = {
     400: BadRequest,
@@ -381,15 +380,15 @@ _KINDS: dict[int, Callable[[str], AppError]] = {
     500: InternalError,
     503: ServiceUnavailable,
 }
-# What Python calls them changed with its versions; codes must not.
+# Phrases that differ between versions of Python; codes are made of them and must not change.
 _PHRASES = {
     413: "Content Too Large",
     414: "URI Too Long",
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-# Fields that tell a client what to do about an error (RFC 9110 sections 10.2, 11.7, 12.5 and 14.4,
-# RFC 5789 section 2.2, RFC 7725 section 3).  All others describe the page that is replaced.
+# Headers that belong to an error (RFC 9110 sections 10.2, 11.7, 12.5 and 14.4, RFC 5789 section
+# 2.2, RFC 7725 section 3).  All others describe the page that is replaced.
 _KEPT_HEADERS = frozenset(
     (
         "accept",
@@ -407,7 +406,7 @@ _KEPT_HEADERS = frozenset(
 
 
 def reason_phrase(status: int) -> str:
-    """Return what RFC 9110 calls ``status``, or ``Error`` if nobody gave it a name."""
+    """Return the reason phrase of ``status`` in RFC 9110, or ``Error`` if it has none."""
     try:
         return _PHRASES.get(status) or HTTPStatus(status).phrase
     except ValueError:
@@ -415,11 +414,11 @@ def reason_phrase(status: int) -> str:
 
 
 def error_for_status(status: int, headers: Iterable[tuple[str, str]] = ()) -> AppError:
-    """Return an error for a bare HTTP status, as other libraries' errors give it.
+    """Return an error for a bare HTTP status, such as another library's error has.
 
-    A status that the contract has no code for gets its phrase as the code, such as ``GONE``.
-    Of ``headers`` those are kept that belong to an error, such as ``Retry-After``; several
-    fields of one name are joined (RFC 9110 section 5.3).
+    A status without an error kind gets its phrase as the code, such as ``GONE``.  Only ``headers``
+    that belong to an error, such as ``Retry-After``, are kept; fields with the same name are
+    joined (RFC 9110 section 5.3).
     """
     phrase = reason_phrase(status)
     if status in _KINDS:
@@ -433,7 +432,7 @@ def error_for_status(status: int, headers: Iterable[tuple[str, str]] = ()) -> Ap
 
 
 def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return one value for each name."""
+    """Return one value per name."""
     values: dict[str, str] = {}
     for name, value in fields:
         values[name] = f"{values[name]}, {value}" if name in values else value

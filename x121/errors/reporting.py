@@ -1,4 +1,4 @@
-"""What the log is told of a failure that a client is told of."""
+"""Logs request failures: server errors with a traceback, others only if they have details."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _log = Logger(namespace="x121.errors")
 
 
 def log_failure(failure: Failure, error: AppError, line: str, **about: str) -> None:
-    """Log ``failure``, which is answered with ``error``, if people should know.
+    """Log ``failure``, for which ``error`` is sent, if it needs attention.
 
-    What is our own fault is logged with its traceback; of the rest only what has a detail that
-    the client isn't told, such as why there was no database connection.  ``line`` is the line's
-    format, of the fields ``about`` and ``log_reason``.
+    A server error is logged with its traceback.  Any other error is logged only if it has a
+    ``detail`` that is not sent, such as why there was no database connection.  ``line`` is the
+    line's format, with the fields ``about`` and ``log_reason``.
     """
     if error.ours:
         reason = error.detail or error.message

@@ -1,4 +1,4 @@
-"""Groups of PostgreSQL's SQLSTATEs, by what they mean to a client and to a connection.
+"""Groups of PostgreSQL's SQLSTATEs, by their meaning for a client and for a connection.
 
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
@@ -9,7 +9,7 @@ from psycopg2 import errorcodes
 
 __all__ = ["ends_session", "is_data_error", "is_retriable", "is_unavailable"]
 
-# A session on a server that became a standby, or that stops, can't become useful again.
+# A session on a server that became a standby, or is stopping, can't be used any more.
 _ENDS_SESSION = frozenset(
     (
         errorcodes.READ_ONLY_SQL_TRANSACTION,
@@ -40,23 +40,23 @@ _DATA_TOO_LARGE = frozenset((errorcodes.PROGRAM_LIMIT_EXCEEDED, errorcodes.STATE
 
 
 def ends_session(state: str | None) -> bool:
-    """Whether the connection that got ``state`` must be replaced by a new one.
+    """Return True if the connection that got ``state`` must be replaced by a new one.
 
-    A full disk or too little memory doesn't need that: the session is sound.
+    After a full disk or too little memory the session is still usable.
     """
     return state in _ENDS_SESSION
 
 
 def is_unavailable(state: str) -> bool:
-    """Whether the server can't do this now, and it isn't the statement's fault."""
+    """Return True if the server can't do this now, and the statement isn't the cause."""
     return state in _ENDS_SESSION or state[:2] in _UNAVAILABLE_CLASSES
 
 
 def is_retriable(state: str | None) -> bool:
-    """Whether the same transaction, begun anew, may succeed."""
+    """Return True if the same transaction, begun again, may succeed."""
     return state in _RETRIABLE
 
 
 def is_data_error(state: str) -> bool:
-    """Whether a value can cause ``state``, such as a number out of range."""
+    """Return True if a value, such as a number out of range, can cause ``state``."""
     return state[:2] == errorcodes.CLASS_DATA_EXCEPTION or state in _DATA_TOO_LARGE

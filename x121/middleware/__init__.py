@@ -1,16 +1,16 @@
-"""What happens around every request, and in which order.
+"""Middleware around every request, and its order.
 
 From the outside in:
 
-1. ``request_id``: everything below, and every log line, has the id.
-2. ``access_log``: sees every answer, those of the wrappers below too.
-3. ``cors``: outside of errors and time-outs, so that their answers carry its headers.
-4. ``errors``: whatever goes wrong further in is answered in one form.
-5. ``server_names``, where they are configured: a request for another host is nobody's.
-6. ``cross_site``: a page of another site may not write.
-7. ``body_limit``: a body that is too large is an error like any other.
+1. ``request_id``: all other middleware and every log line use the id.
+2. ``access_log``: sees every response, including those of the middleware below.
+3. ``cors``: outside ``errors`` and ``timeout``, so that their responses carry its headers.
+4. ``errors``: turns every failure further in into the same JSON error response.
+5. ``server_names``, if configured: rejects requests for other hosts.
+6. ``cross_site``: rejects writes sent by pages of other sites.
+7. ``body_limit``: rejects a body that is too large; ``errors`` responds.
 8. ``timeout``: closest to the handler, whose time it measures.
-9. The application's own.
+9. The application's own middleware.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def build_stack(
     request_headers: Sequence[str] = (),
     response_headers: Sequence[str] = (),
 ) -> IResource:
-    """Return ``resource`` inside all wrappers; this reads from the inside out.
+    """Return ``resource`` inside all middleware, added from the inside out.
 
-    The headers are those of :class:`~x121.middleware.cors.Cors`.
+    ``request_headers`` and ``response_headers`` are passed to
+    :class:`~x121.middleware.cors.Cors`.
     """
     resource = Timeout(resource, request_timeout_secs=config.request_timeout_secs, clock=clock)
     resource = BodyLimit(resource, max_body_bytes=config.max_body_bytes)
@@ -64,7 +65,7 @@ def build_stack(
 
 
 def stack_names(resource: IResource) -> list[str]:
-    """Return the names of the wrappers around ``resource``, from the outside in."""
+    """Return the names of the middleware around ``resource``, from the outside in."""
     names = []
     inner: object = resource
     while isinstance(inner, Middleware):

@@ -1,8 +1,8 @@
-"""Logs one line for every request, when it is over.
+"""Middleware that logs one line for every request, when it is finished.
 
-Stands outside of everything that can answer, so that every answer is logged, and inside of
-``request_id``, whose id the line carries.  The path is logged without the query string,
-which may hold what a user typed, and no header is logged at all.
+It is outside everything that can respond, so that every response is logged, and inside
+``request_id``, whose id the line carries.  The path is logged without the query string, which may
+contain user input.  Headers are never logged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from x121.middleware.base import Middleware, Rendered
 __all__ = ["CLIENT_CLOSED_REQUEST", "AccessLog"]
 
 CLIENT_CLOSED_REQUEST = 499
-"""Logged, never sent: the client left before its answer was complete (nginx's number)."""
+"""Logged, never sent: the client disconnected before the response was complete (as in nginx)."""
 
 _log = Logger(namespace="x121.access")
 
@@ -34,7 +34,7 @@ class AccessLog(Middleware):
         self._now = now
 
     def render(self, request: Request) -> Rendered:
-        """Handle the request and log it when it is over."""
+        """Handle the request and log it when it is finished."""
         begun = self._clock.seconds()
         request.on_finish(self._write, begun)
         return self.inner.render(request)
@@ -60,6 +60,6 @@ class AccessLog(Middleware):
 def _status(request: Request) -> int:
     if request.finished:
         return request.code
-    # We may have hung up ourselves, on an answer that failed half-way.
+    # The server itself may have dropped the connection, after a response that failed half-way.
     error = request.late_error
     return CLIENT_CLOSED_REQUEST if error is None else error.status

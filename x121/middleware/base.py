@@ -1,4 +1,4 @@
-"""The shape that all wrappers share."""
+"""Base class of all middleware."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from x121.http.request import Request
 __all__ = ["Middleware", "Rendered"]
 
 Rendered = bytes | int
-"""What ``render`` returns: the whole body, or ``NOT_DONE_YET``."""
+"""Result of ``render``: the whole body, or ``NOT_DONE_YET``."""
 
 
 class _Renders(Protocol):
@@ -19,7 +19,7 @@ class _Renders(Protocol):
 
 
 class Middleware(Resource):
-    """A resource whose ``render`` does its part and leaves the rest to the one ``inner`` to it."""
+    """Resource whose ``render`` does its part and calls ``render`` of the ``inner`` resource."""
 
     isLeaf = True
 

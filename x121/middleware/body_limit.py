@@ -1,8 +1,8 @@
-"""Refuses bodies over the limit with 413.
+"""Middleware that rejects request bodies over the limit with 413.
 
-Stands inside of ``errors``, which answers the refusal, and outside of ``timeout``, because
-nothing has begun yet.  The channel counts: it stops reading at the limit, before the first
-byte where the length is announced, and marks the request as body_too_large.
+It is inside ``errors``, which sends the 413, and outside ``timeout``, because no handler has
+started.  The channel counts: it stops reading at the limit, or before the first byte if the
+Content-Length is over it, and sets ``body_too_large`` on the request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["BodyLimit"]
 
 
 class BodyLimit(Middleware):
-    """Lets requests through whose body is at most ``max_body_bytes`` long."""
+    """Accepts requests with a body of at most ``max_body_bytes``."""
 
     def __init__(self, inner: IResource, *, max_body_bytes: int) -> None:
         super().__init__(inner)

@@ -1,7 +1,8 @@
-"""Lets pages of the allowed origins call from a browser, with credentials.
+"""Middleware that allows cross-origin requests from allowed origins, with credentials.
 
-Follows the CORS protocol of the Fetch standard (https://fetch.spec.whatwg.org/#http-cors-protocol).
-Stands outside of errors and time-outs, so that a page can read those answers, too.
+It follows the CORS protocol of the Fetch standard
+(https://fetch.spec.whatwg.org/#http-cors-protocol).  It is outside ``errors`` and ``timeout``, so
+that a page can read those responses too.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ __all__ = ["ALLOWED_HEADERS", "ALLOWED_METHODS", "CONDITIONS", "MAX_AGE_SECS", "
 ALLOWED_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 ALLOWED_HEADERS = ("Content-Type", "Authorization")
 CONDITIONS = ("If-Match", "If-None-Match")
-"""Allowed as well, and named to those who ask for one."""
+"""Also allowed, but listed only in the response to a preflight that asks for one of them."""
 MAX_AGE_SECS = 3600
 
-# Every page may send these; they need no leave (Fetch, "CORS-safelisted request-header").
+# Allowed without a preflight (Fetch, "CORS-safelisted request-header").
 _SAFELISTED = frozenset((b"accept", b"accept-language", b"content-language"))
 _KNOWN_METHODS = frozenset(method.encode() for method in ALLOWED_METHODS) | {b"HEAD"}
-# Of an answer that has them, a page may read these too; the names are canonical.
+# Exposed if the response has them; the names are canonical.
 _TELLING = (b"ETag", b"Location")
 _PREFLIGHT_VARY = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 
 
 class Cors(Middleware):
-    """Answers preflights, and puts the CORS headers on every other answer.
+    """Responds to preflights, and adds the CORS headers to every other response.
 
-    ``cors_origins`` are the exact origins allowed, as browsers write them.  ``request_headers``
-    may be sent by their pages, and ``response_headers`` read, besides those that always are.
+    ``cors_origins`` are the exact origins allowed, as browsers send them.  Their pages may send
+    ``request_headers`` and read ``response_headers``, in addition to the built-in ones.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Cors(Middleware):
         self._exposed = ", ".join(("X-Request-Id", *response_headers)).encode()
 
     def render(self, request: Request) -> Rendered:
-        """Answer a preflight; handle any other request."""
+        """Respond to a preflight; pass any other request on."""
         if _is_preflight(request):
             self._answer_preflight(request)
             return NOT_DONE_YET
@@ -89,7 +90,7 @@ class Cors(Middleware):
         request.finish()
 
     def _refusal(self, request: Request) -> str | None:
-        """Return what a preflight asks for and doesn't get, or None."""
+        """Return the reason to reject a preflight, or None."""
         origin = request.getHeader(b"Origin") or b""
         if origin not in self._origins:
             return f"Origin {quoted(origin)} is not allowed"
@@ -103,7 +104,7 @@ class Cors(Middleware):
 
 
 def _asked_headers(request: Request) -> list[bytes]:
-    """Return the headers that a preflight asks for, as it writes them."""
+    """Return the header names that a preflight asks for, in its own spelling."""
     values = request.requestHeaders.getRawHeaders(b"Access-Control-Request-Headers", [])
     names = (name.strip() for name in b",".join(values).split(b","))
     return [name for name in names if name]
@@ -130,7 +131,7 @@ def _vary_on_preflight(request: Request) -> None:
 
 
 def _add_vary(request: Request, names: bytes) -> None:
-    """Add to a handler's own Vary, which may be there."""
+    """Add ``names`` to the handler's Vary, if there is one."""
     headers = request.responseHeaders
     present = headers.getRawHeaders(b"Vary", [])
     headers.put(b"Vary", b", ".join([*present, names]) if present else names)

@@ -1,11 +1,10 @@
-"""Refuses writes that a page of another site sends with its visitor's cookies.
+"""Middleware that rejects cross-site request forgery (CSRF) with 403.
 
-A browser asks before it sends most requests of another origin (CORS), but not before a form's POST.
-It says where a request comes from, though: in ``Sec-Fetch-Site``
-(https://www.w3.org/TR/fetch-metadata/), and in ``Origin``.  A client that sends neither is no
-browser, and has no cookies of somebody else's.
+A browser sends a preflight before most cross-origin requests (CORS), but not before a form's POST.
+It does send the request's source: in ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/) and
+in ``Origin``.  A client that sends neither is not a browser, and doesn't hold a victim's cookies.
 
-Stands inside of ``cors``, whose headers the 403 carries, and inside of ``errors``.
+It is inside ``cors``, whose headers the 403 carries, and inside ``errors``.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from x121.middleware.base import Middleware, Rendered
 
 __all__ = ["CrossSite"]
 
-# RFC 9110 section 9.2.1: these change nothing.
+# Safe methods: RFC 9110 section 9.2.1.
 _SAFE_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
-# A page of this origin, or the user, by an address typed in.  Another origin of the same site
-# ("same-site") is a stranger: it may be somebody else's subdomain.
+# A page of this origin, or a URL that the user typed.  Another origin of the same site
+# ("same-site") isn't trusted: it may be a subdomain under other control.
 _OWN_SITES = frozenset((b"same-origin", b"none"))
 
 
 class CrossSite(Middleware):
-    """Lets writes through that come from pages of this server or of ``cors_origins``."""
+    """Accepts writes only from pages of this server or of ``cors_origins``."""
 
     def __init__(self, inner: IResource, *, cors_origins: Sequence[str]) -> None:
         super().__init__(inner)

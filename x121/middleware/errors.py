@@ -1,9 +1,8 @@
-"""Answers whatever goes wrong in one form, and logs what is our own fault.
+"""Middleware that turns failures into JSON error responses, and logs server errors.
 
-Stands inside of ``cors``, whose headers its answers carry, and outside of all that may fail.
-Failures come here in three ways: raised by an inner resource, handed to
-``request.processingFailed`` when they come later, or already rendered as a page by a resource
-that isn't ours.
+It is inside ``cors``, whose headers its responses carry, and outside everything that may fail.
+Failures arrive in three ways: raised by an inner resource, passed later to
+``request.processingFailed``, or already rendered as a page by a foreign resource.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Errors(Middleware):
     """Turns failures into the contract's ``{"error", "code", "details"?}``."""
 
     def render(self, request: Request) -> Rendered:
-        """Handle the request, or refuse one that can't be served."""
+        """Handle the request, or reject it if the channel found it invalid."""
         request.on_failure = self.answer
         request.before_head(_replace_foreign_page)
         if request.refusal is not None:
@@ -44,7 +43,7 @@ class Errors(Middleware):
             return NOT_DONE_YET
 
     def answer(self, request: Request, failure: Failure) -> None:
-        """Log ``failure`` if people should know, and answer it if the client still listens."""
+        """Log ``failure`` if it needs attention, and respond if the client is still connected."""
         if request.is_finished and failure.check(CancelledError):
             return  # the handler ended because its request did
         error = _as_app_error(failure.value)
@@ -53,7 +52,7 @@ class Errors(Middleware):
 
 
 def _about(request: Request) -> dict[str, str]:
-    """Return what a line about a request tells of it."""
+    """Return the fields of a log line about ``request``."""
     return {
         "method": request.method.decode("latin-1"),
         "path": request.path.decode("latin-1"),
@@ -70,7 +69,7 @@ def _as_app_error(error: BaseException | None) -> AppError:
 
 
 def _replace_foreign_page(request: Request) -> bytes | None:
-    """Return the body that replaces an error page in another form, such as Twisted's HTML."""
+    """Return a JSON body to replace an error page in another format, such as Twisted's HTML."""
     if request.code < 400:
         return None
     kind = request.responseHeaders.get(b"Content-Type") or b""

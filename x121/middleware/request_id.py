@@ -1,8 +1,8 @@
-"""Gives every request an id, puts it on the answer and on every log line.
+"""Middleware that gives every request an id, for its response and its log lines.
 
-Stands outermost, because the lines and answers of all other wrappers carry the id.  A
-trusted proxy's own ``X-Request-Id`` is kept, so that its log and ours can be joined; anybody
-else's is ignored.
+It is the outermost, because the log lines and responses of all other middleware carry the id.  An
+``X-Request-Id`` from a trusted proxy is kept, so that both logs can be joined; from any other
+client it is ignored.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class RequestId(Middleware):
-    """Sets ``request.request_id``, and ``X-Request-Id`` on every answer."""
+    """Sets ``request.request_id``, and ``X-Request-Id`` on every response."""
 
     def render(self, request: Request) -> Rendered:
         """Handle the request with its id in the context, which coroutines keep."""
-        given = request.given_request_id
-        if given is not None and _ACCEPTABLE.fullmatch(given):
-            request.request_id = given.decode("ascii")
+        forwarded_id = request.given_request_id
+        if forwarded_id is not None and _ACCEPTABLE.fullmatch(forwarded_id):
+            request.request_id = forwarded_id.decode("ascii")
         else:
             request.request_id = make_id()
         request.before_head(_put_on_answer)
-        REQUEST_ID.set(request.request_id)  # each request has a context of its own
+        REQUEST_ID.set(request.request_id)  # each request has its own context
         return self.inner.render(request)
 
 

@@ -1,8 +1,8 @@
-"""Refuses requests for names that aren't this server's: 421.
+"""Middleware that rejects requests for other host names with 421.
 
-A page whose name is made to mean this server's address (DNS rebinding) is of the server's own
-origin, as far as a browser knows; only the name in ``Host`` tells the two apart.  Stands inside of
-``errors``, which answers the rejection, and outside of all that looks at origins.
+It prevents DNS rebinding: a page whose host name resolves to this server's address has the same
+origin as the server, as far as a browser knows, and only ``Host`` tells the two apart.  It is
+inside ``errors``, which sends the 421, and outside all middleware that checks origins.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["ServerNames"]
 
 
 class ServerNames(Middleware):
-    """Lets requests through whose ``Host`` is one of ``server_names``, or absent (HTTP/1.0)."""
+    """Accepts requests whose ``Host`` is one of ``server_names``, or absent (HTTP/1.0)."""
 
     def __init__(self, inner: IResource, *, server_names: Sequence[ServerName]) -> None:
         super().__init__(inner)
         self._server_names = server_names
-        # The same few names, in request after request.
+        # Most requests have one of the same few names.
         self._is_served = lru_cache(maxsize=256)(self._find)
 
     def render(self, request: Request) -> Rendered:
@@ -53,7 +53,7 @@ class ServerNames(Middleware):
 
 
 def _split(authority: str, default_port: int) -> tuple[str, int]:
-    """Return the name and the port in a valid Host; a dot at a name's end makes no difference."""
+    """Return the name and the port in a valid Host, without a dot at the name's end."""
     name, _, port = authority.rpartition(":") if _has_port(authority) else (authority, "", "")
     return name.strip("[]").removesuffix("."), int(port or default_port)
 

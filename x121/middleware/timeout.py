@@ -1,8 +1,8 @@
-"""Ends a request that takes too long: 408, and nothing of it runs on.
+"""Middleware that ends a request that takes too long: 408, and the handler is cancelled.
 
-Stands closest to the handler, whose time it measures, and inside of ``errors`` and ``cors``,
-so that its answer is like any other.  The answer goes out first and the handler is cancelled
-after: the other way round, the handler's last words would be the answer.
+It is closest to the handler, whose time it measures, and inside ``errors`` and ``cors``, so that
+its response carries their headers.  The response is sent before the handler is cancelled;
+otherwise the handler's reaction to the cancellation would become the response.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Timeout"]
 
 
 class Timeout(Middleware):
-    """Gives a request ``request_timeout_secs`` from its last byte to its handler's end."""
+    """Allows ``request_timeout_secs`` from a request's last byte until its handler responds."""
 
     def __init__(
         self, inner: IResource, *, request_timeout_secs: float, clock: IReactorTime
@@ -30,7 +30,7 @@ class Timeout(Middleware):
         self._deadlines = Deadlines(request_timeout_secs, self._expired, clock=clock)
 
     def render(self, request: Request) -> Rendered:
-        """Handle the request, under its deadline if it isn't answered at once."""
+        """Handle the request, and set its deadline unless the handler responds at once."""
         rendered = self.inner.render(request)
         if rendered is NOT_DONE_YET and not request.is_finished:
             self._deadlines.start(request)

@@ -456,7 +456,7 @@ class ResponseTests(DocumentCase):
         self.assertEqual(
             self.response("NotFound"),
             {
-                "description": "There is no such thing.",
+                "description": "The resource does not exist.",
                 "headers": REQUEST_ID,
                 "content": {
                     "application/json": {
@@ -476,7 +476,7 @@ class ResponseTests(DocumentCase):
         both = self.response("ConflictOrOutOfStock")
         self.assertEqual(
             both["description"],
-            "`CONFLICT`: The request contradicts what is stored.\n\n"
+            "`CONFLICT`: The request conflicts with stored data, or with a concurrent request.\n\n"
             "`OUT_OF_STOCK`: There is none left.",
         )
         special = both["content"]["application/json"]["schema"]["allOf"][1]

@@ -1,8 +1,8 @@
-"""HTTP/1.1 as x121 serves it: Twisted's, made strict, bounded and drainable.
+"""HTTP/1.1 server: a strict, bounded and drainable version of Twisted's.
 
-``site.py`` knows the open connections, ``channel.py`` reads one of them, ``head.py`` judges
-the heads that were read, ``chunked.py`` takes bodies in chunks apart, ``request.py`` is what
-wrappers and handlers hold.
+``site.py`` keeps the open connections, ``channel.py`` reads one of them, ``head.py`` validates
+request heads, ``chunked.py`` decodes chunked bodies, and ``request.py`` has the request that
+middleware and handlers use.
 """
 
 __all__: list[str] = []

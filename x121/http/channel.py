@@ -1,12 +1,12 @@
 """One connection: Twisted's HTTP/1.1 channel, made strict, fair, bounded in time and drainable.
 
-A connection is always in one :class:`Phase`, and each phase has a deadline of its own, so
-that no client holds one open for longer by sending a byte now and then.  A head that isn't
-valid becomes a request with a ``refusal``: it goes through the same wrappers as any other,
-and so is logged and answered like any other.
+A connection is always in one :class:`Phase`.  Each phase has its own deadline, so that a client
+can't extend it by sending a byte now and then.  An invalid head becomes a request with a
+``refusal``, which passes through the same middleware as any other request, and so is logged and
+responded to in the same way.
 
-What arrives is read in shares, one per turn of the reactor: no connection holds up the others,
-however much it sends at once and however much work each byte is.  Each byte is looked at once, in
+Input is read in shares, one per turn of the reactor, so that no connection delays the others,
+however much it sends at once and however much work each byte is.  Each byte is examined once, in
 whatever pieces it arrives.
 """
 
@@ -64,47 +64,47 @@ _log = Logger(namespace="x121.http")
 
 MAX_HEAD_BYTES = 32_768
 MAX_HEAD_FIELDS = 100
-# After an early answer this much more is read and thrown away, so that the client gets to
-# read the answer before the connection is reset (RFC 9112 section 9.6).
+# After an early response up to this much more is read and discarded, so that the client can read
+# the response before the connection is reset (RFC 9112 section 9.6).
 MAX_LINGER_BYTES = 8 << 20
 
-# So many requests of one connection begin in one turn of the reactor.
+# The number of requests that one connection may begin in one turn of the reactor.
 _REQUESTS_PER_TURN = 4
 
-# Python's own int() chokes on a number of thousands of digits.
+# Python's int() fails for a number of thousands of digits.
 MAX_LENGTH = 64
 _LONGER_LENGTH = re.compile(rb"(?i:content-length)[ \t]*:[ \t]*[^ \t]{%d}" % (MAX_LENGTH + 1))
-# A line that has not ended can't have a line feed in it, a carriage return before its end, nor
-# what no head may hold.
+# An incomplete line must not contain a line feed, a carriage return before its end, or a character
+# that is not allowed in a head.
 _NEVER_A_LINE = re.compile(rb"[\x00-\x08\x0a-\x0c\x0e-\x1f\x7f]|\r.", re.DOTALL)
 
 
 class Phase(enum.IntEnum):
-    """What a connection waits for."""
+    """Phases of a connection, by the event that it waits for."""
 
     NEW = 0
-    """the first byte ever"""
+    """Waits for the first byte of the first request."""
     IDLE = 1
-    """the first byte of another request"""
+    """Waits for the first byte of the next request."""
     HEAD = 2
-    """the rest of the head"""
+    """Waits for the rest of the head."""
     BODY = 3
-    """the rest of the body"""
+    """Waits for the rest of the body."""
     ANSWER = 4
-    """our own answer"""
+    """Waits for the response of the handler."""
     CLOSING = 5
-    """the client to close"""
+    """Waits for the client to close."""
     UPGRADED = 6
-    """nothing: another protocol speaks on the connection"""
+    """Waits for nothing: another protocol uses the connection."""
 
     @property
     def between_requests(self) -> bool:
-        """Whether nothing of a request has arrived."""
+        """True if no byte of a request has arrived."""
         return self <= Phase.IDLE
 
 
 class Site(Protocol):
-    """What a connection asks of its site."""
+    """The part of a site that a connection uses."""
 
     clock: IReactorTime
     draining: bool
@@ -123,7 +123,7 @@ class Site(Protocol):
 class Channel(http.HTTPChannel):
     """Reads requests from one connection, one at a time.
 
-    ``site`` gives the limits and deadlines, and is told when the connection opens and closes.
+    ``site`` has the limits and deadlines, and is notified when the connection opens and closes.
     """
 
     site: Site
@@ -134,7 +134,7 @@ class Channel(http.HTTPChannel):
     MAX_LENGTH = MAX_HEAD_BYTES
     totalHeadersSize = MAX_HEAD_BYTES
     maxHeaders = MAX_HEAD_FIELDS
-    timeOut = None  # Twisted's own timer starts anew with every byte; see Phase
+    timeOut = None  # Twisted's timer restarts with every byte; see Phase
     phase = Phase.NEW
     _deadlines: Deadlines[Channel] | None = None
     _intake: Intake
@@ -158,11 +158,11 @@ class Channel(http.HTTPChannel):
         self._enter(Phase.NEW)
 
     def getPeer(self) -> IAddress:
-        """Return the address of the other side."""
+        """Return the address of the client."""
         return self.peer
 
     def getHost(self) -> IAddress:
-        """Return the address of this side."""
+        """Return the address of the server."""
         return self.local
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -176,24 +176,24 @@ class Channel(http.HTTPChannel):
         self._end_requests(reason)
 
     def _log_half_request(self) -> None:
-        """Have a request logged whose head was whole, although nobody is left to be answered."""
+        """Log a request whose head is complete, although its client has disconnected."""
         self.requests[-1].client_left()
-        self.refuse(BadRequest("The client left before its request was complete"))
+        self.refuse(BadRequest("The client disconnected before its request was complete"))
 
     def _end_requests(self, reason: Failure) -> None:
-        """Cancel what the client waits for, and end what is being written to it."""
+        """Cancel the handlers, and stop writing responses."""
         super().connectionLost(reason)
         super().stopProducing()
         self._requestProducer = None
         self.requests.clear()
 
     def close(self) -> None:
-        """Close once what is written is on the wire, and drop the client if it won't."""
+        """Close once everything written is sent; drop the connection if the client won't close."""
         self._enter(Phase.CLOSING)
         self._close_gently()
 
     def close_now(self) -> None:
-        """Close without waiting for the client to do so first."""
+        """Close without waiting for the client to close first."""
         self._enter(Phase.CLOSING)
         self.loseConnection()
 
@@ -202,7 +202,7 @@ class Channel(http.HTTPChannel):
         self.transport.abortConnection()  # type: ignore[union-attr]  # TCP and UNIX have it
 
     def drop(self) -> None:
-        """End whatever is left, because the server ends."""
+        """End the requests and the connection, because the server is stopping."""
         error = ServiceUnavailable("The server is shutting down")
         if self.phase is Phase.ANSWER:
             self._fail_requests(error)
@@ -214,7 +214,7 @@ class Channel(http.HTTPChannel):
             self.abort()
 
     def too_slow(self) -> None:
-        """Drop the connection: its client takes less of a response than the least rate."""
+        """Drop the connection: its client reads a response at less than the minimum rate."""
         _log.info(
             "Dropped {remote}, which reads a response too slowly, after {bytes} bytes",
             remote=getattr(self.peer, "host", "") or "unix",
@@ -230,7 +230,7 @@ class Channel(http.HTTPChannel):
             request.cancel()
 
     def abandon(self, request: Request) -> None:
-        """Drop the connection in the middle of ``request``, which ends here and now."""
+        """Drop the connection in the middle of ``request``, and end the request at once."""
         self._enter(Phase.CLOSING)
         self.abort()
         if request in self.requests:
@@ -238,35 +238,35 @@ class Channel(http.HTTPChannel):
         request.connectionLost(Failure(ConnectionAborted()))
 
     def expired(self) -> None:
-        """Act on the end of this phase's deadline."""
+        """Handle the end of this phase's deadline."""
         if self.phase is Phase.HEAD:
             self.refuse(RequestTimeout("The request's head did not arrive in time"))
         elif self.phase is Phase.BODY:
             self.refuse(RequestTimeout("The request's body did not arrive in time"))
         elif self.is_sending:
-            self._enter(self.phase)  # to a reader who is slow, not gone
+            self._enter(self.phase)  # the client is slow, not disconnected
         elif self.phase.between_requests:
             self.close()
         elif self.transport.disconnecting:  # type: ignore[union-attr]
             self.abort()
         else:
-            # The client has had the time to close first.  The kernel goes on sending.
+            # The client had its time to close first.  The kernel continues to send.
             self._enter(Phase.CLOSING)
             self.loseConnection()
 
     @property
     def is_sending(self) -> bool:
-        """Whether more is written than the client takes."""
+        """True if written data waits for the client to read."""
         return bool(self._waitingForTransport)
 
     @property
     def in_flight(self) -> bool:
-        """Whether there is a whole request whose response is not on its way."""
+        """True if there is a complete request whose response is not sent yet."""
         return self.is_sending or self.phase is Phase.ANSWER
 
     @property
     def has_input(self) -> bool:
-        """Whether something has arrived that is not read yet."""
+        """True if input has arrived that is not read yet."""
         return bool(self._intake.kept) or bytes_to_read(self.transport) > 0
 
     def _enter(self, phase: Phase) -> None:
@@ -277,10 +277,10 @@ class Channel(http.HTTPChannel):
         if self._deadlines is not None:
             self._deadlines.start(self)
 
-    # --- input and output, as fast as they may be ---
+    # --- input and output, with back-pressure ---
 
     def dataReceived(self, data: bytes) -> None:
-        """Read ``data`` in its turn; after the last response only count it."""
+        """Read ``data`` in turn; after the last response only count it."""
         if self.phase is Phase.CLOSING:
             self._linger(len(data))
             return
@@ -288,11 +288,11 @@ class Channel(http.HTTPChannel):
         self._read()
 
     def _take_turn(self) -> None:
-        """Read what was kept for this turn."""
+        """Read the input that was kept for this turn."""
         self._read()
 
     def _read(self) -> None:
-        """Read what has arrived, as far as the share goes."""
+        """Read the input that has arrived, up to this turn's share."""
         self._intake.read(self._read_piece)
         if self.phase is Phase.CLOSING:
             self._linger(len(self._intake.clear()))
@@ -301,11 +301,11 @@ class Channel(http.HTTPChannel):
 
     @property
     def _is_held_back(self) -> bool:
-        """Whether no request may begin, as responses that nobody takes would pile up."""
+        """True if no request may begin, because unread responses would accumulate."""
         return self._waitingForTransport and self.phase.between_requests and not self._head_lines
 
     def _read_piece(self) -> bool:
-        """Read a head, or a piece of a body; return False if there is nothing to do."""
+        """Read a head, or a piece of a body; return False if neither is possible now."""
         if self.phase is Phase.BODY:
             self._read_body()
             return True
@@ -321,14 +321,14 @@ class Channel(http.HTTPChannel):
         return False
 
     def pauseProducing(self) -> None:
-        """Begin no more requests until the client takes what was written."""
+        """Begin no more requests until the client has read what was written."""
         self._waitingForTransport = True
         self.site.send_rate.blocked(self)
         if self._requestProducer is not None:
             self._requestProducer.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Go on, now that the client has taken what was written."""
+        """Continue, now that the client has read what was written."""
         self._waitingForTransport = False
         if self._requestProducer is not None:
             self._requestProducer.resumeProducing()
@@ -338,27 +338,27 @@ class Channel(http.HTTPChannel):
             self._act_on_end_of_input()
 
     def stopProducing(self) -> None:
-        """Do nothing yet: :meth:`connectionLost` comes next, and tells handlers first.
+        """Do nothing yet: :meth:`connectionLost` is called next, and notifies handlers first.
 
-        A producer that ended before its request would look like a failure of the handler's.
+        A producer that ended before its request would look like a failure of the handler.
         """
 
     # --- the end of input or output ---
 
     def readConnectionLost(self) -> None:
-        """Note that the client will send no more, and act on it once all is read that it sent."""
+        """Note that the client will send no more; close once all its input is handled."""
         self._read_all = True
         self._act_on_end_of_input()
 
     def writeConnectionLost(self) -> None:
-        """Wait for the client to close, now that it has been sent all."""
+        """Wait for the client to close, now that everything is sent."""
         self._waitingForTransport = False
         self._enter(Phase.CLOSING)
 
     def _act_on_end_of_input(self) -> None:
-        """Close, once all that the client sent is read and answered.
+        """Close, once all complete requests are read and responded to.
 
-        Half a request is not answered.
+        An incomplete request gets no response.
         """
         if self.phase is Phase.CLOSING:
             self.loseConnection()
@@ -369,11 +369,11 @@ class Channel(http.HTTPChannel):
             self._leave()
 
     def _has_left(self) -> bool:
-        """Whether the client that sends no more is taken to be gone.
+        """Return True if a client that sends no more is assumed to have disconnected.
 
-        A half-close and a full one look alike on TCP.  One that said that this is its last request
-        is waited for (RFC 9112 section 9.6), and so is one to which a large response is on its way:
-        if it is gone, writing fails.
+        A half-close and a full close look the same on TCP.  The connection stays open if the client
+        marked this request as its last (RFC 9112 section 9.6), or while a large response is being
+        sent: if the client has disconnected, writing fails.
         """
         if self.requests[-1].is_delivering:
             return False
@@ -382,7 +382,7 @@ class Channel(http.HTTPChannel):
         return bool(self.persistent)
 
     def _leave(self) -> None:
-        """Cancel what the client has waited for, and close when what is written is sent."""
+        """Cancel the handlers, and close when everything written is sent."""
         if self.phase is Phase.BODY:
             self._log_half_request()
         self._enter(Phase.CLOSING)
@@ -392,12 +392,12 @@ class Channel(http.HTTPChannel):
     # --- the head ---
 
     def _wait_for_head(self) -> None:
-        """Have the rest of a head arrive in time; most arrive whole, and need no deadline."""
+        """Set a deadline for the rest of a head; most heads arrive whole and need none."""
         if self.phase.between_requests:
             self._enter(Phase.HEAD)
 
     def _check_begun_line(self) -> None:
-        """Refuse a line of which only a part is there, if no line can begin like that."""
+        """Reject an incomplete line if no valid line can begin like that."""
         if self._intake.search(_NEVER_A_LINE):
             self._refuse_line_end()
         elif self._head_bytes + len(self._intake) > MAX_HEAD_BYTES:
@@ -407,7 +407,7 @@ class Channel(http.HTTPChannel):
             self._check_method(self._intake.peek(MAX_METHOD_BYTES + 1))
 
     def lineReceived(self, line: bytes) -> None:
-        """Check a line of the head for what is lost later, then let Twisted parse it."""
+        """Check a line of the head for faults that parsing hides, then let Twisted parse it."""
         self._head_lines += 1
         self._head_bytes += len(line) + 2
         if self._head_bytes > MAX_HEAD_BYTES or self._head_lines > MAX_HEAD_FIELDS + 2:
@@ -425,20 +425,23 @@ class Channel(http.HTTPChannel):
             super().lineReceived(line)
 
     def _ignore_stray(self) -> None:
-        """RFC 9112 section 2.2: a CRLF before a request is ignored, one of them."""
+        """Ignore one CRLF before a request (RFC 9112 section 2.2)."""
         self._head_lines = 0
         if self._head_bytes > len(b"\r\n"):
-            self.refuse(BadRequest("There are empty lines where a request should be"))
+            self.refuse(BadRequest("More than one empty line precedes the request"))
 
     def _check_method(self, line: bytes) -> bool:
-        """Refuse a request line, or its beginning, whose method is too long; return if not."""
+        """Return True if the method in ``line``, or in its beginning, is short enough.
+
+        Rejects the request otherwise.
+        """
         if len(line) <= MAX_METHOD_BYTES or b" " in line[: MAX_METHOD_BYTES + 1]:
             return True
         self.refuse(BadRequest(f"The request's method is longer than {MAX_METHOD_BYTES} bytes"))
         return False
 
     def _check_long_field(self, line: bytes) -> bool:
-        """Refuse a field that is longer than most, and too long; return if it is not."""
+        """Return True if a long field is within the limits; reject the request otherwise."""
         if _LONGER_LENGTH.match(line):
             self.refuse(BadRequest("Content-Length is not a number of bytes"))
         elif line.find(b":") > MAX_NAME_BYTES:
@@ -460,7 +463,7 @@ class Channel(http.HTTPChannel):
             self.refuse(HeadersTooLarge(f"The request's head is larger than {limit}"))
 
     def allHeadersReceived(self) -> None:
-        """Judge the whole head, before a body is asked for or read."""
+        """Validate the complete head, before a body is requested or read."""
         request = self.requests[-1]
         try:
             check_fields(request.requestHeaders)
@@ -486,18 +489,18 @@ class Channel(http.HTTPChannel):
             self._enter(Phase.BODY)
 
     def _send100Continue(self) -> None:
-        # Twisted's would also where nothing is to come.
+        # Twisted's also sends it if there is no body.
         if self.length != 0:
             super()._send100Continue()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
-        """Return whether the connection outlives this request (RFC 9112 section 9.3)."""
+        """Return True if the connection persists after this request (RFC 9112 section 9.3)."""
         return version == b"HTTP/1.1" and b"close" not in options_in(
             request.requestHeaders, b"Connection"
         )
 
     def _read_body(self) -> None:
-        """Read a piece of a body.  Only framing takes time, so only that uses the share up."""
+        """Read a piece of a body.  Only framing takes time, so only chunks count as a share."""
         decoder: Any = self._transferDecoder
         if self.length is None:
             piece = self._intake.take(SHARE)
@@ -510,12 +513,12 @@ class Channel(http.HTTPChannel):
             self.refuse(error)
 
     def _finishRequestBody(self, rest: bytes) -> None:
-        """Serve the request, whose body ends before ``rest``."""
+        """Serve the request; ``rest`` is the input after its body."""
         self._intake.put_back(len(rest))
         self.allContentReceived()
 
     def allContentReceived(self) -> None:
-        """The request is whole: serve it, unless it was answered already."""
+        """Serve the request, which is complete, unless its response was already sent."""
         if self.phase is Phase.CLOSING:
             return
         self._head_bytes = self._head_lines = 0
@@ -523,31 +526,31 @@ class Channel(http.HTTPChannel):
         self._enter(Phase.ANSWER)
         super().allContentReceived()
 
-    # --- a request that another parser has read ---
+    # --- a request from another parser ---
 
     @property
     def may_begin(self) -> bool:
-        """Whether what comes now begins a request, which can be served at once."""
+        """True if the next input begins a request, and it can be served at once."""
         is_between = self.phase is Phase.IDLE or self.phase is Phase.NEW
         return is_between and not self._waitingForTransport and not self._intake.kept
 
     def serve(self, request: Request, method: bytes, target: bytes) -> None:
-        """Serve a whole request of HTTP/1.1, whose head is valid and asks for no more than that.
+        """Serve a complete HTTP/1.1 request with a valid head, which keeps the connection open.
 
-        Only where :attr:`may_begin` is true.
+        Call this only if :attr:`may_begin` is true.
         """
         self.requests.append(request)
         self._head_bytes = 0
         self.persistent = True
         self.phase = Phase.ANSWER
         request.requestReceived(method, target, b"HTTP/1.1")
-        if self.phase is Phase.ANSWER:  # else it is answered, and the old deadline was replaced
+        if self.phase is Phase.ANSWER:  # else the response is sent, and its deadline is set
             self._enter(Phase.ANSWER)
 
-    # --- the answer ---
+    # --- the response ---
 
     def make_head(self, version: bytes, code: int, reason: bytes, headers: Headers) -> bytes:
-        """Return the head of an answer, with what every answer has."""
+        """Return the head of a response, with Date and Connection."""
         if not self.persistent or self.site.draining:
             self.persistent = False
             if self.site.draining and self.phase is Phase.ANSWER:
@@ -556,30 +559,30 @@ class Channel(http.HTTPChannel):
         lines = [self.site.first_lines(version, code, reason)]
         for name, values in headers.getAllRawHeaders():
             for value in values:
-                lines.append(name + b": " + value)  # it pays here
+                lines.append(name + b": " + value)  # a comprehension is slower here
         lines.append(b"\r\n")
         return b"\r\n".join(lines)
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Write the head of an answer, as Twisted's requests ask for it."""
+        """Write the head of a response, in the form that Twisted's requests use."""
         self.write(self.make_head(version, int(code), reason, headers))
 
-    # --- answering early ---
+    # --- early responses ---
 
     def refuse(self, error: AppError) -> None:
-        """Answer ``error`` to what has arrived so far, read no more, and close.
+        """Respond with ``error`` to the input so far, read no more, and close.
 
-        Nothing is done for a request that is answered already.
+        Does nothing if the connection is closing already.
         """
         if self.phase is not Phase.CLOSING:
             self._answer_early(refusal=error)
 
     def overflow(self) -> None:
-        """Answer a request whose body is too large, without reading it, and close."""
+        """Respond to a request whose body is too large, without reading it, and close."""
         self._answer_early(refusal=None)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        # Twisted calls this wherever its own parser finds a fault.
+        # Twisted calls this for every fault that its parser finds.
         self.refuse(BadRequest("The request is malformed"))
 
     def _answer_early(self, refusal: AppError | None) -> None:
@@ -589,12 +592,12 @@ class Channel(http.HTTPChannel):
         request = self.requests[-1]
         request.refusal = refusal
         request.body_too_large = refusal is None
-        # As much of the request line as could be read, for the log.
+        # For the log, as much of the request line as could be read.
         request.method = getattr(self, "_command", b"-")
         request.uri = getattr(self, "_path", b"-")
-        # A target in another form may hold a user's password.
-        known = request.uri.startswith(b"/")
-        request.path = request.uri.partition(b"?")[0] if known else b"-"
+        # A target in another form may contain a user's password.
+        is_path = request.uri.startswith(b"/")
+        request.path = request.uri.partition(b"?")[0] if is_path else b"-"
         request.clientproto = b"HTTP/1.1"
         request.args = {}
         if request.content is None:
@@ -605,7 +608,7 @@ class Channel(http.HTTPChannel):
     # --- another protocol ---
 
     def release(self) -> Any:
-        """Let go of the transport, and return it, for another protocol (RFC 9110 section 7.8)."""
+        """Detach the transport and return it, for another protocol (RFC 9110 section 7.8)."""
         self._enter(Phase.UPGRADED)
         self.site.send_rate.stop(self)
         transport: Any = self.transport
@@ -614,7 +617,7 @@ class Channel(http.HTTPChannel):
         return transport
 
     def hand_over(self, successor: IProtocol) -> None:
-        """Give ``successor`` what has arrived behind the request that asked for it."""
+        """Pass ``successor`` the input that has arrived after the upgrade request."""
         early = self._intake.stop()
         if early:
             successor.dataReceived(early)
@@ -622,7 +625,7 @@ class Channel(http.HTTPChannel):
     # --- the end of a request ---
 
     def requestDone(self, request: Request) -> None:
-        """Go on to the next request, or close: gently, where the client may still be sending."""
+        """Begin the next request, or close: gently if the client may still be sending."""
         if self.phase is Phase.UPGRADED:
             self.requests.clear()
         elif self.phase is Phase.CLOSING:
@@ -632,13 +635,13 @@ class Channel(http.HTTPChannel):
             self.requests.remove(request)
             self._begin_next()
         else:
-            # An answer that began before the drain didn't know that it is the last.
+            # A response that began before the drain had no Connection: close.
             self.persistent = False
             self.requests.remove(request)
             self.close()
 
     def _begin_next(self) -> None:
-        """Read on, with what was kept meanwhile."""
+        """Continue reading, beginning with the input that was kept meanwhile."""
         self._enter(Phase.IDLE)
         if self._intake.kept:
             self._intake.read_later()
@@ -646,10 +649,10 @@ class Channel(http.HTTPChannel):
             self._act_on_end_of_input()
 
     def _close_gently(self) -> None:
-        """Send what is written, then no more; read on, within bounds, until the client closes.
+        """Half-close after everything written; read on, within bounds, until the client closes.
 
-        Closing with unread input would reset the connection, and cut what is on its way (RFC 9112
-        section 9.6).
+        Closing with unread input would reset the connection, and lose data that is being sent (RFC
+        9112 section 9.6).
         """
         if self._read_all or not ITCPTransport.providedBy(self.transport):
             self.loseConnection()

@@ -1,12 +1,11 @@
-"""Bodies in chunks (RFC 9112 section 7.1), refused at the first byte that can't be part of one.
+"""Decoder of chunked bodies (RFC 9112 section 7.1), which rejects the first invalid byte.
 
-Whatever frames the data (sizes, extensions, trailer fields, line ends) goes byte by byte through
-a table made of the grammar: nothing is looked at twice, and only the line that has begun is kept,
-in whatever pieces it comes.  Extensions and trailer fields mean nothing here.  They must be well
-formed, and few, and are thrown away.
+The framing (sizes, extensions, trailer fields, line ends) is read byte by byte with a table made
+from the grammar.  No byte is read twice, and only the incomplete line is kept, in whatever pieces
+it arrives.  Extensions and trailer fields must be well formed and few; they are discarded.
 
-Chunks that are there as a whole, which small ones mostly are, don't need the table: one regular
-expression reads the line of a size, and their data is taken together.
+Chunks that have arrived completely, as most small ones do, don't need the table: a regular
+expression reads the size line, and their data is delivered together.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ __all__ = ["ChunkedDecoder"]
 
 MAX_SIZE_DIGITS = 16
 MAX_EXTENSION_BYTES = 1024
-"""So much of extensions may come before any data, and one byte more with each byte of data."""
-_TOO_MUCH = "The body has too much of chunk extensions"
+"""Limit of extensions before any data; each byte of data adds one byte."""
+_TOO_MUCH = "The body's chunk extensions are too long"
 MAX_TRAILER_BYTES = 32_768
 MAX_TRAILER_FIELDS = 100
 
-# RFC 9110 section 6.5.1: what would change where the request ends, or for whom it is.
+# RFC 9110 section 6.5.1: fields that would change the request's framing or routing.
 _NOT_IN_TRAILERS = frozenset(
     b"connection content-length expect host te trailer transfer-encoding upgrade".split()
 )
@@ -41,8 +40,8 @@ _TEXT = b"\t" + bytes(byte for byte in range(0x20, 0x100) if byte != 0x7F)
 _QUOTED = _TEXT.translate(None, b'"\\')
 _CR, _LF = b"\r", b"\n"
 
-# What may come in each state, and where it leads.  What is in capitals is a stop, where the
-# decoder has something to do before it goes on.
+# The bytes allowed in each state, and the next state.  A state in capitals is a stop, at which the
+# decoder calls a method before it continues.
 _BEHIND_SIZE = {_SPACE: "gap", b";": "extension", _CR: "size's CR"}
 _GRAMMAR: dict[str, Mapping[bytes, str]] = {
     "size": {_HEX: "size 1"},
@@ -79,7 +78,7 @@ def _row(allowed: Mapping[bytes, str]) -> list[int]:
     return row
 
 
-# A line that the table would let pass as well.
+# A size line, with the same grammar as the table.
 _TOKENS = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED_TEXT = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _VALUE = rb"[ \t]*+=[ \t]*+(?:" + _TOKENS + b"|" + _QUOTED_TEXT + b")"
@@ -91,10 +90,10 @@ _DIGITS = re.compile(rb"[0-9A-Fa-f]+")
 
 
 class ChunkedDecoder:
-    """Takes a body in chunks apart; in place of Twisted's own, with the same methods.
+    """Decodes a chunked body; replaces Twisted's decoder, with the same methods.
 
-    ``take`` is called with data as it comes, ``finish`` once, with what came behind the body,
-    and ``expect`` with the number of bytes in one chunk or several before their data comes.
+    ``take`` is called with data as it arrives, ``finish`` once, with the input after the body, and
+    ``expect`` with the number of bytes in one or several chunks before their data.
     """
 
     def __init__(
@@ -114,11 +113,10 @@ class ChunkedDecoder:
         self._trailer_bytes = self._trailer_fields = 0
 
     def dataReceived(self, data: bytes) -> None:
-        """Read on.
+        """Decode ``data``, the next part of the body.
 
-        Raises :class:`BadRequest` where ``data`` can't be what comes next, or
-        :class:`HeadersTooLarge` for too large a trailer, and :class:`RuntimeError` once the body
-        has ended.
+        Raises :class:`BadRequest` if it is invalid, :class:`HeadersTooLarge` if the trailer is too
+        large, and :class:`RuntimeError` if the body has already ended.
         """
         at = 0
         while at < len(data):
@@ -132,7 +130,7 @@ class ChunkedDecoder:
                 at = self._read_framing(data, at)
 
     def noMoreData(self) -> None:
-        """Note that nothing more comes.  Raises Twisted's ``_DataLoss`` before the body's end."""
+        """Raise Twisted's ``_DataLoss`` if the input ended before the body's end."""
         if self._state != _NUMBER["END"]:
             raise _DataLoss("The connection was lost before the body's end")
 
@@ -143,7 +141,7 @@ class ChunkedDecoder:
         return at + len(part)
 
     def _read_whole_chunks(self, data: bytes, at: int) -> int:
-        """Read chunks that are all there and in order; return where the first other one begins."""
+        """Read complete and valid chunks; return the position of the first other chunk."""
         parts = []
         read_line, extension_bytes_left = _SIZE_LINE.match, self._extension_bytes_left
         while (line := read_line(data, at)) is not None:
@@ -168,7 +166,7 @@ class ChunkedDecoder:
         return at
 
     def _read_framing(self, data: bytes, at: int) -> int:
-        """Read up to the next stop, and do what is to be done there; return where to read on."""
+        """Read up to the next stop, and call its method; return the position after it."""
         state, end = self._state, at
         while state < _FIRST_STOP and end < len(data):
             state = _TABLE[state][data[end]]
@@ -190,10 +188,10 @@ class ChunkedDecoder:
         elif len(self._line) > MAX_SIZE_DIGITS + self._extension_bytes_left + len(b"\r\n"):
             raise BadRequest(_TOO_MUCH)
 
-    # --- what is to be done at each stop; each returns the state behind it ---
+    # --- the methods called at the stops; each returns the next state ---
 
     def _size_is_known(self) -> str:
-        digits = _DIGITS.match(self._line)[0]  # type: ignore[index]  # so says the grammar
+        digits = _DIGITS.match(self._line)[0]  # type: ignore[index]  # the grammar requires digits
         size = int(digits, 16)
         left = self._extension_bytes_left - (len(self._line) - len(digits) - len(b"\r\n"))
         if left < 0:
@@ -213,7 +211,7 @@ class ChunkedDecoder:
 
     def _field_is_named(self) -> str:
         if bytes(self._line[:-1]).lower() in _NOT_IN_TRAILERS:
-            raise BadRequest("The trailer has a field that belongs into the head")
+            raise BadRequest("The trailer has a field that is allowed in the head only")
         return "text"
 
     def _field_is_over(self) -> str:

@@ -1,7 +1,7 @@
-"""A large body on its way: written in slices, as fast as the client takes them.
+"""Delivery of large bodies: written in slices, as fast as the client reads.
 
-A transport keeps what it can't send, and Twisted's copies it first.  So it is given a slice at a
-time: a connection holds one of its own, and shares the body with all others that send the same.
+A transport keeps data that it can't send yet, and Twisted's copies it first.  So it gets one slice
+at a time: each connection holds one slice, and all that send the same body share it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Consumer(Protocol):
 
 @implementer(IPushProducer)
 class Delivery:
-    """Writes ``body`` to ``request``, and finishes it, from :meth:`start` on."""
+    """Writes ``body`` to ``request`` in slices, and finishes the request; see :meth:`start`."""
 
     def __init__(self, request: Consumer, body: bytes) -> None:
         self._request = request
@@ -38,16 +38,16 @@ class Delivery:
         self._is_paused = False
 
     def start(self) -> None:
-        """Write as much as the transport takes now; the rest follows."""
+        """Write as much as the transport accepts now; the rest follows later."""
         self._request.registerProducer(self, True)
         self.resumeProducing()
 
     def pauseProducing(self) -> None:
-        """Wait until the transport has sent what it has."""
+        """Wait until the transport has sent its data."""
         self._is_paused = True
 
     def resumeProducing(self) -> None:
-        """Write the next slice, or several if the transport takes them; finish after the last."""
+        """Write slices until the transport pauses the producer; finish after the last one."""
         self._is_paused = False
         while self._rest and not self._is_paused:
             data, self._rest = bytes(self._rest[:SLICE_BYTES]), self._rest[SLICE_BYTES:]
@@ -57,5 +57,5 @@ class Delivery:
             self._request.finish()
 
     def stopProducing(self) -> None:
-        """Let go of the body: the connection is gone."""
+        """Release the body: the connection is closed."""
         self._rest = memoryview(b"")

@@ -1,7 +1,7 @@
-"""File descriptors that are kept free: for files, the database and the log.
+"""Reserve of file descriptors for files, the database and the log.
 
-A connection has the lowest descriptor that was free.  One that is close to the process's limit is
-thus among the last there are.
+A new connection gets the lowest free descriptor.  So a descriptor close to the process's limit
+means that nearly all are in use.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["DescriptorReserve"]
 
 _log = Logger(namespace="x121.http.descriptors")
 
-# One turn of the reactor accepts some hundred connections before it closes any.
+# One turn of the reactor may accept about a hundred connections before it closes any.
 MAX_RESERVE = 256
 WARN_EVERY_SECS = 60.0
 
 
 class DescriptorReserve:
-    """Tells when connections use up descriptors, and logs what is done about it."""
+    """Detects that descriptors run short, and logs how many connections were closed for that."""
 
     def __init__(self, *, clock: IReactorTime) -> None:
         self._clock = clock
@@ -31,12 +31,12 @@ class DescriptorReserve:
         self._warned_at: float | None = None
 
     def is_touched_by(self, descriptor: int) -> bool:
-        """Return whether so many descriptors are in use that ``descriptor`` is of the reserve."""
+        """Return True if ``descriptor`` belongs to the reserve: nearly all are in use."""
         limit = _limit()
         return descriptor >= limit - _reserve(limit)
 
     def note(self, *, closed: int = 0, refused: int = 0) -> None:
-        """Count what was done, and warn of it, but not too often."""
+        """Count closed and refused connections, and log a warning, but not too often."""
         self._closed += closed
         self._refused += refused
         now = self._clock.seconds()

@@ -1,9 +1,9 @@
-"""HTTP requests that arrive whole, read by llhttp; all others by Twisted's parser.
+"""Channel that parses requests that arrive whole with llhttp, and all others with Twisted.
 
-Most requests are one segment: a head, and a small body or none.  httptools (node's llhttp) reads
-such a request in a few microseconds.  Whatever is not exactly that (a part of a request, several,
-one that is malformed, chunked, asks for an upgrade or to be closed) is left to
-:class:`x121.http.channel.Channel` as if nothing had looked at it, so both answer everything alike.
+Most requests are one segment: a head, and a small body or none.  httptools (node's llhttp) parses
+such a request in a few microseconds.  Any other input (a part of a request, several requests, one
+that is malformed, chunked, or asks for an upgrade or a close) is passed unchanged to
+:class:`x121.http.channel.Channel`, so that the responses of both channels are the same.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from x121.http.headers import Headers, canonical
 
 __all__ = ["FastChannel"]
 
-# A segment that is larger is hardly a request of this kind, and not read twice to find out.
+# A larger segment is unlikely to be one whole request, so it isn't parsed twice to find out.
 _MAX_BYTES = 16_384
 
-# Fields that may ask for more than an answer on a connection that stays open.
+# Fields that may require more than a response on a connection that stays open.
 _SPECIAL = frozenset(
     (b"Connection", b"Content-Length", b"Expect", b"Transfer-Encoding", b"Upgrade")
 )
@@ -37,14 +37,14 @@ class FastChannel(Channel):
             super().dataReceived(data)
 
     def _take_turn(self) -> None:
-        """Have the same look at what was kept meanwhile."""
+        """Serve the input that was kept meanwhile in the same way."""
         if len(self._intake) <= _MAX_BYTES:
             self.dataReceived(self._intake.clear())
         else:
             super()._take_turn()
 
     def _serve(self, data: bytes) -> bool:
-        """Serve ``data``; return False, and do nothing, if it is not for this channel."""
+        """Serve ``data``; return False, and do nothing, if it is not one simple request."""
         reader = _reader
         if not reader.read(data):
             return False
@@ -54,7 +54,7 @@ class FastChannel(Channel):
         try:
             target = check_head(reader.method, reader.target, b"HTTP/1.1", headers)
         except AppError:
-            return False  # Twisted's channel will find out, too, and answer
+            return False  # Twisted's channel finds the same error, and responds
         request = self.requestFactory(self, headers=headers)
         request.content = io.BytesIO(body)
         self.serve(request, reader.method, target)
@@ -62,14 +62,14 @@ class FastChannel(Channel):
 
 
 class _SeveralRequestsError(Exception):
-    """Keeps llhttp from reading on in what is not for this channel."""
+    """Stops llhttp at the second request in a segment."""
 
 
 class _Reader:
-    """Reads a request that asks for nothing but an answer out of one segment.
+    """Parses one simple request from one segment.
 
-    ``method``, ``target``, ``headers`` and ``body`` are what was read.  One reader does for all
-    connections, because nothing stays in it of a request that isn't whole.
+    ``method``, ``target``, ``headers`` and ``body`` are the result.  All connections share one
+    reader, because it keeps no part of an incomplete request.
     """
 
     method: bytes
@@ -84,7 +84,7 @@ class _Reader:
         self._parser = HttpRequestParser(self)
 
     def read(self, data: bytes) -> bool:
-        """Read ``data``; return whether it is one such request of HTTP/1.1 and nothing else."""
+        """Parse ``data``; return True if it is exactly one simple HTTP/1.1 request."""
         self.headers = Headers()
         self.body = b""
         self._fields = self._ends = 0
@@ -96,7 +96,7 @@ class _Reader:
             return False
         whole = data.find(b"\r\n\r\n") + 4 + len(self.body)
         if self._ends != 1 or len(data) != whole:
-            self._begin()  # else what llhttp has of the next request would stay in it
+            self._begin()  # discards llhttp's part of the next request
             return False
         self.method = self._parser.get_method()
         return (
@@ -106,19 +106,19 @@ class _Reader:
             and len(data) - len(self.body) <= MAX_HEAD_BYTES
         )
 
-    # --- what llhttp finds ---
+    # --- llhttp's callbacks ---
 
     def on_url(self, target: bytes) -> None:
-        """Keep the target.  A second one is that of another request: there are too many."""
+        """Keep the target.  A second target belongs to a second request, which stops the parser."""
         if self._ends:
             raise _SeveralRequestsError
         self.target = target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a field; llhttp leaves it the white space behind its value."""
+        """Keep a field, without the trailing white space that llhttp leaves on its value."""
         self._fields += 1
         if len(name) > MAX_NAME_BYTES:
-            self._asks_for_more = True  # it is refused, and not remembered
+            self._asks_for_more = True  # rejected by Twisted's channel, and not cached
             return
         name, value = canonical(name), value.rstrip(b" \t")
         self.headers.take(name, value)
@@ -130,12 +130,12 @@ class _Reader:
         self.body += part
 
     def on_message_complete(self) -> None:
-        """Note that the request is whole."""
+        """Note that the request is complete."""
         self._ends += 1
 
 
 def _is_plain(name: bytes, value: bytes) -> bool:
-    """Whether a special field asks for nothing that is special."""
+    """Return True if a special field has a value that requires nothing special."""
     if name == b"Content-Length":
         return len(value) <= MAX_LENGTH
     return name == b"Connection" and value.lower() == b"keep-alive"

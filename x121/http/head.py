@@ -1,7 +1,7 @@
-"""Is this the head of a valid request?  Pure functions on bytes, after RFC 9112.
+"""Validation of request heads by RFC 9112: pure functions on bytes.
 
-Each raises :class:`~x121.errors.AppError`, with a message that says what is wrong and never
-repeats what the client sent.
+Each raises :class:`~x121.errors.AppError`.  Its message says what is wrong, and never repeats the
+client's input.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ MAX_TARGET_BYTES = 8000
 """RFC 9112 section 3: a server ought to support request lines of at least 8000 octets."""
 MAX_METHOD_BYTES = 64
 MAX_NAME_BYTES = 256
-"""Of a header field's name.  Twisted remembers names, 10,000 of them, whoever sends them."""
+"""Limit of a header field's name.  Twisted caches up to 10,000 names, from any client."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-# RFC 3986 section 3.2.2, less the characters that no host name in use has: what stands in
-# Host may be echoed in a Location.  A comma would be a list, "@" user information.
+# RFC 3986 section 3.2.2, without the characters that no real host name has: Host may be echoed in
+# a Location.  A comma would make it a list, "@" would make it user information.
 _LABEL = rb"[A-Za-z0-9_-]{1,63}"
 _AUTHORITY = re.compile(
     rb"(?:\[([0-9A-Fa-f:.]+)\]|(?:" + _LABEL + rb"\.)*" + _LABEL + rb"\.?)(?::([0-9]{0,5}))?"
 )
 _MAX_AUTHORITY_BYTES = 261  # RFC 1035 section 2.3.4, and a port
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^#]*)")
-# Most targets: nothing in them needs a closer look.
+# Most targets match this, and need no further check.
 _PLAIN_TARGET = re.compile(rb"/[A-Za-z0-9._~!$&'()*+,;=:@/?-]*")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -50,35 +50,35 @@ _NEWER_1_X = re.compile(rb" HTTP/1\.[2-9]$")
 
 
 def serve_as_1_1(request_line: bytes) -> bytes:
-    """Return the line with a minor version above 1 as 1.1 (RFC 9110 section 2.5)."""
+    """Return the line with any minor version above 1 replaced by 1.1 (RFC 9110 section 2.5)."""
     return _NEWER_1_X.sub(b" HTTP/1.1", request_line)
 
 
 def options_in(headers: Headers, name: bytes) -> set[bytes]:
-    """Return what a field such as Connection lists, in lower case (RFC 9110 section 5.6.1).
+    """Return the items of a list field such as Connection, in lower case (RFC 9110 section 5.6.1).
 
-    ``name`` is as :func:`~x121.http.headers.canonical` has it.
+    ``name`` is :func:`~x121.http.headers.canonical`.
     """
     values = headers.get_all(name)
     return {option.strip().lower() for option in b",".join(values).split(b",")}
 
 
 def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -> bytes:
-    """Return the target in origin form, or ``*``, of a head that is valid.
+    """Return the target of a valid head, in origin form or ``*``.
 
-    Whether its fields are is for :func:`check_fields` or a strict parser to say.  Raises
+    Header values are checked by :func:`check_fields` or a strict parser.  Raises
     :class:`BadRequest`, :class:`UriTooLong`, or for CONNECT :class:`MethodNotAllowed`.
     """
     _check_length(version, headers)
     host = _host(version, headers)
     if method == b"CONNECT":
-        raise MethodNotAllowed("CONNECT is for proxies, and this is none", allow=METHODS)
+        raise MethodNotAllowed("CONNECT is not supported: this is not a proxy", allow=METHODS)
     if len(target) > MAX_TARGET_BYTES:
         raise UriTooLong(f"The request target is longer than {MAX_TARGET_BYTES} bytes")
     if _PLAIN_TARGET.fullmatch(target):
         return target
     if _CONTROL_OR_SPACE.search(target):
-        raise BadRequest("The request target holds a space or a control character")
+        raise BadRequest("The request target contains a space or a control character")
     if target == b"*":
         if method != b"OPTIONS":
             raise BadRequest("The target * is for OPTIONS only")
@@ -90,28 +90,28 @@ def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -
 
 
 def check_fields(headers: Headers) -> None:
-    """Raise :class:`BadRequest` for a field that holds a control character."""
+    """Raise :class:`BadRequest` for a field that contains a control character."""
     for _, values in headers.getAllRawHeaders():
         for value in values:
             if _CONTROL.search(value):
-                raise BadRequest("A header field holds a control character")
+                raise BadRequest("A header field contains a control character")
 
 
 def _check_length(version: bytes, headers: Headers) -> None:
-    """RFC 9112 section 6: one length at most, and the only transfer coding read is chunked."""
+    """Allow one length at most, and no transfer coding but chunked (RFC 9112 section 6)."""
     codings = headers.get_all(b"Transfer-Encoding")
     if not codings:
         return
     if version != b"HTTP/1.1":
         raise BadRequest("Transfer-Encoding needs HTTP/1.1")
     if len(codings) != 1 or codings[0].lower() != b"chunked":
-        raise BadRequest("The only Transfer-Encoding understood is chunked, once")
+        raise BadRequest("Transfer-Encoding must be chunked, and occur once")
     if headers.hasHeader(b"Content-Length"):
         raise BadRequest("Content-Length and Transfer-Encoding exclude each other")
 
 
 def _host(version: bytes, headers: Headers) -> bytes | None:
-    """RFC 9112 section 3.2: exactly one valid Host; HTTP/1.0 may leave it out."""
+    """Return the only, valid Host; HTTP/1.0 may omit it (RFC 9112 section 3.2)."""
     hosts = headers.get_all(b"Host")
     if not hosts:
         if version == b"HTTP/1.0":
@@ -131,7 +131,7 @@ def _is_authority(text: bytes) -> bool:
     return match[1] is None or _is_ipv6(match[1])
 
 
-# The same few names, in request after request.
+# Most requests have one of the same few names.
 _is_known_authority = lru_cache(maxsize=256)(_is_authority)
 
 
@@ -144,7 +144,7 @@ def _is_ipv6(text: bytes) -> bool:
 
 
 def _from_absolute(target: bytes, host: bytes | None) -> bytes:
-    """RFC 9112 section 3.2.2: a server accepts the absolute form, too."""
+    """Return the origin form of a target in absolute form (RFC 9112 section 3.2.2)."""
     match = _ABSOLUTE.fullmatch(target)
     if match is None or not _is_authority(match[1]):
         raise BadRequest("The request target is neither a path nor an http URL")
@@ -156,13 +156,13 @@ def _from_absolute(target: bytes, host: bytes | None) -> bytes:
 
 def _check_path(target: bytes) -> None:
     if _BAD_ESCAPE.search(target):
-        raise BadRequest("The target holds a % that is not followed by two hexadecimal digits")
+        raise BadRequest("The target contains a % that is not followed by two hexadecimal digits")
     if b"#" in target:
-        raise BadRequest("The target holds a fragment, which is not for servers")
+        raise BadRequest("The target contains a fragment, which must not be sent to a server")
     path = target.partition(b"?")[0]
     try:
         text = unquote_to_bytes(path).decode()
     except UnicodeDecodeError:
         raise BadRequest("The path is not UTF-8") from None
     if "\0" in text:
-        raise BadRequest("The path holds a NUL character")
+        raise BadRequest("The path contains a NUL character")

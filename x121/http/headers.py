@@ -1,4 +1,4 @@
-"""Header fields, as Twisted keeps them, put in without its checks where they are known good."""
+"""A subclass of Twisted's Headers that skips validation for values known to be safe."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ __all__ = ["Headers", "canonical"]
 
 
 class Headers(http_headers.Headers):
-    """Twisted's headers, and a way to fill them with what needs no check.
+    """Twisted's headers, with methods that skip validation for safe names and values.
 
-    Twisted looks through every name and value for line breaks, which for the headers of every
-    answer costs more than all that an answer's head is made of.
+    Twisted searches every name and value for line breaks, which takes more time than everything
+    else in making a response's head.
     """
 
     __slots__ = ()
 
     def set(self, name: str | bytes, value: str | bytes) -> None:
-        """Set ``name`` to ``value`` as :meth:`setRawHeaders` does."""
+        """Set ``name`` to ``value``, like :meth:`setRawHeaders`."""
         if type(value) is bytes and b"\n" not in value and b"\r" not in value:
             self._rawHeaders[canonical(name)] = [value]
         else:
@@ -30,7 +30,7 @@ class Headers(http_headers.Headers):
         self._rawHeaders[name] = [value]
 
     def take(self, name: bytes, value: bytes) -> None:
-        """Add a field that a strict parser has found; ``name`` is :func:`canonical`."""
+        """Add a field from a strict parser; ``name`` is :func:`canonical`."""
         if name in self._rawHeaders:
             self._rawHeaders[name].append(value)
         else:
@@ -47,11 +47,11 @@ class Headers(http_headers.Headers):
 
 
 def canonical(name: str | bytes) -> bytes:
-    """Return ``name`` as Twisted's headers have it, such as ``X-Request-Id``.
+    """Return ``name`` in the form of Twisted's headers, such as ``X-Request-Id``.
 
-    Raises :class:`ValueError` for what can't be a name.
+    Raises :class:`ValueError` for an invalid name.
     """
-    return _known(name) if len(name) <= _MAX_KNOWN else _canonical(name)
+    return _cached(name) if len(name) <= _MAX_CACHED else _canonical(name)
 
 
 def _canonical(name: str | bytes) -> bytes:
@@ -60,6 +60,6 @@ def _canonical(name: str | bytes) -> bytes:
     return next(headers.getAllRawHeaders())[0]
 
 
-# Names come from clients: so many are remembered, and none that is long, whatever they think up.
-_MAX_KNOWN = 64
-_known = lru_cache(maxsize=512)(_canonical)
+# Names come from clients, so the cache is bounded: in number, and by the length of a name.
+_MAX_CACHED = 64
+_cached = lru_cache(maxsize=512)(_canonical)

@@ -1,8 +1,8 @@
 """Input of one connection, read in shares: one per turn of the reactor.
 
-No connection holds up the others, however much it sends at once, and however much work each byte
-of it is.  What is left of a turn's input is kept, reading from the transport is paused if that is
-much, and it goes on in the next turn.
+No connection delays the others, however much it sends at once, and however much work each byte is.
+Input beyond a turn's share is kept for the next turn; reading from the transport is paused if that
+is much.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ __all__ = ["SHARE", "Intake"]
 _log = Logger(namespace="x121.http.intake")
 
 SHARE = 16_384
-"""A connection's share of one turn of the reactor, in bytes of what takes 0.1 us each."""
-# So much may have arrived ahead of what is read.
+"""A connection's share of one turn of the reactor, in bytes that take 0.1 us each."""
+# The amount of unread input above which the transport is paused.
 _READ_AHEAD_BYTES = 16_384
 
 
 class Intake:
-    """Keeps what has arrived from ``transport`` until it is read.
+    """Buffers input from ``transport`` until it is read.
 
-    ``take_turn`` is called in the next turn of the reactor when input is left; it calls
+    If input is left, ``take_turn`` is called in the next turn of the reactor; it must call
     :meth:`read`.
     """
 
@@ -52,8 +52,8 @@ class Intake:
         self._clock = clock
         self._take_turn = take_turn
         self.kept = b""
-        """What has arrived, which is empty when all of it is read."""
-        # Read up to the position.  So many bytes from there on can't begin a line end.
+        """The buffered input; empty when all of it is read."""
+        # Input is read up to the position; the searched bytes after it don't begin a line end.
         self._position = 0
         self._searched = 0
         self._share = 0
@@ -63,18 +63,18 @@ class Intake:
         self._awaits_line_end = False
 
     def __len__(self) -> int:
-        """How many bytes wait to be read."""
+        """Return the number of unread bytes."""
         return len(self.kept) - self._position
 
     @property
     def is_busy(self) -> bool:
-        """Whether what is kept is being read, or will be in the next turn."""
+        """True if the input is being read, or will be in the next turn."""
         return self._is_reading or self._next_turn is not None
 
     # --- turns ---
 
     def put(self, data: bytes) -> None:
-        """Keep ``data`` behind what is kept already."""
+        """Append ``data`` to the buffered input."""
         self.kept = self.kept[self._position :] + data if self.kept else data
         self._position = 0
         self._awaits_line_end = False
@@ -82,7 +82,7 @@ class Intake:
     def read(self, feed: Callable[[], bool]) -> None:
         """Call ``feed`` until it returns False, the input ends or the share is used up.
 
-        It counts its work with :meth:`spend`.  Does nothing while the next turn is awaited.
+        ``feed`` counts its work with :meth:`spend`.  Does nothing if the next turn is scheduled.
         """
         if self._next_turn is None:
             self._is_reading = True
@@ -99,16 +99,16 @@ class Intake:
             self._pause_or_resume()
 
     def read_later(self) -> None:
-        """Go on in the next turn, if there is input and nothing reads it."""
+        """Continue in the next turn, if there is input that isn't being read."""
         if self.kept and not self._is_reading and self._next_turn is None:
             self._next_turn = self._clock.callLater(0, self._begin_turn)
 
     def spend(self, cost: int) -> None:
-        """Count ``cost`` of this turn's share."""
+        """Subtract ``cost`` from this turn's share."""
         self._share -= cost
 
     def clear(self) -> bytes:
-        """Return what is kept, and keep nothing."""
+        """Return the unread input, and discard it."""
         rest, self.kept = self.kept[self._position :], b""
         self._position = self._searched = 0
         if self._is_paused:
@@ -116,7 +116,7 @@ class Intake:
         return rest
 
     def stop(self) -> bytes:
-        """Return what is kept, and read no more."""
+        """Return the unread input, and read no more."""
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None
@@ -126,18 +126,18 @@ class Intake:
         self._next_turn = None
         try:
             self._take_turn()
-        except Exception:  # as a transport does with whatever its protocol raises
+        except Exception:  # like a transport whose protocol raises
             _log.failure("Unhandled error in reading input")
             self._transport.abortConnection()
 
     def _forget(self) -> None:
-        """Let go of what was read, when that is the larger part: so each byte is copied once."""
+        """Discard the read input when it is the larger part, so that each byte is copied once."""
         if self._position * 2 >= len(self.kept):
             self.kept = self.kept[self._position :]
             self._position = 0
 
     def _pause_or_resume(self) -> None:
-        # A pause in the middle of a line would keep its end from arriving.
+        # After a pause in the middle of a line its end could not arrive.
         has_enough = len(self) > _READ_AHEAD_BYTES and not self._awaits_line_end
         if has_enough and not self._is_paused:
             self._transport.pauseProducing()
@@ -148,17 +148,17 @@ class Intake:
     # --- input ---
 
     def take(self, limit: int) -> bytes:
-        """Take at most ``limit`` bytes."""
+        """Read and return at most ``limit`` bytes."""
         data = self.kept[self._position : self._position + limit]
         self._position += len(data)
         return data
 
     def put_back(self, size: int) -> None:
-        """Have the last ``size`` bytes not been taken."""
+        """Mark the last ``size`` bytes as unread."""
         self._position -= size
 
     def take_line(self) -> bytes | None:
-        """Take a line, without its CRLF; return None if its end is not there."""
+        """Read and return a line without its CRLF, or None if its end has not arrived."""
         start = self._position
         end = self.kept.find(b"\r\n", start + self._searched)
         if end < 0:
@@ -169,14 +169,14 @@ class Intake:
         return self.kept[start:end]
 
     def peek(self, limit: int) -> bytes:
-        """Return at most ``limit`` bytes, and take nothing."""
+        """Return at most ``limit`` bytes, and leave them unread."""
         return self.kept[self._position : self._position + limit]
 
     def search(self, pattern: re.Pattern[bytes]) -> bool:
-        """Return whether ``pattern``, of two bytes at most, is in a line whose end is not there.
+        """Return True if the incomplete line contains ``pattern``, of two bytes at most.
 
-        What was searched before is not searched again.
+        Bytes that were searched before are not searched again.
         """
-        found = pattern.search(self.kept, self._position + self._searched)
-        self._searched = max(0, len(self) - 1)  # the first of the two may be there already
-        return found is not None
+        match = pattern.search(self.kept, self._position + self._searched)
+        self._searched = max(0, len(self) - 1)  # the last byte may be the first of the two
+        return match is not None

@@ -1,4 +1,4 @@
-"""The end of a listening port, at which no connection that was made is reset."""
+"""Closes a listening port without resetting the connections that wait to be accepted."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def stop_listening(port: Any, *, clock: IReactorTime) -> Deferred[Any]:
 
     Returns a Deferred that fires when the port is closed.
     """
-    # A port closes in the turn after its stopListening(), just behind this call: nobody can connect
-    # in between, but for some microseconds.
+    # A port closes in the turn after its stopListening(), right after this call: only in some
+    # microseconds between the two can a client connect and be reset.
     accepted = deferLater(clock, 0, _accept_waiting, port)
     return gatherResults([accepted, maybeDeferred(port.stopListening)])
 
 
 def _accept_waiting(port: Any) -> None:
-    """Accept until nobody waits; no more than can wait, because others may come meanwhile."""
+    """Accept the waiting connections, at most a full backlog: more may arrive meanwhile."""
     before, end = -1, port.sessionno + port.backlog
     while before < port.sessionno < end:
         before = port.sessionno

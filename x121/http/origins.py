@@ -1,4 +1,4 @@
-"""Origins of pages: the server's own, and how a message shows a foreign one (RFC 6454)."""
+"""Origins of pages (RFC 6454): the server's own, and the quoting of others in messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _MAX_QUOTED = 100
 
 
 def own_origin(request: Request) -> bytes:
-    """Return the origin of this server's pages, as the client of ``request`` knows the server.
+    """Return the origin of this server's pages, as the client of ``request`` sees it.
 
-    The scheme of a client behind a proxy is the one that a trusted proxy names.
+    Behind a trusted proxy, the scheme is the one that the proxy forwards.
     """
     host = (request.requestHeaders.get(b"Host") or b"").lower()
     if request.isSecure():
@@ -21,6 +21,6 @@ def own_origin(request: Request) -> bytes:
 
 
 def quoted(value: bytes) -> str:
-    """Return what a client sent, short enough for a message; JSON escapes the rest."""
+    """Return a client's input, shortened and quoted for a message; JSON escapes the rest."""
     text = value.decode("latin-1")
     return repr(text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + "...")

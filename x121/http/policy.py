@@ -1,4 +1,4 @@
-"""What a browser may do with a page of ours, and with all that belongs to it."""
+"""Security headers of the built-in pages and their files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _DIRECTIVES = (
 )
 
 WITHOUT_SCRIPTS = "; ".join(_DIRECTIVES)
-"""Use the styles of this server, and show its pictures, and small ones that stand in the page."""
+"""Content-Security-Policy that allows this server's styles and images, and inline images."""
 
 WITH_SCRIPTS = "; ".join((*_DIRECTIVES, "script-src 'self'", "connect-src 'self'"))
-"""Run the scripts of this server, too, and call it."""
+"""Content-Security-Policy that also allows this server's scripts, and requests to it."""
 
 _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -36,7 +36,7 @@ _TYPES = {
 
 
 def set_page_headers(request: Request, suffix: str, policy: str = WITH_SCRIPTS) -> None:
-    """Answer with what a file that ends with ``suffix`` has in it, and is treated as nothing else.
+    """Set the Content-Type for a file with this ``suffix``, and the security headers.
 
     ``policy`` is the Content-Security-Policy.
     """

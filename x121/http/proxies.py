@@ -1,4 +1,4 @@
-"""Who the client is when trusted proxies stand between."""
+"""Client addresses behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = [
 ]
 
 MAX_HOPS = 32
-"""The number of nodes that are read of a forwarding field."""
+"""The number of nodes that are read from a forwarding field."""
 
-# An IPv4 address, or an IPv6 address in brackets, and perhaps a port, which may be obfuscated.
+# An IPv4 address, or an IPv6 address in brackets, with an optional port, which may be obfuscated.
 _WITH_PORT = re.compile(
     rb"(?:([0-9.]+)|\[([0-9A-Fa-f]*:[^]]*)\])(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
 )
 
 
 def trusted_proxy_check(networks: Sequence[IpNetwork]) -> Callable[[str], bool]:
-    """Return a function that tells whether an address, as text, is in one of ``networks``.
+    """Return a function that checks if an address, as text, is in one of ``networks``.
 
-    An IPv4 address that came over an IPv6 socket (``::ffff:10.0.0.1``) counts as IPv4.
+    An IPv4 address of an IPv6 socket (``::ffff:10.0.0.1``) counts as IPv4.
     """
 
     def is_trusted(text: str) -> bool:
@@ -44,9 +44,9 @@ def trusted_proxy_check(networks: Sequence[IpNetwork]) -> Callable[[str], bool]:
 def forwarded_for(chain: Sequence[bytes], peer: str, is_trusted: Callable[[str], bool]) -> str:
     """Return the client's address from the ``X-Forwarded-For`` values of a trusted ``peer``.
 
-    Every proxy appends the address it was called from, so only what trusted proxies wrote
-    can be believed: read from the right, the first address that is no trusted proxy is the
-    client.  What isn't an address ends the search, and so does the end of :func:`hops`.
+    Every proxy appends the address of its own client, so only the entries of trusted proxies are
+    reliable: read from the right, the first address that isn't a trusted proxy is the client.  The
+    search stops at an entry that isn't an address, and at the end of :func:`hops`.
     """
     client = peer
     for node in hops(chain):
@@ -60,9 +60,9 @@ def forwarded_for(chain: Sequence[bytes], peer: str, is_trusted: Callable[[str],
 
 
 def hops(values: Sequence[bytes]) -> list[bytes]:
-    """Return the nodes that forwarding fields name, from right to left.
+    """Return the nodes in forwarding fields, from right to left.
 
-    If there are more than :data:`MAX_HOPS`, an empty node stands for the rest.
+    If there are more than :data:`MAX_HOPS`, one empty node replaces the rest.
     """
     nodes = b",".join(values).rsplit(b",", MAX_HOPS)
     if len(nodes) > MAX_HOPS:
@@ -72,7 +72,7 @@ def hops(values: Sequence[bytes]) -> list[bytes]:
 
 
 def node_address(node: bytes) -> str:
-    """Return the address of ``node`` in its usual form, or empty text if it names none.
+    """Return the address of ``node`` in its usual form, or empty text if it isn't an address.
 
     A port may follow an IPv4 address, or an IPv6 address in brackets (RFC 7239 section 6).
     """
@@ -84,14 +84,14 @@ def node_address(node: bytes) -> str:
 
 
 def is_loopback(text: str) -> bool:
-    """Return whether ``text`` is an address of this machine, for itself alone."""
+    """Return True if ``text`` is a loopback address."""
     address = _address(text)
     return address is not None and address.is_loopback
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        # A zone, as in fe80::1%eth0, means something on one machine only, and may be any text.
+        # A zone, as in fe80::1%eth0, has a meaning on one machine only, and may be any text.
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None

@@ -1,9 +1,9 @@
-"""Slow readers: the least rate at which clients take what waits for them.
+"""Minimum rate at which clients must read responses.
 
-A response that its client doesn't take holds memory, a connection, and the end of a stop.  The rate
-is measured where it is true: in bytes that the client's system has acknowledged.  The kernel takes
-megabytes for a slow client at once, and then no more until a third of them is gone, so what it
-takes says little about the client.
+A response that its client doesn't read occupies memory and a connection, and delays the server's
+stop.  The rate is measured in bytes that the client's system has acknowledged.  The bytes that the
+kernel accepts say little about the client: for a slow one it accepts megabytes at once, and then
+no more until a third of them is sent.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from x121.http.sockets import acknowledged_bytes
 __all__ = ["WINDOW_SECS", "SendRate"]
 
 WINDOW_SECS = 30.0
-"""The time over which the rate is measured; a client may stand still for as long."""
+"""The time over which the rate is measured; a client may pause for as long."""
 
 
 class Connection(Hashable, Protocol):
-    """The part of a connection that is used here."""
+    """The part of a connection that :class:`SendRate` uses."""
 
     transport: Any
 
 
 class _Window:
-    """The acknowledged bytes at the begin of a window, and whether all was taken since."""
+    """The acknowledged bytes at the start of a window; ``was_taken`` if all was sent since."""
 
     __slots__ = ("acknowledged", "was_taken")
 
@@ -39,10 +39,10 @@ class _Window:
 
 
 class SendRate:
-    """Calls ``too_slow(connection)`` for those that take less than ``min_bytes_per_sec``.
+    """Calls ``too_slow(connection)`` if a client reads less than ``min_bytes_per_sec``.
 
-    It is told by :meth:`blocked` and :meth:`freed` when something waits for a client, and costs
-    nothing else.  0 bytes a second is no limit.
+    A connection is measured from :meth:`blocked` to :meth:`freed`, while data waits for its client;
+    at other times it costs nothing.  0 bytes per second means no limit.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class SendRate:
         self._windows: dict[Connection, _Window] = {}
 
     def blocked(self, connection: Connection) -> None:
-        """Measure from now on, unless that is done already: the client doesn't take all."""
+        """Start to measure, unless already started: data waits for the client."""
         if self._min_bytes and connection not in self._windows:
             self._begin(connection)
 
     def freed(self, connection: Connection, is_blocked: bool) -> None:
-        """Note that the client has taken all; measure on if it ``is_blocked`` by more already."""
+        """Note that all data was sent; continue to measure if more data waits (``is_blocked``)."""
         window = self._windows.get(connection)
         if window is None:
             return
@@ -72,7 +72,7 @@ class SendRate:
             self.stop(connection)
 
     def stop(self, connection: Connection) -> None:
-        """Measure no more: nothing waits, or the connection is gone."""
+        """Stop measuring: no data waits, or the connection is closed."""
         if self._windows.pop(connection, None) is not None:
             self._deadlines.stop(connection)
 
@@ -86,7 +86,7 @@ class SendRate:
         if acknowledged:
             is_slow = acknowledged - window.acknowledged < self._min_bytes
         else:
-            is_slow = not window.was_taken  # the system doesn't tell
+            is_slow = not window.was_taken  # the system doesn't count acknowledged bytes
         if is_slow:
             self._too_slow(connection)
         else:

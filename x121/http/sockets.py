@@ -1,6 +1,6 @@
-"""Facts about a connection's socket that its transport doesn't tell, and an option.
+"""State and options of a connection's socket that its transport doesn't offer.
 
-Transports in memory have no socket: nothing waits in them, and nobody hangs up.
+Transports in memory have no socket: they have no unread bytes, and never hang up.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ __all__ = [
     "has_hung_up",
 ]
 
-# A client that takes none of its answer for this long is gone: the kernel drops it.  For one that
-# is merely slow there is a least rate (SendRate).
+# The kernel drops a connection whose client reads nothing for this long.  Clients that are only
+# slow have a minimum rate (SendRate).
 STUCK_CLIENT_SECS = 60
 
-# Of Linux's struct tcp_info (linux/tcp.h): where tcpi_bytes_acked is, a u64.
+# The offset of tcpi_bytes_acked, a u64, in Linux's struct tcp_info (linux/tcp.h).
 _BYTES_ACKED = 120
 _INFO_BYTES = _BYTES_ACKED + 8
 
 
 def acknowledged_bytes(transport: Any) -> int:
-    """Return how many bytes the peer has acknowledged, or 0 where the system doesn't tell.
+    """Return how many bytes the peer has acknowledged, or 0 if the system doesn't count them.
 
-    Linux does, of TCP.
+    Only Linux does, and only for TCP.
     """
     handle = _handle(transport)
     if handle is None or handle.family == socket.AF_UNIX or sys.platform != "linux":
@@ -43,19 +43,19 @@ def acknowledged_bytes(transport: Any) -> int:
 
 
 def bytes_to_read(transport: Any) -> int:
-    """Return how many bytes have arrived that ``transport`` has not read."""
+    """Return the number of received bytes that ``transport`` has not read."""
     handle = _handle(transport)
     if handle is None:
         return 0
-    answer = fcntl.ioctl(handle.fileno(), termios.FIONREAD, bytes(4))
-    size: int = struct.unpack("i", answer)[0]
+    result = fcntl.ioctl(handle.fileno(), termios.FIONREAD, bytes(4))
+    size: int = struct.unpack("i", result)[0]
     return size
 
 
 def has_hung_up(transport: Any) -> bool:
-    """Return whether both directions of a connection over a UNIX socket are closed (poll(2)).
+    """Return True if both directions of a UNIX socket's connection are closed (poll(2)).
 
-    A peer that only sends no more has closed one.
+    After a half-close by the peer only one direction is closed.
     """
     handle = _handle(transport)
     if handle is None:
@@ -72,7 +72,7 @@ def descriptor_of(transport: Any) -> int:
 
 
 def drop_when_stuck(transport: Any) -> None:
-    """Let the kernel end a connection whose peer takes no data (tcp(7), TCP_USER_TIMEOUT)."""
+    """Let the kernel drop a connection whose peer reads no data (tcp(7), TCP_USER_TIMEOUT)."""
     option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux only
     if option is not None:
         handle = _handle(transport)

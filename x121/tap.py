@@ -1,11 +1,11 @@
 """``twistd x121``: START HERE.
 
-1. :class:`Options` reads the command line and the configuration; a wrong one ends it here.  It
-   chooses the reactor before it imports the application, which needs one.
-2. :func:`makeService` makes the log and the server, and ties both to twistd.
+1. :class:`Options` reads the command line and the configuration, and exits if they are invalid.
+   It installs the reactor before it imports the application, which needs one.
+2. :func:`makeService` creates the log and the server, and connects both to twistd.
 3. :mod:`x121.runtime.server` has the components of the server.  Once the reactor runs,
    :mod:`x121.runtime.lifecycle` starts them one after the other.
-4. They drain and stop, in reverse order, when :mod:`x121.runtime.signals` gets a signal.
+4. They drain and stop, in reverse order, when :mod:`x121.runtime.signals` receives a signal.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _log = Logger(namespace="x121.tap")
 class Options(usage.Options):
     """Options of ``twistd x121``; everything else is configured in the environment.
 
-    ``application`` is the path of the one to serve, whatever ``X121_APP`` says.
+    ``application`` is the path of the application to serve; it overrides ``X121_APP``.
     """
 
     optParameters = [  # noqa: RUF012  # Twisted's way to declare options
@@ -50,9 +50,9 @@ class Options(usage.Options):
         self._environ = {**os.environ, **({APP: application} if application else {})}
 
     def postOptions(self) -> None:
-        """Load the application and the configuration, or exit with 1 and say what is wrong.
+        """Load the application and the configuration, or exit with 1 and an error message.
 
-        They are ``self["application"]`` and ``self["loaded"]``.
+        Sets ``self["application"]`` and ``self["loaded"]``.
         """
         _choose_reactor(Environment(self._environ, self["env-file"]))
         from x121.runtime.load import load_config
@@ -69,7 +69,7 @@ class Options(usage.Options):
 
     @property
     def log_file(self) -> str:
-        """Where twistd was told to log; ``-`` is standard output."""
+        """The path of twistd's log file; ``-`` is standard output."""
         return self._twistd.get("logfile") or ("twistd.log" if self._in_background else "-")
 
     @property
@@ -82,12 +82,12 @@ class Options(usage.Options):
 
 
 def _start_error(error: Exception, log_format: str) -> SystemExit:
-    # Not UsageError, which would print every option of twistd before it.
+    # Not UsageError: twistd would print all its options before the message.
     return SystemExit(logs.last_line(f"x121: {error}", log_format))
 
 
 def _choose_reactor(environment: Environment) -> None:
-    """Install ours, unless it isn't wanted, uvloop isn't there, or twistd was given another."""
+    """Install the uvloop reactor, unless disabled, uvloop is missing, or another is installed."""
     is_installed = "twisted.internet.reactor" in sys.modules
     is_wanted = environment.text("X121_REACTOR").lower() != "stock"
     if is_wanted and find_spec("uvloop") and not is_installed:
@@ -97,7 +97,7 @@ def _choose_reactor(environment: Environment) -> None:
 
 
 def _choose_channel(config: ServerConfig) -> type[Channel]:
-    """Return what speaks HTTP: ours, unless it isn't wanted or httptools isn't there."""
+    """Return the class of HTTP channels: the fast one, unless disabled or httptools is missing."""
     if config.fast_http and find_spec("httptools"):
         from x121.http.fast import FastChannel
 
@@ -106,8 +106,8 @@ def _choose_channel(config: ServerConfig) -> type[Channel]:
 
 
 def makeService(options: Options) -> MultiService:
-    """Return the server as a service that logs in its own way once twistd has it."""
-    # Not before the reactor is chosen: Klein imports it, and with it whichever is the default.
+    """Return the server as a service, which also installs the log observer in twistd."""
+    # Not before the reactor is chosen: Klein imports the reactor, and so installs the default.
     from twisted.internet import reactor as _reactor
 
     from x121.runtime.server import Server
@@ -156,21 +156,21 @@ def makeService(options: Options) -> MultiService:
 
 
 def _reopen_log(observer: logs.LogObserver, path: str | None, signal: str) -> None:
-    """Have ``observer`` go on in the file that is at ``path`` now, and say so there."""
+    """Reopen the log file of ``observer`` at ``path``, and log that in it."""
     if path is None:
         _log.info("Received {signal}: the log isn't a file to reopen", signal=signal)
         return
     try:
         observer.reopen()
     except OSError as error:
-        text = "Received {signal}, and the log stays where it was: cannot open {path}: {error}"
+        text = "Received {signal}, but the log stays in the old file: cannot open {path}: {error}"
         _log.error(text, signal=signal, path=path, error=error.strerror)
     else:
         _log.info("Received {signal}, reopened the log {path}", signal=signal, path=path)
 
 
 class _LoggedService(MultiService):
-    """Makes its application log through ``observer``: twistd asks the application for one."""
+    """Service that sets the log observer of its twistd application to ``observer``."""
 
     def __init__(self, observer: ILogObserver) -> None:
         super().__init__()

@@ -227,7 +227,7 @@ DIFFERENT = [
     ),
     Difference(
         "a resource that renders something else than bytes has a fault, which is logged",
-        "instead of bytes",
+        "(expected bytes)",
         (
             "test_web.NewRenderTests.test_noBytesResult",
             "test_web.RememberURLTests.testRoot",

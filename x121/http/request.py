@@ -1,7 +1,7 @@
-"""A request as wrappers and handlers hold it: a true ``twisted.web.server.Request``.
+"""The request that middleware and handlers use: a subclass of ``twisted.web.server.Request``.
 
-What it adds: the facts that wrappers find out (``request_id``, ``remote``), a place to act
-just before the head of the answer is written, one way to fail, and one way to be ended.
+It adds attributes that middleware sets (``request_id``), callbacks just before the head of the
+response is written, one way to fail, and one way to be cancelled.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ if TYPE_CHECKING:
 __all__ = ["BeforeHead", "Request", "no_room"]
 
 MAX_BODY_BYTES_IN_MEMORY = 100_000
-# To copy a small body behind its head costs less than a second write.
+# Copying a small body to its head takes less time than a second write.
 _MAX_JOINED_BYTES = 16_384
 _NO_TYPE_CODES = frozenset((NO_CONTENT, NOT_MODIFIED))
 
 BeforeHead = Callable[["Request"], bytes | None]
-"""Called before the head of an answer is written; may return a body that replaces it."""
+"""Called before the head of a response is written; may return a body to replace the response's."""
 
 
 class Site(Protocol):
-    """What a request asks of its site."""
+    """The part of a site that a request uses."""
 
     resource: IResource
     max_body_bytes: int
@@ -62,7 +62,7 @@ class Site(Protocol):
 
 
 class Channel(Protocol):
-    """What a request asks of its connection, besides what Twisted's does."""
+    """The part of a connection that a request uses, in addition to Twisted's."""
 
     site: Any
     peer: IAddress
@@ -83,25 +83,25 @@ class Channel(Protocol):
 
 
 class Request(server.Request):
-    """One request and its answer.
+    """One request and its response.
 
-    ``request_id`` is the id that every log line and the answer carry.  ``refusal`` is set
-    where the request can't be served at all, ``body_too_large`` where its body is larger than
-    the channel reads.  ``running`` is what the handler waits for, which is cancelled when the
-    client leaves.  One that ``is_delivering`` is answered, but not all of its large body is written
-    yet.  ``url_map`` makes URLs of routes.
+    ``request_id`` is the id that every log line and the response carry.  ``refusal`` is the error
+    of a request that the channel rejects; ``body_too_large`` is set if the body is over the limit.
+    ``running`` is the Deferred that the handler waits for; it is cancelled when the client
+    disconnects.  ``is_delivering`` is set while a large response body is being written.
+    ``url_map`` builds the URLs of routes.
 
-    What most requests have no use for is made when it is asked for: ``args``, cookies, and the
+    Attributes that most requests don't need are computed on first use: ``args``, cookies, and the
     segments of the path.
     """
 
-    channel: Channel  # type: ignore[assignment]  # as much of it as is used here
+    channel: Channel  # type: ignore[assignment]  # only the part that is used here
     site: Site  # type: ignore[assignment]
     requestHeaders: Headers
     responseHeaders: Headers
-    content: Any  # a binary file; Twisted's type would have every handler look for None
+    content: Any  # a binary file; with Twisted's type every handler would have to check for None
     url_map: MapAdapter
-    # A handler's text with no type of its own is never taken for HTML.
+    # A handler's text without a Content-Type is never interpreted as HTML.
     defaultContentType = b"text/plain; charset=utf-8"
 
     queued = False
@@ -122,7 +122,7 @@ class Request(server.Request):
     def __init__(
         self, channel: Channel, queued: bool = False, headers: Headers | None = None
     ) -> None:
-        # In place of Twisted's own, which makes twice as much.
+        # Replaces Twisted's __init__, which creates twice as many objects.
         self.channel = channel
         self.site = channel.site
         self.transport = channel.transport
@@ -142,7 +142,7 @@ class Request(server.Request):
 
     @property
     def remote(self) -> str:
-        """The client's address: the peer's, or what a trusted proxy says."""
+        """The client's address: the peer's, or the one that a trusted proxy forwards."""
         peer = str(getattr(self.client, "host", "") or "unix")
         if not self._is_through_trusted_proxy:
             return peer
@@ -151,21 +151,21 @@ class Request(server.Request):
 
     @property
     def given_request_id(self) -> bytes | None:
-        """The ``X-Request-Id`` that came with the request, if a trusted proxy sent it."""
+        """The request's ``X-Request-Id``, if a trusted proxy sent it."""
         if not self._is_through_trusted_proxy:
             return None
         return self.requestHeaders.get(b"X-Request-Id")
 
     @property
     def is_finished(self) -> bool:
-        """True once the answer is finished or the client is gone: nothing can be written."""
+        """True once the response is finished or the client has disconnected."""
         return bool(self.finished or self._disconnected)
 
     def isSecure(self) -> bool:
-        """Whether the client speaks TLS, to us or to a trusted proxy."""
+        """Return True if the client uses TLS, to this server or to a trusted proxy."""
         if self._is_through_trusted_proxy:
             schemes = self.getHeader(b"X-Forwarded-Proto")
-            if schemes is not None:  # what our own proxy saw was added last
+            if schemes is not None:  # the trusted proxy appends its own
                 return schemes.rpartition(b",")[2].strip().lower() == b"https"
         return bool(super().isSecure())
 
@@ -173,9 +173,9 @@ class Request(server.Request):
 
     @property
     def args(self) -> dict[bytes, list[bytes]]:
-        """The query's arguments: each name's values."""
+        """The arguments of the query: a list of values for each name."""
         if self._args is None:
-            # Twisted also separates at a semicolon, as nobody does any more, who writes queries:
+            # Twisted also splits at semicolons, which are not separators any more:
             # https://url.spec.whatwg.org/#concept-urlencoded-parser
             query = self.uri.partition(b"?")[2].replace(b";", b"%3B")
             self._args = parse_qs(query, keep_blank_values=True) if query else {}
@@ -187,7 +187,7 @@ class Request(server.Request):
 
     @property
     def prepath(self) -> list[bytes]:
-        """The path's segments, decoded, that the route has matched."""
+        """The path's decoded segments that the route has matched."""
         if self._prepath is None:
             self._split_path()
         return self._prepath  # type: ignore[return-value]
@@ -198,7 +198,7 @@ class Request(server.Request):
 
     @property
     def postpath(self) -> list[bytes]:
-        """The segments behind those."""
+        """The path's decoded segments after those that the route has matched."""
         if self._postpath is None:
             self._split_path()
         return self._postpath  # type: ignore[return-value]
@@ -208,7 +208,7 @@ class Request(server.Request):
         self._postpath = segments
 
     def consume(self, segments: int) -> None:
-        """Note that a route has matched so many of the segments in ``postpath``."""
+        """Note that a route has matched the next ``segments`` in ``postpath``."""
         if self._postpath is None:
             self._matched_segments += segments
         else:
@@ -216,7 +216,7 @@ class Request(server.Request):
             self._postpath = self._postpath[segments:]
 
     def _split_path(self) -> None:
-        path = self.path or b"/"  # there is none before the request is received
+        path = self.path or b"/"  # None before the request is received
         segments = [unquote_to_bytes(part) for part in path[1:].split(b"/")]
         if self._prepath is None:
             self._prepath = segments[: self._matched_segments]
@@ -225,21 +225,21 @@ class Request(server.Request):
 
     @property
     def received_cookies(self) -> dict[bytes, bytes]:  # type: ignore[override]
-        """The cookies that came with the request."""
+        """The cookies of the request."""
         if self._received_cookies is None:
             self._received_cookies = {}
             super().parseCookies()
         return self._received_cookies
 
     def parseCookies(self) -> None:
-        """Do nothing: cookies are read when they are asked for."""
+        """Do nothing: cookies are parsed on first use of ``received_cookies``."""
 
     # --- the body, as it arrives ---
 
     def gotLength(self, length: int | None) -> None:
-        """Make room for the body: in memory, or for one that is large or grows so in a file.
+        """Create the buffer of the body: in memory, or in a file if it is or becomes large.
 
-        Raises :class:`OSError` where there is none.
+        Raises :class:`OSError` if no file can be created.
         """
         if length is None:
             self.content = tempfile.SpooledTemporaryFile(MAX_BODY_BYTES_IN_MEMORY)  # noqa: SIM115
@@ -249,9 +249,9 @@ class Request(server.Request):
             self.content = io.BytesIO()
 
     def expect(self, size: int) -> None:
-        """Hear that ``size`` bytes come next.
+        """Note that ``size`` bytes of body data follow.
 
-        If the body would grow past the limit, nothing more is read.
+        If the body would exceed the limit, it is rejected, and not read.
         """
         if self.body_too_large or self.refusal is not None:
             return
@@ -260,7 +260,7 @@ class Request(server.Request):
             self.channel.overflow()
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Keep ``data``, unless the request is answered already."""
+        """Store ``data``, unless the request was rejected."""
         if self.body_too_large or self.refusal is not None:
             return
         try:
@@ -269,14 +269,14 @@ class Request(server.Request):
             self.channel.refuse(no_room(error))
 
     def client_left(self) -> None:
-        """Note that the client is gone, before the request is served."""
+        """Note that the client has disconnected before the request was served."""
         self._disconnected = True
 
     def connectionLost(self, reason: Failure) -> None:
-        """Note that the client is gone, cancel the handler and let go of what was to be sent.
+        """Note that the client has disconnected, cancel the handler and release unsent data.
 
-        A handler that was cancelled leaves a traceback, and with it this request, to the
-        garbage collector, which comes by the number of objects and not by their size.
+        A cancelled handler leaves a traceback, and with it this request, to the garbage collector,
+        which runs by the number of objects and not by their size.
         """
         self._disconnected = True
         self._over()
@@ -287,9 +287,9 @@ class Request(server.Request):
     # --- serving ---
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Serve the request, which is whole.
+        """Serve the complete request.
 
-        A form in its body is for the handler to parse, within its deadline and its errors.
+        A form in its body is parsed by the handler, within its deadline and error handling.
         """
         self.method = command
         self.uri = path
@@ -299,7 +299,7 @@ class Request(server.Request):
         self.process()
 
     def process(self) -> None:
-        """Hand the request to the site's resource, in a context that no other request sees."""
+        """Pass the request to the site's resource, in its own context."""
         Context().run(self._process)
 
     def _process(self) -> None:
@@ -309,45 +309,48 @@ class Request(server.Request):
             self.processingFailed(Failure())
 
     def render(self, resrc: IResource) -> None:
-        """Let ``resrc`` answer.  What it raises, :class:`UnsupportedMethod` too, is a failure
-        like any other; Twisted would write a page of its own."""
+        """Send the response of ``resrc``.
+
+        Any exception, including :class:`UnsupportedMethod`, is handled as a failure; Twisted would
+        write an HTML page.
+        """
         self.respond(resrc.render(self))
 
     def processingFailed(self, reason: Failure) -> None:
-        """Answer a failure.  Whatever no handler or resource handled is brought here."""
+        """Respond to a failure that no handler or resource has handled."""
         self.on_failure(self, reason)
 
-    # --- answering ---
+    # --- the response ---
 
     def setHeader(self, name: str | bytes, value: str | bytes) -> None:
-        """Set a header of the answer, in place of what it was; line breaks become spaces."""
+        """Set a header of the response, replacing its old value; line breaks become spaces."""
         self.responseHeaders.set(name, value)
 
     def before_head(self, prepare: BeforeHead) -> None:
-        """Call ``prepare(self)`` before the head is written, to set headers on any answer.
+        """Call ``prepare(self)`` before the head is written, to set headers on any response.
 
-        The last one added, which is the innermost wrapper's, is called first.
+        The callback added last, by the innermost middleware, is called first.
         """
         self._before_head.append(prepare)
 
     def on_finish(self, call: Callable[..., None], *arguments: object) -> None:
-        """Call ``call(self, *arguments)`` when the request is over: answered, or its client gone.
+        """Call ``call(self, *arguments)`` when the response is finished or the client disconnects.
 
-        Like ``notifyFinish``, before that, and without a Deferred for every request.
+        Like ``notifyFinish``, but earlier, and without a Deferred for every request.
         """
         self._on_over.append((call, arguments))
 
     def respond(self, body: bytes | int) -> None:
-        """Write ``body``, the whole or the rest of the answer, and finish.
+        """Write ``body``, the whole or the rest of the response, and finish.
 
-        A large one is written as fast as the client takes it.  ``NOT_DONE_YET`` leaves that to
-        whoever returned it.
+        A large body is written as fast as the client reads it.  For ``NOT_DONE_YET`` this does
+        nothing: the resource that returned it finishes the request.
         """
         if body is NOT_DONE_YET:
             return
         if not isinstance(body, bytes):
-            raise TypeError(f"a resource rendered {type(body).__name__} instead of bytes")
-        # RFC 9110 section 8.6: not for 204 and 304, and for HEAD only what GET would tell.
+            raise TypeError(f"invalid result of render(): {type(body).__name__} (expected bytes)")
+        # RFC 9110 section 8.6: no length for 204 and 304; for HEAD it must be that of GET.
         if not self.startedWriting and self.code not in NO_BODY_CODES:
             headers = self.responseHeaders
             if self.method != b"HEAD" or headers.get(b"Content-Length") is None:
@@ -361,12 +364,12 @@ class Request(server.Request):
             self.finish()
 
     def write(self, data: bytes) -> None:
-        """Write a part of the answer's body, and before the first part its head.
+        """Write a part of the response's body, and its head before the first part.
 
-        Raises :class:`RuntimeError` once the answer is finished.
+        Raises :class:`RuntimeError` once the response is finished.
         """
         if self.finished:
-            raise RuntimeError("write() after finish(): the answer is complete")
+            raise RuntimeError("write() after finish(): the response is complete")
         if self._disconnected:
             return
         if not self.startedWriting:
@@ -376,7 +379,7 @@ class Request(server.Request):
             self.channel.write(b"".join(toChunk(data)) if self.chunked else data)
 
     def _write_first(self, data: bytes) -> None:
-        """Write the head, and ``data`` with it: small answers are one piece."""
+        """Write the head and ``data``, in one piece if ``data`` is small."""
         replacement = self._prepare_head()
         if replacement is not None:
             data = replacement
@@ -401,14 +404,14 @@ class Request(server.Request):
             self.channel.write(data)
 
     def _prepare_head(self) -> bytes | None:
-        """Let everybody set headers; return the body that one of them wants instead."""
+        """Call the ``before_head`` callbacks; return the replacement of the body, if any."""
         replacement = None
         for prepare in reversed(self._before_head):
             replacement = prepare(self) or replacement
         return replacement
 
     def _complete_headers(self, has_no_body: bool) -> None:
-        """Add what Twisted adds to the headers of every answer."""
+        """Add the headers that Twisted adds to every response."""
         headers = self.responseHeaders
         if self.lastModified is not None and not headers.hasHeader(b"Last-Modified"):
             headers.put(b"Last-Modified", datetimeToString(self.lastModified))
@@ -425,9 +428,11 @@ class Request(server.Request):
             headers.put(b"Content-Type", self.defaultContentType)
 
     def finish(self) -> None:
-        """End the answer.  Raises :class:`RuntimeError` if the client is gone."""
+        """End the response.  Raises :class:`RuntimeError` if the client has disconnected."""
         if self._disconnected:
-            raise RuntimeError("finish() after the client left: see notifyFinish() and is_finished")
+            raise RuntimeError(
+                "finish() after the client disconnected: see notifyFinish() and is_finished"
+            )
         if self.finished:
             warnings.warn("finish() was called twice", stacklevel=2)
             return
@@ -439,7 +444,7 @@ class Request(server.Request):
         self._end()
 
     def _end(self) -> None:
-        """Let go of the connection, and tell whoever waits for the end."""
+        """Release the connection, and call everything that waits for the end."""
         if self.producer is not None:
             self._log.error("{request} is finished, but has a producer", request=self)
             self.unregisterProducer()
@@ -459,10 +464,10 @@ class Request(server.Request):
             call(self, *arguments)
 
     def upgrade(self, take_over: Callable[[http_headers.Headers], IProtocol]) -> None:
-        """Be answered with 101, and leave the connection to another protocol.
+        """Respond with 101, and pass the connection to another protocol.
 
-        ``take_over`` is given the headers of the answer, which is for it to write; it returns
-        the protocol that it has put on the channel's transport.
+        ``take_over`` gets the headers of the response and must write it; it returns the protocol
+        that it has connected to the channel's transport.
         """
         self.setResponseCode(101)
         self._prepare_head()
@@ -474,17 +479,17 @@ class Request(server.Request):
         try:
             successor = take_over(self.responseHeaders)
         except BaseException:
-            transport.abortConnection()  # nobody else would ever close it
+            transport.abortConnection()  # the channel no longer closes it
             raise
         self.startedWriting = 1
         self.finish()
         channel.hand_over(successor)
 
     def fail(self, error: AppError) -> None:
-        """Answer with ``error`` in the contract's form.
+        """Respond with ``error`` as JSON.
 
-        Whatever a handler had prepared is thrown away.  If a part of its answer is already
-        on the wire, the connection is dropped, so that nobody takes that part for the whole.
+        A response that the handler has prepared is discarded.  If a part of it was already sent,
+        the connection is dropped, so that the client doesn't take that part for the whole.
         """
         if self.is_finished:
             return
@@ -497,9 +502,9 @@ class Request(server.Request):
         self.respond(self.prepare_error(error))
 
     def prepare_error(self, error: AppError) -> bytes:
-        """Return the body that answers ``error``, and set its status and headers.
+        """Return the body of the response to ``error``, and set its status and headers.
 
-        For whoever writes it himself; everybody else calls :meth:`fail`.
+        Only for callers that write the body themselves; all others call :meth:`fail`.
         """
         body = json_encoding.encode(error.body())
         self.responseHeaders = Headers()
@@ -513,18 +518,18 @@ class Request(server.Request):
         return body
 
     def cancel(self) -> None:
-        """Cancel what the handler waits for, if it waits."""
+        """Cancel the Deferred that the handler waits for, if there is one."""
         running, self.running = self.running, None
         if running is not None:
             running.cancel()
 
 
 def _last_resort(request: Request, failure: Failure) -> None:
-    """Answer a failure that happened outside the wrapper whose business failures are."""
-    request._log.failure("Failed outside the errors wrapper", failure)
+    """Respond to a failure that happened outside the ``errors`` middleware."""
+    request._log.failure("Unhandled error outside the errors middleware", failure)
     request.fail(Panic(type(failure.value).__name__))
 
 
 def no_room(error: OSError) -> ServiceUnavailable:
-    """Return what answers a body that there is no file descriptor or no disk for."""
-    return ServiceUnavailable("There is no room for the body", detail=str(error))
+    """Return the error for a body that can't be stored, for lack of disk or descriptors."""
+    return ServiceUnavailable("The server can't store the body now", detail=str(error))

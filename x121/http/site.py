@@ -1,4 +1,4 @@
-"""The site: every open connection, its deadlines, and how they are drained at the end."""
+"""The site: keeps every open connection and its deadlines, and drains them at shutdown."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from x121.http.sockets import descriptor_of
 
 __all__ = ["Site"]
 
-# How long a client may take to close after it was told to.
+# How long a client may take to close after the server's half-close.
 CLOSING_TIMEOUT_SECS = 5.0
 
-# Whoever keeps a connection open that the server has closed must not keep the server from stopping.
+# The same while draining, so that clients that don't close can't delay the server's stop.
 DRAIN_CLOSING_SECS = 0.25
 
-# Whose connections are closed first when descriptors are short, and how many of each are asked
-# whether they still take a response.
+# The phases whose connections are closed first when descriptors run short, and how many of each
+# are searched for one that isn't sending a response.
 _MAY_MAKE_ROOM = (Phase.IDLE, Phase.NEW)
 _MAX_ASKED = 100
 
-# Handlers may make reason phrases up.
+# Limits the cache: handlers may set any reason phrase.
 _MAX_STATUS_LINES = 100
 
 
 class Site(server.Site):
     """Serves ``resource`` to every connection, within limits.
 
-    ``max_body_bytes`` bounds a request's body, ``json_limits`` one that is decoded as JSON,
-    ``header_timeout_secs`` the time for its head to arrive, ``request_timeout_secs`` that for its
-    body, ``keepalive_timeout_secs`` the time between two requests, and
-    ``min_send_bytes_per_sec`` the rate at which clients take responses (0: any).
-    ``trusted_proxies`` are networks whose forwarding headers are believed.  ``make_channel`` makes
-    what speaks HTTP on a connection.
+    ``max_body_bytes`` limits a request's body, ``json_limits`` one that is decoded as JSON,
+    ``header_timeout_secs`` the time for its head to arrive, ``request_timeout_secs`` the time for
+    its body, and ``keepalive_timeout_secs`` the time between two requests.
+    ``min_send_bytes_per_sec`` is the minimum rate at which clients must read responses (0: any).
+    ``trusted_proxies`` are networks whose forwarding headers are trusted.  ``make_channel`` creates
+    the HTTP protocol of a connection.
     """
 
     noisy = False
@@ -78,8 +78,8 @@ class Site(server.Site):
         self.draining = False
         self.requests_drained = 0
         self._in_flight: set[Channel] = set()
-        # Whoever connects has as long for a first byte as for a head.  How long an answer may
-        # take is a wrapper's business.
+        # A new client has as long for its first byte as for a head.  The time for a response is
+        # limited by the timeout middleware.
         seconds = {
             Phase.NEW: header_timeout_secs,
             Phase.IDLE: keepalive_timeout_secs,
@@ -93,7 +93,7 @@ class Site(server.Site):
         for phase, limit in seconds.items():
             self.deadlines[phase] = Deadlines(limit, Channel.expired, clock=clock)
         self.send_rate = SendRate(min_send_bytes_per_sec, Channel.too_slow, clock=clock)
-        # Together they are in the order in which their clients were last heard of.
+        # Shared, so that its keys are in the order of their clients' last activity.
         self.deadlines[Phase.HEAD] = self.deadlines[Phase.NEW]
         self._reserve = DescriptorReserve(clock=clock)
         self._channels: set[Channel] = set()
@@ -102,34 +102,34 @@ class Site(server.Site):
         self._date = b""
         self._first_lines: dict[tuple[bytes, int, bytes], bytes] = {}
 
-    # --- what Twisted asks of a factory ---
+    # --- Twisted's factory methods ---
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:  # type: ignore[override]
-        """Return a channel for a new connection; Twisted's own could also be HTTP/2."""
+        """Return a channel for a new connection; Twisted's method could also choose HTTP/2."""
         channel = self.make_channel()
         channel.factory = self
         channel.site = self
         return channel
 
     def startFactory(self) -> None:
-        """Start nothing: Twisted's log file and its clock aren't used."""
+        """Do nothing: Twisted's log file and its clock aren't used."""
 
     def stopFactory(self) -> None:
-        """Stop nothing: connections outlive the port; see :meth:`drain`."""
+        """Do nothing: connections outlive the port; see :meth:`drain`."""
 
     def log(self, request: object) -> None:
-        """Log nothing: the access log is a wrapper's."""
+        """Do nothing: the access log is written by middleware."""
 
-    # --- what channels and requests ask ---
+    # --- for channels and requests ---
 
     def opened(self, channel: Channel) -> None:
-        """Note a new connection; where descriptors are short, an idle one makes room for it."""
+        """Note a new connection; if descriptors run short, close an idle one for it."""
         self._channels.add(channel)
         if self._reserve.is_touched_by(descriptor_of(channel.transport)):
             self._make_room(channel)
 
     def _make_room(self, newcomer: Channel) -> None:
-        """Close the connection that has waited longest for its client, or else ``newcomer``."""
+        """Close the connection that has been idle longest, or if there is none ``newcomer``."""
         for phase in _MAY_MAKE_ROOM:
             for channel in islice(self.deadlines[phase] or (), _MAX_ASKED):
                 if not channel.is_sending:
@@ -140,7 +140,7 @@ class Site(server.Site):
         self._reserve.note(refused=1)
 
     def closed(self, channel: Channel) -> None:
-        """Note that a connection is gone."""
+        """Note that a connection is closed."""
         self._channels.discard(channel)
         if channel in self._in_flight:
             self._in_flight.discard(channel)
@@ -151,7 +151,7 @@ class Site(server.Site):
                 drained.callback(None)
 
     def date(self) -> bytes:
-        """Return the time as HTTP has it, made once a second (RFC 9110 section 5.6.7)."""
+        """Return the value of Date, formatted once a second (RFC 9110 section 5.6.7)."""
         second = int(self._now())
         if second != self._second:
             self._second = second
@@ -160,7 +160,7 @@ class Site(server.Site):
         return self._date
 
     def first_lines(self, version: bytes, code: int, reason: bytes) -> bytes:
-        """Return the first two lines of an answer, without the second's end: status and date."""
+        """Return a response's status line and Date, without the last line end."""
         date = self.date()
         lines = self._first_lines.get((version, code, reason))
         if lines is None:
@@ -173,14 +173,14 @@ class Site(server.Site):
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._channels)
 
     def drain(self) -> Deferred[None]:
-        """Close what is idle, let requests in flight finish, then close their connections.
+        """Close idle connections, let requests in flight finish, then close their connections.
 
-        Requests that have arrived and were not read yet are in flight, too.  Returns a Deferred
-        that fires when no connection is left.
+        Requests that have arrived but are not read yet are also in flight.  Returns a Deferred that
+        fires when no connection is left.
         """
         self.draining = True
         for channel in list(self._channels):
@@ -196,11 +196,11 @@ class Site(server.Site):
         return drained
 
     def finishing(self, channel: Channel) -> None:
-        """Note that ``channel`` has a request whose response is the last one of its connection."""
+        """Note that ``channel`` has a request whose response is the last on its connection."""
         self._in_flight.add(channel)
 
     def _shorten_closing(self) -> None:
-        """Wait only shortly for clients to close, those included that are waited for by now."""
+        """Shorten the wait for clients to close, including waits that have begun."""
         self.deadlines[Phase.CLOSING] = Deadlines(
             DRAIN_CLOSING_SECS, Channel.expired, clock=self.clock
         )
@@ -209,7 +209,7 @@ class Site(server.Site):
                 channel.close()
 
     def _close_idle(self) -> None:
-        """Close what is idle; what has something to read has its turn first."""
+        """Close idle connections; those with unread input have their turn first."""
         idle = [channel for channel in self._channels if channel.phase.between_requests]
         unread = {channel for channel in idle if channel.has_input and not channel.is_sending}
         for channel in idle:
@@ -221,8 +221,8 @@ class Site(server.Site):
     def drop(self) -> int:
         """Cancel every handler and drop every connection that is left.
 
-        Returns how many of them had a request that was whole, and not answered.  Half a request is
-        answered with 503: its client may send it to another server.
+        Returns the number of connections with a complete request but no complete response.  An
+        incomplete request gets 503: its client may send it to another server.
         """
         left = list(self._channels)
         dropped = {channel for channel in left if channel.in_flight}

@@ -1,3 +1,3 @@
-"""Twisted's reactor over uvloop: ports, transports and timers.  Imports nothing of x121."""
+"""Twisted's reactor over uvloop: ports, transports and timers.  Imports nothing from x121."""
 
 __all__: list[str] = []

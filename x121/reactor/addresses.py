@@ -1,4 +1,4 @@
-"""Addresses of connections: from what the socket module says to what Twisted says."""
+"""Addresses of connections, converted from the socket module's form to Twisted's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tcp_address(address: tuple[Any, ...]) -> IPv4Address | IPv6Address:
 
 
 def scoped(address: Any) -> Any:
-    """Return ``address`` with its scope in its text, as in ``fe80::1%eth0``, where it has one."""
+    """Return ``address`` with its scope, if any, in its text, as in ``fe80::1%eth0``."""
     if type(address) is tuple and len(address) == 4 and address[3]:
         numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
         return (socket.getnameinfo(address, numeric)[0], *address[1:])

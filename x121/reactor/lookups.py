@@ -1,8 +1,8 @@
-"""Name lookups in threads of their own, which nobody waits for.
+"""Name lookups in dedicated daemon threads, which don't delay a stop.
 
-getaddrinfo(3) blocks, for as long as name servers don't answer, and can't be cancelled.  In the
-reactor's threads it would keep the work of features waiting, and a stop, which waits for that work.
-A lookup has no effect, so its thread is left: as a daemon it ends with the process.
+getaddrinfo(3) blocks for as long as name servers don't respond, and can't be cancelled.  In the
+reactor's threads it would delay the work of features, and a stop, which waits for that work.  A
+lookup has no side effects, so its thread can end with the process.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class _LookupThreads(ThreadPool):
 
 @cache
 def lookup_threads(reactor: Any) -> ThreadPool:
-    """Return the threads that look names up for ``reactor``: made once, and never stopped."""
+    """Return the lookup threads of ``reactor``: created once, and never stopped."""
     threads = _LookupThreads(0, _MAX_THREADS, "x121-lookups")
     threads.start()
     return threads
 
 
 def install_resolver(reactor: Any) -> None:
-    """Have ``reactor`` look up the names that others give it, such as treq, in these threads."""
+    """Make ``reactor`` do its own lookups, such as those for treq, in these threads."""
     reactor.installNameResolver(GAIResolver(reactor, lambda: lookup_threads(reactor)))

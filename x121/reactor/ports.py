@@ -1,7 +1,7 @@
-"""Ports of Twisted's whose connections uvloop serves.
+"""Twisted's ports, with connections that uvloop serves.
 
-Everything about a port is Twisted's own: binding, accepting, its errors, logging and stopping.
-libuv would accept one connection per turn of its loop, however many wait.
+Twisted does everything for the port: binding, accepting, errors, logging and stopping.  libuv would
+accept only one connection per turn of its loop, however many wait.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from x121.reactor.transport import TCPTransport, UNIXTransport
 
 __all__ = ["TCPPort", "UNIXPort"]
 
-# To accept one and to begin with it takes some 50 us: the others wait for 3 ms at most.
+# Accepting and starting a connection takes about 50 us: other events wait for 3 ms at most.
 _MAX_ACCEPTS_PER_TURN = 64
 
 
@@ -25,9 +25,9 @@ class TCPPort(tcp.Port):
     transport = TCPTransport  # type: ignore[assignment]  # not Twisted's own
 
     def doRead(self) -> None:
-        """Accept connections that wait, within bounds.
+        """Accept waiting connections, up to a constant limit.
 
-        Twisted's bound follows the load: it is one connection after a quiet turn, and grows by 20
+        Twisted's limit follows the load: it is one connection after a quiet turn, and grows by 20
         with each turn that reaches it.
         """
         self.numberAccepts = _MAX_ACCEPTS_PER_TURN
@@ -41,10 +41,10 @@ def _unix_transport(socket: Any, protocol: Any, *args: Any) -> Any:
 
 
 class UNIXPort(TCPPort, unix.Port):
-    """A port at a UNIX socket.
+    """A port on a UNIX socket.
 
-    A protocol that provides ``IFileDescriptorReceiver`` is served by Twisted's own transport, which
-    passes descriptors in both directions; uvloop's passes none.
+    A protocol that provides ``IFileDescriptorReceiver`` is served by Twisted's transport, which can
+    send and receive file descriptors; uvloop's can't.
     """
 
     transport = staticmethod(_unix_transport)  # type: ignore[assignment]

@@ -1,13 +1,13 @@
-"""Twisted's asyncio reactor over uvloop, whose TCP and UNIX ports are served by uvloop itself.
+"""Twisted's asyncio reactor over uvloop, with TCP and UNIX connections served by uvloop itself.
 
 ``twistd --reactor=x121`` installs it, or :func:`install` before anything imports
-``twisted.internet.reactor``.  Files, processes, UDP, outgoing connections and whatever else is a
-reader or writer (psycopg2's sockets) are served as by ``AsyncioSelectorReactor``; ports, timers,
-calls from threads and the end of child processes are our own.
+``twisted.internet.reactor``.  ``AsyncioSelectorReactor`` serves files, processes, UDP, outgoing
+connections and all other readers and writers (psycopg2's sockets).  Ports, timers, calls from
+threads and the end of child processes are implemented here.
 
-Everything runs outside of the context variables that were set where it was asked for, as with any
-other reactor: asyncio alone would run a timer, or a socket's reader, in the context of the request
-that happened to be handled when it was added.
+As in any other reactor, a callback doesn't see the context variables that were set where it was
+added.  asyncio alone would run a timer, or a socket's reader, in the context of the request that
+was being handled at that time.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _Result = TypeVar("_Result")
 
 
 class UvloopReactor(AsyncioSelectorReactor):
-    """The reactor, with a loop of its own.
+    """Reactor with its own uvloop event loop.
 
-    Raises :class:`ImportError` where uvloop is not installed.
+    Raises :class:`ImportError` if uvloop is not installed.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class UvloopReactor(AsyncioSelectorReactor):
         super().__init__(loop)
 
     def startRunning(self, installSignalHandlers: bool = True) -> None:
-        """Begin; what is set in context variables by now is what everything sees."""
+        """Start; all callbacks see the values that context variables have now."""
         self._outside = copy_context()
         self._delayed.context = copy_context()
         super().startRunning(installSignalHandlers)
@@ -69,7 +69,7 @@ class UvloopReactor(AsyncioSelectorReactor):
     # --- ports ---
 
     def listenTCP(self, port: Any, factory: Any, backlog: int = 50, interface: str = "") -> Any:
-        """Return a TCP port that listens, as ``IReactorTCP`` says."""
+        """Return a listening TCP port; see ``IReactorTCP``."""
         return _listening(TCPPort(port, factory, backlog, interface, self))
 
     def listenUNIX(
@@ -80,11 +80,11 @@ class UvloopReactor(AsyncioSelectorReactor):
         mode: int = 0o666,
         wantPID: bool = False,
     ) -> Any:
-        """Return a UNIX port that listens, as ``IReactorUNIX`` says."""
+        """Return a listening UNIX port; see ``IReactorUNIX``."""
         return _listening(UNIXPort(address, factory, backlog, mode, self, wantPID))
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
-        """Return a port on a socket that listens already, as ``IReactorSocket`` says."""
+        """Return a port on a socket that is already listening; see ``IReactorSocket``."""
         if addressFamily == socket.AF_UNIX:
             return _listening(UNIXPort._fromListeningDescriptor(self, fileDescriptor, factory))
         if addressFamily not in (socket.AF_INET, socket.AF_INET6):
@@ -96,7 +96,7 @@ class UvloopReactor(AsyncioSelectorReactor):
     # --- connections ---
 
     def open_stream(self, connection: TCPTransport) -> None:
-        """Have uvloop serve the socket of ``connection``, which is its asyncio protocol.
+        """Let uvloop serve the socket of ``connection``, which is its asyncio protocol.
 
         uvloop calls ``connection_made`` in the next turn.
         """
@@ -106,7 +106,7 @@ class UvloopReactor(AsyncioSelectorReactor):
         opened.add_done_callback(partial(_resume, opening))
 
     def send_soon(self, connection: TCPTransport) -> None:
-        """Have ``connection`` send what was written, when all that has arrived is handled."""
+        """Call ``connection.send`` after all input of this turn is handled."""
         if not self._sending:
             self._asyncioEventloop.call_soon(self._send, context=self._delayed.context)
         self._sending.append(connection)
@@ -122,34 +122,39 @@ class UvloopReactor(AsyncioSelectorReactor):
     # --- readers and writers ---
 
     def addReader(self, reader: Any) -> None:
-        """Call ``reader.doRead`` whenever there is something to read."""
+        """Call ``reader.doRead`` whenever there is input."""
         self._run_outside(super().addReader, reader)
 
     def addWriter(self, writer: Any) -> None:
-        """Call ``writer.doWrite`` whenever something can be written."""
+        """Call ``writer.doWrite`` whenever output is possible."""
         self._run_outside(super().addWriter, writer)
 
     def getReaders(self) -> list[Any]:
-        """Return whatever is read, ports and connections included."""
-        reading = [one for one in self.connections if one.is_reading]
+        """Return all readers, including ports and connections."""
+        reading = [connection for connection in self.connections if connection.is_reading]
         return [*super().getReaders(), *reading]
 
     def getWriters(self) -> list[Any]:
-        """Return whatever has something left to write."""
-        return [*super().getWriters(), *(one for one in self.connections if one.is_writing)]
+        """Return all writers, including connections with unsent output."""
+        writing = [connection for connection in self.connections if connection.is_writing]
+        return [*super().getWriters(), *writing]
 
     def removeAll(self) -> list[Any]:
-        """Read nothing any more but what the reactor itself needs; return what was read or written.
+        """Remove and return all readers and writers but the reactor's internal ones.
 
-        What a connection has left to write is uvloop's, and is written.
+        uvloop still sends the remaining output of connections.
         """
-        active = [one for one in self.connections if one.is_reading or one.is_writing]
-        for one in active:
-            one.stopReading()
+        active = [
+            connection
+            for connection in self.connections
+            if connection.is_reading or connection.is_writing
+        ]
+        for connection in active:
+            connection.stopReading()
         return [*super().removeAll(), *active]
 
     def disconnectAll(self) -> None:
-        """Disconnect everything, connections that are neither read nor written included."""
+        """Disconnect everything, including connections that are neither read nor written."""
         super().disconnectAll()
         for connection in [*self.connections]:
             callWithLogger(connection, connection.connectionLost, Failure(CONNECTION_LOST))
@@ -165,21 +170,21 @@ class UvloopReactor(AsyncioSelectorReactor):
         *args: object,
         **kw: object,
     ) -> DelayedCall:
-        """Return a call of ``callable`` that is made after ``delay`` seconds."""
+        """Schedule a call of ``callable`` after ``delay`` seconds, and return it."""
         assert delay >= 0, f"{delay} is not greater than or equal to 0 seconds"
         return self._delayed.add(delay, callable, args, kw)
 
     def getDelayedCalls(self) -> list[DelayedCall]:
-        """Return the calls that are still to be made."""
+        """Return the pending delayed calls."""
         return self._delayed.pending()
 
     def timeout(self) -> float | None:
-        """Return the seconds until the next call, or None if there is none."""
+        """Return the seconds until the next delayed call, or None if there is none."""
         return self._delayed.until_next()
 
     def runUntilCurrent(self) -> None:
-        """Have a turn: make the calls that are due, and stop if that was asked for."""
-        for _ in range(len(self._thread_calls)):  # those that they add wait for the next turn
+        """Run one turn: make the calls that are due, and stop if requested."""
+        for _ in range(len(self._thread_calls)):  # calls added meanwhile wait for the next turn
             _make(*self._thread_calls.popleft())
         self._delayed.run_due()
         if self._justStopped:
@@ -190,7 +195,7 @@ class UvloopReactor(AsyncioSelectorReactor):
         self._asyncioEventloop.call_later(delay, self._asyncioEventloop.stop)
         self._asyncioEventloop.run_forever()
 
-    def callFromThread(  # type: ignore[override]  # the two that Twisted has disagree
+    def callFromThread(  # type: ignore[override]  # Twisted's two signatures differ
         self, f: Callable[..., Any], *args: object, **kwargs: object
     ) -> None:
         """Call ``f`` in the reactor's thread, soon; may be called in any thread."""
@@ -204,8 +209,8 @@ class UvloopReactor(AsyncioSelectorReactor):
     def _reallyStartRunning(self) -> None:
         super()._reallyStartRunning()
         if self._installSignalHandlers:
-            # Twisted's own handler leaves it to a descriptor that Python writes to on signals, and
-            # uvloop has put one of its own in that place.
+            # Twisted's handler relies on the descriptor that Python writes to on signals, which
+            # uvloop has replaced with its own.
             signal.signal(signal.SIGCHLD, self._child_ended)
             signal.siginterrupt(signal.SIGCHLD, False)
 
@@ -213,15 +218,15 @@ class UvloopReactor(AsyncioSelectorReactor):
         self.callFromThread(process.reapAllProcesses)
 
     def _run_outside(self, function: Callable[..., _Result], *args: Any) -> _Result:
-        """Call ``function``, outside of the context of what is being handled."""
+        """Call ``function`` in the reactor's context, not in that of the current request."""
         return self._outside.run(function, *args)
 
 
 def install() -> None:
-    """Make a :class:`UvloopReactor` the reactor of this process, and its loop asyncio's.
+    """Install a :class:`UvloopReactor` in this process, and its loop as asyncio's.
 
-    Raises :class:`ImportError` where uvloop is not installed, and
-    :class:`~twisted.internet.error.ReactorAlreadyInstalledError` where there is a reactor.
+    Raises :class:`ImportError` if uvloop is not installed, and
+    :class:`~twisted.internet.error.ReactorAlreadyInstalledError` if a reactor is.
     """
     reactor = UvloopReactor()
     installReactor(reactor)
@@ -244,7 +249,7 @@ def _listening(port: Any) -> Any:
 
 
 def _resume(coroutine: Coroutine[Any, Any, object], awaited: object) -> None:
-    """Run ``coroutine`` to its end, now that what it has ``awaited`` is there."""
+    """Run ``coroutine`` to its end, after the future that it ``awaited``."""
     with suppress(StopIteration):
         coroutine.send(None)
 
@@ -257,7 +262,7 @@ def _make(function: Callable[..., object], args: Any, kwargs: Any) -> None:
 
 
 def _failed_in_loop(loop: Any, context: dict[str, Any]) -> None:
-    """Log what uvloop could not tell anybody; see asyncio's ``call_exception_handler``."""
+    """Log an error that uvloop can't raise; see asyncio's ``call_exception_handler``."""
     error = context.get("exception")
     if isinstance(error, StaysPausedError):
         return

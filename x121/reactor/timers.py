@@ -1,8 +1,8 @@
 """Delayed calls over a uvloop event loop: in the order of their times, never early.
 
-They are Twisted's own :class:`~twisted.internet.base.DelayedCall` objects, in a heap.  What is
-lean is how the loop learns of them: those without a delay share one ``call_soon``, all others
-one timer, which Twisted's asyncio reactor computes anew for each.
+They are Twisted's :class:`~twisted.internet.base.DelayedCall` objects, in a heap.  Scheduling in
+the loop is cheap: calls without a delay share one ``call_soon``, and all others share one timer.
+Twisted's asyncio reactor computes its timer again for each call.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ __all__ = ["DelayedCalls"]
 
 _log = Logger(namespace="x121.reactor.timers")
 
-# libuv counts milliseconds in whole numbers; nobody notices being woken once a day for nothing.
+# Limits libuv's timer, an integer of milliseconds; waking once a day without need costs nothing.
 _MAX_SECS = 86_400.0
-# Calls that were cancelled or moved are swept out when there are more of them than others.
+# Stale calls, which were cancelled or moved, are removed when they outnumber this and the others.
 _MANY_STALE = 50
 
 
 class DelayedCalls:
-    """The calls that are due later, by ``seconds``.
+    """Heap of delayed calls, timed by the clock ``seconds``.
 
-    ``turn`` is called in ``loop``, and in ``context``, when some may be due: it calls
+    ``turn`` is called in ``loop``, and in ``context``, when calls may be due; it must call
     :meth:`run_due`.
     """
 
@@ -60,7 +60,7 @@ class DelayedCalls:
         args: Sequence[Any],
         kwargs: dict[str, Any],
     ) -> DelayedCall:
-        """Return a call that is due in ``delay`` seconds."""
+        """Add and return a call that is due in ``delay`` seconds."""
         call = DelayedCall(
             self._seconds() + delay,
             function,
@@ -78,11 +78,11 @@ class DelayedCalls:
         return call
 
     def pending(self) -> list[DelayedCall]:
-        """Return the calls that are still to be made."""
+        """Return the pending calls."""
         return list({id(call): call for _, _, call in self._heap if call.active()}.values())
 
     def run_due(self) -> None:
-        """Make the calls that are due; what is added meanwhile waits for the next turn."""
+        """Make the calls that are due; calls added meanwhile wait for the next turn."""
         self._turn_is_next = False
         heap = self._heap
         last, now = self._made, self._seconds()
@@ -99,11 +99,11 @@ class DelayedCalls:
             self._wake_at(heap[0][0])
 
     def until_next(self) -> float | None:
-        """Return the seconds until something may be due, or None if nothing will be."""
+        """Return the seconds until the next call may be due, or None if there is none."""
         return max(0.0, self._heap[0][0] - self._seconds()) if self._heap else None
 
     def turn_soon(self) -> None:
-        """Have a turn as soon as the loop comes to it."""
+        """Schedule a turn as soon as possible."""
         if not self._turn_is_next:
             self._turn_is_next = True
             self._loop.call_soon(self._turn, context=self.context)
@@ -117,8 +117,8 @@ class DelayedCalls:
             self._timer.cancel()
         self._timer_at = time
         delay = min(time - self._seconds(), _MAX_SECS)
-        # uvloop rounds to the nearest millisecond, and would wake us for nothing.  What is over by
-        # less than a microsecond is the error of a float.
+        # uvloop rounds to the nearest millisecond, and could wake the reactor too early.  An excess
+        # of less than a microsecond is a float's rounding error.
         milliseconds = max(1, math.ceil(delay * 1000 - 0.001)) if delay > 0 else 0
         self._timer = self._loop.call_later(
             milliseconds / 1000, self._timer_fired, context=self.context
@@ -133,7 +133,7 @@ class DelayedCalls:
         self._count_stale()
 
     def _moved(self, call: DelayedCall) -> None:
-        """``call`` is due sooner now: its place in the heap is stale."""
+        """Add ``call`` again, which is due sooner now: its old entry in the heap is stale."""
         self._push(call)
         self._count_stale()
         if call.time < self._timer_at:

@@ -1,19 +1,18 @@
-"""A connection that uvloop serves, as Twisted's protocols know connections.
+"""Twisted transports for connections that uvloop serves.
 
-:class:`TCPTransport` stands between a Twisted protocol, which knows it as its transport, and one of
-uvloop's transports, which knows it as an asyncio protocol.  What a protocol sees is what
-``twisted.internet.tcp.Server`` would show it; what happens in between is uvloop's.
+:class:`TCPTransport` connects a Twisted protocol, whose transport it is, with a uvloop transport,
+whose asyncio protocol it is.  To the Twisted protocol it behaves like
+``twisted.internet.tcp.Server``; uvloop does the input and output.
 
-- What is read goes from uvloop to ``dataReceived`` through one method, :meth:`data_received`.
-- What is written in one turn of the reactor leaves in one piece at its end, as in Twisted.  uvloop
-  (from 0.23 on) makes a system call, and mostly a segment, of every write; and a peer that is woken
-  by an answer while others are still being made takes a fifth of the server's time for its own.
-- uvloop tells when it could not send all, and when it has: its upper mark is 0 bytes.  Closing,
-  half-closing and producers wait for that.
+- Input goes from uvloop to ``dataReceived`` through one method, :meth:`data_received`.
+- Output of one turn of the reactor is sent in one piece at its end, as in Twisted.  uvloop (from
+  0.23 on) makes a system call, and usually a segment, for every write.  A client on the same
+  machine that wakes up for each response takes a fifth of the server's time.
+- uvloop reports when it could not send everything, and when it has: its high-water mark is 0 bytes.
+  Closing, half-closing and producers wait for that.
 
-uvloop turns Nagle's algorithm off, and it stays off, other than in Twisted: what belongs together
-is put together here already, and the last part of a long answer would wait for the peer's delayed
-acknowledgement.
+uvloop turns Nagle's algorithm off, and unlike in Twisted it stays off: output is already joined
+here, and the last part of a long response would wait for the peer's delayed acknowledgement.
 """
 
 from __future__ import annotations
@@ -51,21 +50,21 @@ __all__ = ["StaysPausedError", "TCPTransport", "UNIXTransport"]
 
 _log = Logger(namespace="x121.reactor.transport")
 
-# As in Twisted, one failure for all: they say nothing that differs.
+# As in Twisted, all connections share these failures, which have no details.
 _DONE = Failure(ConnectionDone())
 _LOST = Failure(ConnectionLost())
 
-# uvloop goes on reading from one connection, up to 32 times, while its buffer of 250 KiB comes back
-# full.  After as much as that, the others have their turn.
+# uvloop reads from one connection up to 32 times in a turn, while each read fills its buffer of
+# 250 KiB.  After a read of this size, other connections have their turn first.
 _LARGE_READ = 131_072
 
-# To copy small pieces together costs less than to hand them to the kernel one by one.
+# Joining small pieces takes less time than passing them to the kernel one by one.
 _MAX_JOINED_BYTES = 16_384
 
-# To close a socket that lingers for no time resets its connection (socket(7)).
+# Closing a socket with a linger time of 0 resets its connection (socket(7)).
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
-# What a protocol reaches through TLS once that is started.
+# The methods that go through TLS once it is started.
 _THROUGH_TLS = (
     "write",
     "writeSequence",
@@ -76,7 +75,7 @@ _THROUGH_TLS = (
 
 
 class StaysPausedError(Exception):
-    """Keeps uvloop from reading: it begins when ``connection_made`` returns, paused or not."""
+    """Keeps uvloop from reading, which it starts when ``connection_made`` returns, paused or not."""
 
 
 @implementer(
@@ -90,11 +89,12 @@ class StaysPausedError(Exception):
 class TCPTransport:
     """Serves ``protocol`` over ``socket``, a connection that has just been accepted.
 
-    ``client`` is the peer's address as the socket module has it, ``server`` the port that accepted
-    the connection, as its ``sessionno``-th.  ``reactor`` keeps the transport until it is lost.
+    ``client`` is the peer's address in the socket module's form, ``server`` the port that accepted
+    the connection, and ``sessionno`` its number there.  ``reactor`` keeps the transport until the
+    connection is lost.
 
-    ``socket`` is there for its options: uvloop reads, writes and closes it, from the reactor's next
-    turn on.  Until then what is written waits, and so does the end.
+    ``socket`` is only for its options: uvloop reads, writes and closes it, from the reactor's next
+    turn on.  Until then output and closing wait.
     """
 
     connected = True
@@ -140,7 +140,7 @@ class TCPTransport:
         reactor.connections.add(self)
 
     def connection_made(self, stream: asyncio.Transport) -> None:
-        """Go on with what was wanted before uvloop had its transport."""
+        """Apply a close or pause that was requested before uvloop had its transport."""
         self._stream = self.socket.stream = stream
         stream.set_write_buffer_limits(high=0)
         if self.disconnected:
@@ -157,8 +157,8 @@ class TCPTransport:
 
     def _prepare_log(self) -> None:
         protocol = self.protocol
-        known = ILoggingContext.providedBy(protocol)
-        prefix = protocol.logPrefix() if known else self._protocol_name
+        has_prefix = ILoggingContext.providedBy(protocol)
+        prefix = protocol.logPrefix() if has_prefix else self._protocol_name
         self.logstr = f"{prefix},{self.sessionno},{self.hostname}"
         tracker = context.theContextTracker.currentContext()
         self._log_contexts = tracker.contexts
@@ -167,7 +167,7 @@ class TCPTransport:
         }
 
     def logPrefix(self) -> str:
-        """Return what the log lines of this connection begin with."""
+        """Return the prefix of this connection's log lines."""
         return self.logstr
 
     # --- addresses, and the socket ---
@@ -182,11 +182,11 @@ class TCPTransport:
         return tcp_address(self.client)
 
     def getHost(self) -> Any:
-        """Return the address that the peer has connected to."""
+        """Return the local address of the connection."""
         return tcp_address(self.socket.getsockname())
 
     def getHandle(self) -> sockets.socket:
-        """Return the same; after ``startTLS()`` it is the TLS connection."""
+        """Return the socket; after ``startTLS()`` it is the TLS connection."""
         return self.socket
 
     def fileno(self) -> int:
@@ -194,26 +194,26 @@ class TCPTransport:
         return -1 if self.disconnected else self.socket.fileno()
 
     def getTcpNoDelay(self) -> bool:
-        """Return whether small writes are sent at once, as they are from the beginning."""
+        """Return True if small writes are sent at once, which is the default."""
         return bool(self.socket.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY))
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """Send small writes at once, or have the kernel gather them (RFC 896)."""
+        """Send small writes at once, or let the kernel join them (RFC 896)."""
         self.socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, enabled)
 
     def getTcpKeepAlive(self) -> bool:
-        """Return whether the kernel asks a silent peer whether it is still there."""
+        """Return True if the kernel sends keep-alive probes to a silent peer."""
         return bool(self.socket.getsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE))
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
-        """Have the kernel ask a silent peer whether it is still there, or not."""
+        """Make the kernel send keep-alive probes to a silent peer, or not."""
         self.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, enabled)
 
     # --- input ---
 
     def data_received(self, data: bytes) -> None:
-        """Hand on what uvloop has read."""
-        self._log_contexts.append(self._log_context)  # what callWithLogger does, without its cost
+        """Pass input from uvloop to the protocol."""
+        self._log_contexts.append(self._log_context)  # like callWithLogger, but faster
         try:
             self.protocol.dataReceived(data)
         except BaseException:
@@ -229,12 +229,12 @@ class TCPTransport:
             self._stream.resume_reading()
 
     def eof_received(self) -> bool:
-        """Tell that the peer sends no more, and uvloop that it need not close anything."""
+        """Handle the end of input; return True, so that uvloop doesn't close the connection."""
         callWithLogger(self, self.readConnectionLost, _DONE)
         return True
 
     def readConnectionLost(self, reason: Failure) -> None:
-        """Tell a protocol that can be half-closed; any other one loses the connection."""
+        """Notify a protocol that supports half-close; for any other, close the connection."""
         self._input_ended = True
         self.is_reading = False
         protocol: Any = IHalfCloseableProtocol(self.protocol, None)
@@ -247,25 +247,25 @@ class TCPTransport:
             self._protocol_failed()
 
     def startReading(self) -> None:
-        """Hand on what arrives, unless nothing will."""
+        """Pass input to the protocol, unless it has ended."""
         if self.connected and not self._input_ended and not self._aborting:
             self.is_reading = True
             if self._stream is not None:
                 self._stream.resume_reading()
 
     def stopReading(self) -> None:
-        """Leave what arrives to the kernel, which lets its sender wait."""
+        """Leave input in the kernel, which slows the sender down."""
         self.is_reading = False
         if self.connected and self._stream is not None:
             self._stream.pause_reading()
 
     def resumeProducing(self) -> None:
-        """Go on reading, unless the connection is being closed."""
+        """Continue reading, unless the connection is being closed."""
         if not self.disconnecting:
             self.startReading()
 
     def pauseProducing(self) -> None:
-        """Read nothing for a while."""
+        """Stop reading for now."""
         self.stopReading()
 
     def stopProducing(self) -> None:
@@ -276,13 +276,13 @@ class TCPTransport:
 
     @property
     def is_writing(self) -> bool:
-        """Whether there is something left to send, or to do when all is sent."""
+        """True if output is unsent, or an action waits until it is sent."""
         return self.connected and (self._will_send or self._is_blocked)
 
     def write(self, data: bytes) -> None:
-        """Send ``data``; nothing happens if nothing can be sent any more.
+        """Send ``data``; do nothing if the output has ended.
 
-        Raises :class:`TypeError` for what is not bytes.
+        Raises :class:`TypeError` if ``data`` is not bytes.
         """
         if not isinstance(data, bytes):
             raise TypeError("Data must be bytes")
@@ -295,7 +295,7 @@ class TCPTransport:
                 self._pause_if_full()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Send all of ``iovec``, as :meth:`write` does."""
+        """Send all of ``iovec``, like :meth:`write`."""
         pieces = list(iovec)
         if not all(isinstance(piece, bytes) for piece in pieces):
             raise TypeError("Data must be bytes")
@@ -307,7 +307,7 @@ class TCPTransport:
             self.reactor.send_soon(self)
 
     def send(self) -> None:
-        """Send what was written in this turn; the reactor calls this at its end."""
+        """Send the output of this turn; the reactor calls this at the turn's end."""
         self._will_send = False
         if not self.connected or self._aborting:
             return
@@ -329,27 +329,28 @@ class TCPTransport:
             self._all_sent()
 
     def pause_writing(self) -> None:
-        """Remember that uvloop could not send all."""
+        """Note that uvloop could not send everything."""
         self._is_blocked = True
 
     def resume_writing(self) -> None:
-        """Go on with what waited for uvloop to have sent all."""
+        """Continue with the actions that waited until uvloop had sent everything."""
         self._is_blocked = False
         if self.connected and not self._aborting and not self._will_send:
             self._all_sent()
 
-    # --- what waits until all is sent: producers, and the end ---
+    # --- actions that wait until everything is sent: producers, and the end ---
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Let ``producer`` write as fast as the peer takes it.
+        """Let ``producer`` write as fast as the peer reads.
 
-        A streaming one is paused when more than ``bufferSize`` bytes wait, and resumed when none
-        do.  Any other one is resumed, now and whenever all that it wrote is sent.  It is stopped
-        when the connection is lost.  Raises :class:`RuntimeError` if there is a producer already.
+        A streaming producer is paused when more than ``bufferSize`` bytes wait, and resumed when
+        none do.  Any other producer is resumed now, and whenever all its output is sent.  It is
+        stopped when the connection is lost.  Raises :class:`RuntimeError` if another producer is
+        registered.
         """
         if self.producer is not None:
             raise RuntimeError(
-                f"{producer} can't be the producer: {self.producer} was never unregistered"
+                f"cannot register producer {producer}: {self.producer} is still registered"
             )
         if self.disconnected:
             producer.stopProducing()
@@ -361,7 +362,7 @@ class TCPTransport:
             producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
-        """Forget the producer, and close the connection if that was waiting for it."""
+        """Remove the producer, and close the connection if closing was waiting for it."""
         self.producer = None
         if self.connected and self.disconnecting:
             self._send_soon()
@@ -369,7 +370,7 @@ class TCPTransport:
     def _pause_if_full(self) -> None:
         """Pause a streaming producer that is faster than the peer.
 
-        Each write does that, as in Twisted: an HTTP channel may have another producer by now.
+        Each write checks this, as in Twisted, because an HTTP channel may have a new producer.
         """
         if self.streamingProducer:
             waiting = self._unsent_bytes
@@ -380,9 +381,9 @@ class TCPTransport:
                 self.producer.pauseProducing()
 
     def _all_sent(self) -> None:
-        """Do what comes next, in the order of Twisted's ``FileDescriptor.doWrite``."""
+        """Do the next waiting action, in the order of Twisted's ``FileDescriptor.doWrite``."""
         if self._stream.is_closing():
-            return  # it was not sent: the peer is gone, and uvloop says so next
+            return  # not sent: the peer disconnected, which uvloop reports next
         if self.producer is not None and (not self.streamingProducer or self.producerPaused):
             callWithLogger(self, self._resume_producer)
         elif self.disconnecting:
@@ -400,9 +401,9 @@ class TCPTransport:
     # --- the end ---
 
     def loseConnection(self) -> None:
-        """Close the connection when all is sent and no producer waits to write more.
+        """Close the connection when everything is sent and no producer is registered.
 
-        As in Twisted, that is at once if the output has been ended before.
+        As in Twisted, it is closed at once if the output has already ended.
         """
         if self.connected and not self.disconnecting:
             self.stopReading()
@@ -413,7 +414,7 @@ class TCPTransport:
                 self._send_soon()
 
     def loseWriteConnection(self) -> None:
-        """Tell the peer when all is sent that it is all; go on reading."""
+        """Half-close the connection when everything is sent; continue reading."""
         self._writeDisconnecting = True
         self._send_soon()
 
@@ -430,11 +431,11 @@ class TCPTransport:
             self._protocol_failed()
 
     def writeConnectionLost(self, reason: Failure) -> None:
-        """Lose the connection: what ends the output alone is ``loseWriteConnection``."""
+        """Close the connection; to end only the output, call ``loseWriteConnection``."""
         self.connectionLost(reason)
 
     def abortConnection(self) -> None:
-        """Reset the connection, whatever is not sent yet."""
+        """Reset the connection, and discard unsent output."""
         if self.connected and not self._aborting:
             self._aborting = True
             self._is_writable = False
@@ -442,12 +443,12 @@ class TCPTransport:
             self.reactor.callLater(0, self.connectionLost, Failure(ConnectionAborted()))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Learn that uvloop closes the connection: it was told to, or a system call has failed."""
+        """Handle a close by uvloop, which was requested or follows a failed system call."""
         if not self.disconnected:
             callWithLogger(self, self.connectionLost, _LOST)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Close the connection now and tell the protocol why; only the first time counts."""
+        """Close the connection now and notify the protocol; do nothing the second time."""
         if self.disconnected:
             return
         self.connected = self.is_reading = self._is_writable = False
@@ -468,7 +469,7 @@ class TCPTransport:
             with suppress(OSError):
                 self.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _RESET_ON_CLOSE)
         else:
-            # To close a socket with something to read resets the connection: first the end.
+            # Closing a socket with unread input resets the connection: end the output first.
             self._stream.write_eof()
         self._stream.abort()
 
@@ -478,7 +479,7 @@ class TCPTransport:
             callWithLogger(self, producer.stopProducing)
 
     def _protocol_failed(self) -> None:
-        """Close the connection of a protocol, or of its producer, that has just raised."""
+        """Close the connection because the protocol or its producer has just raised."""
         failure = Failure()
         _log.failure("Unhandled error in {system}", failure, system=self.logstr)
         self.connectionLost(failure)
@@ -489,14 +490,14 @@ class TCPTransport:
     _tls = False
 
     def startTLS(self, contextFactory: Any, normal: bool = True) -> None:
-        """Speak TLS from now on: as a server, or if not ``normal`` as a client."""
+        """Start TLS: as a server, or if not ``normal`` as a client."""
         from twisted.internet._newtls import startTLS
 
         startTLS(self, contextFactory, normal, type(self))
 
     @property
     def TLS(self) -> bool:
-        """Whether TLS was started.  Twisted sets this when ``protocol`` has become that of TLS."""
+        """True if TLS was started.  Twisted sets this when ``protocol`` is the TLS protocol."""
         return self._tls
 
     @TLS.setter
@@ -511,38 +512,38 @@ class TCPTransport:
 
 
 class UNIXTransport(TCPTransport):
-    """A connection over a UNIX socket, which passes bytes and no file descriptors."""
+    """Transport for a UNIX socket, which passes bytes but no file descriptors."""
 
     @property
     def hostname(self) -> Any:
-        """The path of the peer's socket; most have none."""
+        """The path of the peer's socket; empty for most clients."""
         return self.client
 
     def getPeer(self) -> UNIXAddress:
-        """Return the peer's address, whose name is ``None`` if it has none."""
+        """Return the peer's address; its name is ``None`` if the peer's socket has no path."""
         return UNIXAddress(self.client or None)
 
     def getHost(self) -> UNIXAddress:
-        """Return the address that the peer has connected to."""
+        """Return the local address of the connection."""
         return UNIXAddress(self.socket.getsockname())
 
     def getTcpNoDelay(self) -> bool:
-        """Return ``False``: what is made for TCP may ask."""
+        """Return ``False``; for protocols that expect TCP."""
         return False
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """Do nothing: what is made for TCP may ask for it."""
+        """Do nothing; for protocols that expect TCP."""
 
 
 class _Socket(sockets.socket):
-    """The socket of a connection that ``stream`` serves, and whose descriptor it is to close."""
+    """Socket of a connection; ``stream`` serves it, and must close its descriptor."""
 
     stream: asyncio.Transport | None = None
     is_closed = False
 
     def close(self) -> None:
-        """Have the connection closed."""
-        super().close()  # as long as uvloop holds the socket, that only notes it
+        """Close the connection through ``stream``."""
+        super().close()  # while uvloop uses the socket, this only marks it
         self.is_closed = True
         if self.stream is not None:
             self.stream.abort()

@@ -1,3 +1,3 @@
-"""Measures: histograms, for the console and for metrics."""
+"""Measurements: histograms, for the console and for metrics."""
 
 __all__: list[str] = []

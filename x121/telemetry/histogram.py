@@ -1,4 +1,4 @@
-"""How long requests took: quantiles of any number of values, in little room."""
+"""Histogram with a bounded size: quantiles of any number of durations."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 __all__ = ["ACCURACY", "LEAST", "MOST", "Histogram"]
 
 ACCURACY = 0.01
-"""How far a quantile may be from the true one, as a part of it."""
+"""The maximum relative error of a quantile."""
 
 LEAST, MOST = 0.001, 86_400_000.0
-"""What is smaller or larger counts as these: a microsecond and a day, in milliseconds."""
+"""Values are clamped to this range: from a microsecond to a day, in milliseconds."""
 
 _RATIO = (1 + ACCURACY) / (1 - ACCURACY)
 _PER_LOG = 1 / math.log(_RATIO)
@@ -18,10 +18,10 @@ _MIDDLE = 2 / (_RATIO + 1)
 
 
 class Histogram:
-    """Counts values in buckets, each of which is wider than the one before by the same ratio.
+    """Counts values in buckets, each wider than the previous one by the same ratio.
 
-    Any quantile is then known to :data:`ACCURACY`, and there are at most 1,262 buckets.  It is
-    the DDSketch of Masson, Rim and Lee (VLDB 2019), https://arxiv.org/abs/1908.10693.
+    The relative error of any quantile is at most :data:`ACCURACY`, and there are at most 1,262
+    buckets.  This is DDSketch by Masson, Rim and Lee (VLDB 2019), https://arxiv.org/abs/1908.10693.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Histogram:
         self.count += 1
 
     def quantile(self, part: float) -> float | None:
-        """Return the least value that ``part`` of all values don't exceed; None if there are none.
+        """Return the smallest value that ``part`` of all values don't exceed; None without values.
 
         ``part`` is above 0 and at most 1.
         """

@@ -1,3 +1,3 @@
-"""Models, types and encodings: no input, no output, no reactor."""
+"""Models, types and encodings, without I/O and without the reactor."""
 
 __all__: list[str] = []

@@ -1,8 +1,8 @@
-"""Two clocks: a monotonic one for everything that waits, and the wall clock for what is shown.
+"""Two clocks: a monotonic clock for waiting, and the wall clock for times that are shown.
 
-The wall clock may be set while the server runs.  It is for the Date header, the log, and times that
-are stored; whoever needs it is given ``now``, a callable that returns the seconds since the epoch.
-Everybody else is given ``clock``, which is a reactor or a test's.
+The wall clock may be changed while the server runs.  It is for the Date header, the log, and stored
+times; code that needs it gets ``now``, a callable that returns the seconds since the epoch.  All
+other code gets ``clock``, which is the reactor or a test's clock.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def wall_time() -> float:
 
 
 def use_monotonic_clock(reactor: Any) -> None:
-    """Have ``reactor``, on which nothing is scheduled yet, wait by a clock that nobody sets.
+    """Make ``reactor``, on which nothing is scheduled yet, use the monotonic clock.
 
-    Twisted's own reactors wait by the wall clock.
+    Twisted's reactors use the wall clock.
     """
     reactor.seconds = time.monotonic

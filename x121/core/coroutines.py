@@ -1,4 +1,4 @@
-"""Coroutines at the price of a call, until one of them has to wait."""
+"""Runs coroutines at the cost of a function call, until one has to wait."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _UNAWAITED: tuple[tuple[Any, str], ...] = (
 
 
 def run_eagerly(coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Deferred[T]:
-    """Return what ``coroutine`` returns, at once if it never waits, else a Deferred of it.
+    """Return the result of ``coroutine`` if it doesn't wait, else a Deferred of the result.
 
-    Raises what a coroutine that never waits raises; one that has waited fails its Deferred.
-    All else is as with ``Deferred.fromCoroutine``, which costs three times as much where there is
-    nothing to wait for: the coroutine runs in a context of its own, a copy of the caller's,
-    and to cancel the Deferred is to cancel what it waits for.
+    An exception is raised if the coroutine hasn't waited; otherwise it fails the Deferred.
+    Everything else is like ``Deferred.fromCoroutine``, which takes three times as long if the
+    coroutine doesn't wait: it runs in a copy of the caller's context, and cancelling the Deferred
+    cancels the one that it waits for.
 
-    Raises :class:`NotACoroutineError` for what is none.
+    Raises :class:`NotACoroutineError` if ``coroutine`` isn't one.
     """
     if type(coroutine) is not CoroutineType and not isinstance(coroutine, Coroutine):
         raise NotACoroutineError(f"{coroutine!r} is not a coroutine")
@@ -43,9 +43,9 @@ def run_eagerly(coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Deferred[T]:
 
 
 def unawaited(value: object) -> str:
-    """Return the mistake behind a value that has yet to run, and its remedy; "" for any other.
+    """Return the mistake behind an unawaited value, and its fix; "" for any other value.
 
-    A coroutine is closed, so that Python doesn't warn of it, too.
+    A coroutine is closed, so that Python doesn't also warn about it.
     """
     for kind, mistake in _UNAWAITED:
         if isinstance(value, kind):
@@ -56,10 +56,10 @@ def unawaited(value: object) -> str:
 
 
 class _Started(Coroutine[Any, Any, Any]):
-    """A coroutine that has taken its first step: it waits for ``awaited``.
+    """A coroutine that has run its first step, and waits for ``awaited``.
 
-    A generator that delegates to it would do as well, but stand between the coroutine and
-    the exceptions that are thrown into it: in their tracebacks, and in what is raised later.
+    A generator that delegates to the coroutine would also work, but would appear in the tracebacks
+    of exceptions that are thrown into it.
     """
 
     __slots__ = ("_awaited", "_context", "_coroutine")
@@ -70,19 +70,19 @@ class _Started(Coroutine[Any, Any, Any]):
         self._context = context
 
     def send(self, value: Any) -> Any:
-        """Return what the coroutine waits for first; after that, let it go on."""
+        """Return the first awaited value; after that, resume the coroutine with ``value``."""
         if self._awaited:
             return self._awaited.pop()
         return self._context.run(self._coroutine.send, value)
 
     def throw(self, error: Any, *_: object) -> Any:
-        """Let the coroutine go on with an exception."""
+        """Resume the coroutine with an exception."""
         return self._context.run(self._coroutine.throw, error)
 
     def close(self) -> None:
-        """End the coroutine where it waits."""
+        """Close the coroutine."""
         self._context.run(self._coroutine.close)
 
     def __await__(self) -> Any:
-        """Raise :class:`TypeError`: Twisted holds this and nobody else."""
+        """Raise :class:`TypeError`: only Twisted uses this object."""
         raise TypeError("a coroutine that has started can't be awaited")

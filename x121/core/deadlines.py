@@ -1,4 +1,4 @@
-"""Many deadlines of one length under one timer."""
+"""Many deadlines of the same length, with one timer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Deadlines(Generic[K]):
-    """Calls ``expired(key)`` for every key that isn't stopped ``seconds`` after its start.
+    """Calls ``expired(key)`` for every key that isn't stopped within ``seconds`` of its start.
 
-    All wait equally long, so they expire in the order of their starts, and one timer for the
-    oldest does for all: while others wait, starting and stopping one cost a dict entry.
+    All deadlines have the same length, so they expire in the order of their starts, and one timer
+    for the oldest is enough: while others wait, starting and stopping a key cost a dict entry.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class Deadlines(Generic[K]):
         return iter(self._ends)
 
     def start(self, key: K) -> None:
-        """Let ``key`` expire ``seconds`` from now, whatever was running for it before."""
+        """Set the deadline of ``key`` to ``seconds`` from now, replacing its old one."""
         self._ends.pop(key, None)
         self._ends[key] = self._clock.seconds() + self._seconds
         if self._timer is None:
             self._timer = self._clock.callLater(self._seconds, self._sweep)
 
     def stop(self, key: K) -> None:
-        """Let ``key`` not expire; nothing happens if it isn't running.
+        """Remove the deadline of ``key``, if it has one.
 
-        When no key is left no timer is either.
+        When no key is left, the timer is cancelled.
         """
         self._ends.pop(key, None)
         if not self._ends and self._timer is not None:
@@ -65,14 +65,14 @@ class Deadlines(Generic[K]):
             due.append(key)
         try:
             for key in due:
-                # One that expires may stop others that were due in the same sweep.
+                # One key's callback may stop others that are due in the same sweep.
                 if self._ends.pop(key, None) is not None:
                     self._expired(key)
         finally:
             self._wait_for_first(now)
 
     def _wait_for_first(self, now: float) -> None:
-        """Set the timer anew: one that was started during a sweep is not for the first key."""
+        """Reset the timer: one that was started during a sweep isn't for the first key."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""Ids that nobody can guess: of requests and of connections."""
+"""Random, unguessable ids of requests and connections."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import os
 
 __all__ = ["make_id"]
 
-# To ask the kernel for every single one would cost more than to make it.
+# The number of ids per system call: a call for each would take longer than making it.
 _AT_ONCE = 64
 
 _ready: list[str] = []
-# The child of a process that forks must not give the same ids as its parent.
+# A forked child must not use the same ids as its parent.
 os.register_at_fork(after_in_child=_ready.clear)
 
 
 def make_id() -> str:
     """Return a random UUID, version 4 (RFC 9562 section 5.4), as text.
 
-    The standard library's ``uuid4`` gives the same at ten times the cost.
+    The standard library's ``uuid4`` takes ten times as long.
     """
     try:
         return _ready.pop()

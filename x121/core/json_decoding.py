@@ -1,8 +1,7 @@
-"""JSON from clients, decoded at a bounded cost: request bodies and WebSocket messages.
+"""Decodes JSON from clients (request bodies, WebSocket messages) at a bounded cost.
 
-JSON is what RFC 8259 says, which has neither NaN nor infinite numbers.  Within the limits nothing
-takes much more than 10 ms, whatever a client makes up: to decode it, to find all that is wrong with
-it, and to tell the client.
+JSON follows RFC 8259, which has neither NaN nor infinite numbers.  Within the limits, decoding,
+validating and reporting the errors take little more than 10 ms for any input.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ class JsonLimits:
 
 
 class _Unfit(ValueError):
-    """JSON that others could not read, or that takes too long to read."""
+    """JSON that other programs could not read, or that takes too long to read."""
 
 
 def decode(payload: bytes, what: str, *, max_values: int) -> Any:
-    """Return the JSON value that ``payload`` is, which is UTF-8.  ``what`` names it in errors.
+    """Return the value of ``payload``, which is JSON in UTF-8.  ``what`` names it in errors.
 
-    Raises :class:`PayloadTooLarge` for more than ``max_values`` values, of which an empty list or
-    object counts as two.  Raises :class:`BadRequest` for what is not JSON, and for what others
-    could not read if it were sent on: more than 200 levels of lists and objects, numbers of more
-    than 400 digits or beyond a double's range, and text that isn't Unicode.
+    Raises :class:`PayloadTooLarge` for more than ``max_values`` values; an empty list or object
+    counts as two.  Raises :class:`BadRequest` for invalid JSON, and for JSON that other programs
+    could not read: more than 200 levels of lists and objects, numbers of more than 400 digits or
+    beyond a double's range, and text that isn't Unicode.
     """
     if len(payload) >= max_values and _has_more_values(payload, max_values):
         raise PayloadTooLarge(f"{what} has more than {max_values} values (MAX_JSON_VALUES)")
@@ -65,15 +64,15 @@ def decode(payload: bytes, what: str, *, max_values: int) -> Any:
 
 
 def _has_more_values(payload: bytes, most: int) -> bool:
-    """Whether there are more than ``most`` values, told without decoding any of them.
+    """Return True if ``payload`` has more than ``most`` values, without decoding it.
 
-    Each value follows a comma, or is the first one in its list or object, or is the whole.
+    Each value follows a comma, or is the first in its list or object, or is the whole payload.
     """
     if _count(payload) <= most:
-        return False  # even with the commas and brackets in texts
+        return False  # even if commas and brackets inside strings are counted
     text = payload.replace(b"\\\\", b"").replace(b'\\"', b"")
     if text.count(b'"') > 4 * most:
-        return True  # a value has at most two texts, its name and itself
+        return True  # a value has at most two strings: its name and itself
     return _count(b"".join(text.split(b'"')[::2])) > most
 
 
@@ -82,10 +81,11 @@ def _count(text: bytes) -> int:
 
 
 def _parse(payload: bytes) -> Any:
-    """Return the JSON value that ``payload`` is.
+    """Return the value of ``payload``.
 
-    orjson takes a fraction of the time, and reads what it reads alike, but for integers above 64
-    bits, of which it makes floats.  What it refuses Python's decoder may not, or says why.
+    orjson takes a fraction of the time, and has the same results, except for integers above 64
+    bits, which it turns into floats.  Python's decoder accepts, or reports the error in, payloads
+    that orjson rejects.
     """
     if orjson is not None and _LONG_NUMBER not in payload.translate(_DIGITS):
         try:
@@ -109,7 +109,7 @@ def _check_depth(value: Any) -> None:
 
 
 def _check_unicode(value: Any) -> None:
-    """Refuse half a surrogate pair, which JSON can spell (RFC 8259 section 8.2)."""
+    """Reject half a surrogate pair, which JSON can contain (RFC 8259 section 8.2)."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -120,7 +120,7 @@ def _check_unicode(value: Any) -> None:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise _Unfit(f"is not JSON: {constant} is not a value of it")
+    raise _Unfit(f"is not JSON: {constant} is not a JSON value")
 
 
 def _integer(digits: str) -> int:
@@ -129,7 +129,7 @@ def _integer(digits: str) -> int:
 
 
 def _finite(digits: str) -> float:
-    """Return a number, which could not be sent back if it were infinite."""
+    """Return a number; reject an infinite one, which could not be sent back as JSON."""
     _check_length(digits)
     number = float(digits)
     if math.isinf(number):
@@ -138,8 +138,8 @@ def _finite(digits: str) -> float:
 
 
 def _check_length(digits: str) -> None:
-    if len(digits) > _MAX_DIGITS:  # Python takes a time that grows with its square
-        raise _Unfit("has a number of too many digits")
+    if len(digits) > _MAX_DIGITS:  # Python's time grows with the square of their number
+        raise _Unfit(f"has a number of more than {_MAX_DIGITS} digits")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_integer, parse_float=_finite)

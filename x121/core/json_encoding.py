@@ -1,8 +1,7 @@
-"""JSON, encoded in one way everywhere: answers, errors and log lines.
+"""Encodes JSON for responses, errors and log lines, always in the same way.
 
-With the extra ``fast`` orjson does the work; without it, or for the few values that orjson
-refuses (integers above 64 bits, keys that are no text), Python's own encoder gives the same
-result.
+With the extra ``fast`` orjson does the work.  Without it, and for the few values that orjson
+rejects (integers above 64 bits, keys that aren't text), Python's encoder gives the same result.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ def encode(value: Any) -> bytes:
 
     A ``datetime`` becomes RFC 3339 text, in UTC with ``Z``; ``UUID`` and ``Decimal`` become
     text; NaN and infinity, which JSON lacks, become null; a model becomes what its JSON Schema
-    describes.  Raises :class:`TypeError` for
-    anything else that JSON has no form for, and :class:`ValueError` for what holds itself.
+    describes.  Raises :class:`TypeError` for any other type that JSON doesn't have, and
+    :class:`ValueError` for a value that contains itself.
     """
     if orjson is not None:
         try:
@@ -42,13 +41,13 @@ def encode(value: Any) -> bytes:
     try:
         return _encode_with_json(value)
     except RecursionError:
-        raise ValueError("a value that holds itself, or is nested too deeply") from None
+        raise ValueError("cannot encode a value that contains itself or is too deep") from None
 
 
 def _special(value: Any) -> Any:
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise TypeError(f"{value!r} has no time zone, so it names no moment")
+            raise TypeError(f"cannot encode {value!r} as JSON: it has no time zone")
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, date):
         return value.isoformat()
@@ -58,16 +57,16 @@ def _special(value: Any) -> Any:
         return value.value
     if isinstance(value, BaseModel):
         return _dump(value)
-    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+    raise TypeError(f"cannot encode a {type(value).__name__} as JSON")
 
 
 def _dump(model: BaseModel) -> Any:
-    """Return a model as its schema has it: in JSON's types, and by the names outside."""
+    """Return a model as its JSON Schema describes it: in JSON's types, with aliases as names."""
     try:
         return model.model_dump(mode="json", by_alias=True, warnings=False)
     except PydanticSerializationError:
-        # Its text may show a value.
-        raise TypeError(f"a {type(model).__name__} holds what has no form in JSON") from None
+        # Its text may contain a value.
+        raise TypeError(f"cannot encode a part of a {type(model).__name__} as JSON") from None
 
 
 if orjson is not None:
@@ -84,7 +83,7 @@ def _encode_with_json(value: Any) -> bytes:
         text = json.dumps(value, default=_special, allow_nan=False, **options)
     except ValueError:
         text = json.dumps(_finite(value), default=_special, allow_nan=False, **options)
-    # A lone surrogate has no UTF-8 form; JSON's own escape for it is what is left.
+    # A lone surrogate has no UTF-8 form, only a JSON escape.
     try:
         return text.encode()
     except UnicodeEncodeError:

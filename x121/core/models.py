@@ -1,7 +1,7 @@
-"""What all models share, and the types that many of their fields have.
+"""Base class of models, and common types of their fields.
 
 A model is a :class:`Model` with annotated fields (https://docs.pydantic.dev/latest/concepts/models/).
-The same class checks a request's body or a result, and documents it.
+The same class validates a request's body or a result, and documents it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _RFC_3339 = re.compile(  # section 5.6
 
 
 class Model(BaseModel):
-    """An immutable value with checked fields.
+    """An immutable value with validated fields.
 
-    A field that it doesn't have is an error, so that a misspelled one isn't lost.  A model that
-    is part of another, or a handler's result, is checked again, however it was made.  What was
-    wrong never stands in the text of an error, which may be logged.
+    An unknown field is an error, so that a misspelled one isn't lost.  A model inside another, or
+    in a handler's result, is always validated again.  The text of an error, which may be logged,
+    never contains the invalid value.
     """
 
     model_config = ConfigDict(
@@ -44,38 +44,39 @@ class Model(BaseModel):
 
 
 def optional() -> Any:
-    """Return the default of a field that may be left out, but isn't null.
+    """Return the default of a field that may be omitted, but isn't null.
 
-    Whether it was sent, ``model_fields_set`` tells; ``model_dump(exclude_unset=True)`` has only
-    those that were.  For changes that are sent to us, as in ``PATCH``; a result has all its fields.
+    ``model_fields_set`` has the names of the fields that were sent, and
+    ``model_dump(exclude_unset=True)`` their values.  Use it for changes, as in ``PATCH``; a result
+    has all its fields.
     """
-    return Field(default_factory=_nothing)  # so that no default stands in its JSON Schema
+    return Field(default_factory=_nothing)  # keeps the default out of the JSON Schema
 
 
 def _nothing() -> None: ...
 
 
 def _read_moment(value: object) -> datetime:
-    """Return a moment in UTC.  pydantic's own would also take numbers, as text too, for one."""
+    """Return a time in UTC.  pydantic would also accept numbers, even as text."""
     try:
         if isinstance(value, str) and _RFC_3339.fullmatch(value):
             value = datetime.fromisoformat(value.upper())
         if isinstance(value, datetime) and value.tzinfo is not None:
             return value.astimezone(UTC)
     except (ValueError, OverflowError):
-        pass  # no such day, or one before the first or after the last year
+        pass  # no such day, or a year out of range
     raise PydanticCustomError("timestamp", "This is not a time such as 2026-01-02T03:04:05Z")
 
 
 Text = Annotated[str, Field(pattern=NO_NUL)]
-"""Text that PostgreSQL can hold; lengths are counted in characters, as there."""
+"""Text that PostgreSQL can store; lengths are in characters, as in PostgreSQL."""
 
 Id = Annotated[DbId, Field(ge=1, le=2**63 - 1)]
-"""The key of a row, which a ``BIGINT`` identity can be."""
+"""The key of a row, in the range of a ``BIGINT`` identity."""
 
 
 class _Moment:
-    """Annotates a ``datetime`` that is read in our way, and written in pydantic's."""
+    """Annotates a ``datetime`` that is parsed as RFC 3339, and serialized by pydantic."""
 
     def __get_pydantic_core_schema__(self, *_: object) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(_read_moment)
@@ -86,4 +87,4 @@ Timestamp = Annotated[
     _Moment(),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
-"""A moment: PostgreSQL's ``timestamptz``, in JSON RFC 3339 in UTC, with ``Z``."""
+"""A time: ``timestamptz`` in PostgreSQL, in JSON RFC 3339 in UTC, with ``Z``."""

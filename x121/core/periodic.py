@@ -1,4 +1,4 @@
-"""A call that is made again and again while the server runs."""
+"""Periodic tasks that run while the server runs."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class PeriodicTask(Service):
         self._looping.clock = clock
 
     def startService(self) -> None:
-        """Begin to count the first interval."""
+        """Start the first interval."""
         super().startService()
         self._looping.start(self._seconds, now=False)
 
     def stopService(self) -> Deferred[None]:
-        """Make no further call, and cancel the one that is under way; fires when it has ended."""
+        """Make no more calls, and cancel the current one; fires when that has ended."""
         super().stopService()
         if self._looping.running:
             self._looping.stop()

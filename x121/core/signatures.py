@@ -1,4 +1,4 @@
-"""What a handler's signature and docstring say, whether it answers requests or messages."""
+"""Signatures and docstrings of handlers, for requests and for messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 AWAITABLES = (Deferred, Awaitable, Coroutine)
-"""What a result may be promised in, as its last argument."""
+"""The generic types of awaitable results; the result's type is their last argument."""
 
 
 class DocParts(NamedTuple):
@@ -31,15 +31,15 @@ class DocParts(NamedTuple):
 
 
 def parse_docstring(doc: str | None) -> DocParts:
-    """Return what a docstring tells; nothing, if there is none."""
+    """Return the parts of a docstring; they are empty if there is none."""
     summary, _, description = (doc or "").partition("\n\n")
     return DocParts(" ".join(summary.split()), description.strip())
 
 
 def type_hints(handler: Callable[..., Any]) -> dict[str, Any]:
-    """Return the types of what ``handler`` takes and, as ``return``, gives, as far as it tells.
+    """Return the annotations of ``handler``: by parameter, and of the result as ``return``.
 
-    Raises :class:`TypeError` for one that can't be found, and for an async generator.
+    Raises :class:`TypeError` for an undefined name, and for an async generator.
     """
     if inspect.isasyncgenfunction(handler):
         raise signature_error(handler, "it is an async generator: return a list of what it yields")
@@ -48,30 +48,28 @@ def type_hints(handler: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(handler, include_extras=True)
     except NameError as error:
-        raise signature_error(
-            handler, f"{error}: import or define what it names above it"
-        ) from None
+        raise signature_error(handler, f"{error}: import or define it before the handler") from None
 
 
 def parameters_of(handler: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return what ``handler`` is to be given, without the instance that it is a method of."""
-    found = list(inspect.signature(handler).parameters.values())
-    return found[1:] if found and found[0].name == "self" else found
+    """Return the parameters of ``handler``, without ``self``."""
+    parameters = list(inspect.signature(handler).parameters.values())
+    return parameters[1:] if parameters and parameters[0].name == "self" else parameters
 
 
 def unwrap(hint: Any, *wrappers: Any) -> Any:
-    """Return what there is in the end, of a type that may be awaited or in one of ``wrappers``."""
+    """Return the innermost type of ``hint``, inside awaitables and ``wrappers``."""
     while get_origin(hint) in (*AWAITABLES, *wrappers):
         hint = get_args(hint)[-1]
     return hint
 
 
 def qualified_name(handler: Callable[..., Any]) -> str:
-    """Return the name that ``handler`` is known by in messages."""
+    """Return the name of ``handler`` for messages, with its module."""
     qualname = getattr(handler, "__qualname__", repr(handler))
     return f"{getattr(handler, '__module__', '')}.{qualname}".lstrip(".")
 
 
 def signature_error(handler: Callable[..., Any], why: str) -> TypeError:
-    """Return the error for a signature that can't be understood."""
+    """Return the error for an invalid signature."""
     return TypeError(f"{qualified_name(handler)}: {why}")

@@ -1,4 +1,4 @@
-"""Small types that every room may use."""
+"""Small types for all packages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class IReactor(
     IReactorThreads,
     IReactorPluggableNameResolver,
 ):
-    """The reactor, for type checkers: everything that both of ours can do."""
+    """The reactor, for type checkers: the interfaces of both supported reactors."""
 
 
 DbId = NewType("DbId", int)
@@ -38,12 +38,12 @@ IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ServerName(NamedTuple):
-    """A name of the server: a host in lower case, or a range of addresses; ``port`` None is any."""
+    """A name of the server: a host in lower case or a range of addresses, and a port or any."""
 
     host: str | IpNetwork
     port: int | None = None
 
 
 NO_NUL = r"^[^\x00]*$"
-"""The pattern of what PostgreSQL's ``text`` can hold: any Unicode but NUL
+"""The pattern of text that PostgreSQL's ``text`` can store: any Unicode but NUL
 (https://www.postgresql.org/docs/current/datatype-character.html)."""

@@ -1,4 +1,4 @@
-"""What doesn't fit its type: input, in the contract's form, and what we would send ourselves."""
+"""Validation errors of input, as responses list them, and validation of results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ResultSerializer", "field_errors"]
 
 T = TypeVar("T")
 
-# What a client can make us say to it is bounded, however much of what it sent is wrong.
+# Limits of an error response, however many errors the input has.
 _MAX_ERRORS = 100
 _MAX_PATH = 200
 
@@ -26,27 +26,27 @@ _MESSAGES = {
 }
 _PATTERNS = {NO_NUL: "Text can't hold a NUL character"}
 
-# What has no parts, so that nothing in it can be wrong once it is checked.
+# Types without parts: after validation, nothing in them can be wrong.
 _WITHOUT_PARTS = frozenset(("bool", "float", "int", "literal", "none", "str"))
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
-    """Return every wrong field of ``error``, with a path such as ``items[2].name``.
+    """Return every invalid field of ``error``, with a path such as ``items[2].name``.
 
-    The path of the whole is empty.  No message repeats what was sent.  Where more than a hundred
-    fields are wrong, one message says how many.
+    The path of the whole input is empty.  No message repeats the input.  For more than a hundred
+    invalid fields, one message has their number.
     """
     count = error.error_count()
     if count > _MAX_ERRORS:
         return [FieldError(path="", message=f"{count} fields are wrong, too many to list")]
     return [
-        FieldError(path=_path(one["loc"]), message=_message(one))
-        for one in error.errors(include_url=False, include_input=False)
+        FieldError(path=_path(details["loc"]), message=_message(details))
+        for details in error.errors(include_url=False, include_input=False)
     ]
 
 
 def _message(error: ErrorDetails) -> str:
-    """Return what is wrong in words that don't speak of Python, or of patterns if need not be."""
+    """Return the message, in words without Python's terms and, if possible, without patterns."""
     pattern = error.get("ctx", {}).get("pattern", "")
     return _PATTERNS.get(pattern) or _MESSAGES.get(error["type"], error["msg"])
 
@@ -66,27 +66,27 @@ def _path(steps: tuple[int | str, ...]) -> str:
 
 
 class ResultSerializer(Generic[T]):
-    """Writes values of one type as JSON; ``what`` names them in the log, as a subject."""
+    """Serializes values of one type as JSON; ``what`` is their name in the log, as a subject."""
 
     def __init__(self, adapter: TypeAdapter[T], what: str) -> None:
         self._what = what
-        # To be told of faults costs as much as to encode; parts may have changed since their check.
+        # Detecting errors takes as long as encoding; parts may have changed since validation.
         is_plain = adapter.core_schema["type"] in _WITHOUT_PARTS
         warnings: Literal["error", False] = False if is_plain else "error"
-        # What has aliases is checked again by the names that it has in Python, and sent by others.
+        # Models with aliases are validated by their names in Python, and sent with the aliases.
         self._check = partial(adapter.validator.validate_python, by_alias=True, by_name=True)
         self._encode = partial(adapter.serializer.to_json, by_alias=True, warnings=warnings)
 
     def write(self, value: T) -> bytes:
         """Return ``value`` as JSON.
 
-        Raises :class:`InternalError`, without any of the data in it, if it isn't of its type.
+        Raises :class:`InternalError`, without any of the data in it, if it doesn't match its type.
         """
         try:
             return self._encode(self._check(value))
         except ValidationError as error:
             reason = "is not valid: " + "; ".join(map(_line, field_errors(error)))
-        except PydanticSerializationError:  # its text may show a value
-            reason = "can't be sent: a part of it is not of its type, or no Unicode"
+        except PydanticSerializationError:  # its text may contain a value
+            reason = "can't be sent: a part of it doesn't match its type, or isn't Unicode"
         mistake = unawaited(value)
         raise InternalError(f"{self._what} {f'is {mistake}' if mistake else reason}")

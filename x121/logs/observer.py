@@ -1,9 +1,8 @@
-"""The log: one line an event, JSON or for people, with the request's id on every line.
+"""The log: one line per event, as JSON or for a console, with the request's id on every line.
 
-Everything reaches it through ``twisted.logger``: our own ``Logger`` calls, Python's
-``logging`` and ``warnings``, and whatever is printed (twistd redirects that).  An event is
-filtered by the level of its part, formatted at once, and written with the others of the same
-reactor turn in one call, so that a line costs no flush of its own.
+All events arrive through ``twisted.logger``: from ``Logger`` calls, from Python's ``logging`` and
+``warnings``, and from printed output (which twistd redirects).  An event is filtered by the level
+of its part and formatted at once.  The lines of one reactor turn are written in one call.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being handled.  Coroutines keep it across ``await``."""
 
 CONNECTION_ID: ContextVar[str | None] = ContextVar("connection_id", default=None)
-"""The id of the WebSocket connection whose message is being handled; likewise."""
+"""The id of the WebSocket connection whose message is being handled, kept in the same way."""
 
 _LEVELS = {
     "debug": LogLevel.debug,
@@ -65,16 +64,16 @@ _LEVELS = {
     "error": LogLevel.error,
 }
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
-# Every connection and port that opens or closes is news to Twisted's own loggers, and
-# log_legacy is where its older modules speak.  Naming such a part in LOG_LEVEL overrules this.
+# Twisted's own loggers report every connection and port that opens or closes; its older modules use
+# log_legacy.  A level for such a part in LOG_LEVEL overrides this.
 _QUIET_PARTS = {"twisted": LogLevel.warn, "log_legacy": LogLevel.warn}
 
 
 @dataclass(frozen=True)
 class LogLevels:
-    """The least level that is logged, in general and for single parts.
+    """The minimum levels that are logged, by default and for single parts.
 
-    A part is a logger's namespace and all below it: ``x121.db`` also means ``x121.db.pool``.
+    A part is a logger's namespace and all below it: ``x121.db`` includes ``x121.db.pool``.
     """
 
     default: Any
@@ -83,9 +82,9 @@ class LogLevels:
 
     @classmethod
     def parse(cls, text: str) -> LogLevels:
-        """Return the levels that ``text`` such as ``info,x121.ws=debug`` asks for.
+        """Return the levels in ``text``, such as ``info,x121.ws=debug``.
 
-        Raises :class:`ValueError`, saying what is allowed.
+        Raises :class:`ValueError`; its message says what is allowed.
         """
         default = LogLevel.info
         parts = {}
@@ -107,7 +106,7 @@ class LogLevels:
         return self.text
 
     def least_for(self, namespace: str) -> Any:
-        """Return the least level that is logged for ``namespace``."""
+        """Return the minimum level that is logged for ``namespace``."""
         part = namespace
         while part:
             if part in self.parts:
@@ -120,8 +119,8 @@ class LogLevels:
 
 _MAX_TEXT = 8192
 _MAX_TRACEBACK = 65_536
-# Keys that every event has, that Twisted's legacy logging adds to one, which repeat what we log
-# anyway, and those that are ours.
+# Keys that every event has, keys that Twisted's legacy logging adds, which repeat others, and keys
+# of the log line itself.
 _RESERVED_KEYS = frozenset(
     [
         "log_format",
@@ -149,7 +148,7 @@ _PLAIN_TYPES = frozenset((str, int, float, bool, type(None)))
 
 
 def _timestamp(event: LogEvent) -> str:
-    # A thousandth is never a whole binary fraction: one that is a little less is meant.
+    # Thousandths have no exact float: add a little, because int() rounds down.
     second, milliseconds = divmod(int(event["log_time"] * 1000 + 0.001), 1000)
     return f"{_second(second)}.{milliseconds:03d}Z"
 
@@ -160,11 +159,11 @@ def _second(second: int) -> str:
 
 
 FIELDS = "fields"
-"""The key of an event that is nothing but its fields: of those; see :func:`log_event`."""
+"""The key of the fields in an event that has only fields; see :func:`log_event`."""
 
 
 def event_message(event: LogEvent) -> str:
-    """Return what ``event`` says, in at most some 8,000 characters."""
+    """Return the message of ``event``, shortened to about 8,000 characters."""
     if FIELDS in event:
         return ""
     text = formatEvent(event)
@@ -183,7 +182,7 @@ def _traceback(event: LogEvent) -> str | None:
 
 
 def _fields(event: LogEvent) -> dict[str, Any]:
-    """Return what the caller of the logger gave: plain values only, so none is a secret's repr."""
+    """Return the logger's arguments: only plain values, so that no secret's repr is logged."""
     fields = {}
     for key, value in event.get(FIELDS, event).items():
         if key in _RESERVED_KEYS or key[:4] == "log_" or type(value) not in _PLAIN_TYPES:
@@ -193,12 +192,12 @@ def _fields(event: LogEvent) -> dict[str, Any]:
 
 
 def event_ids(event: LogEvent) -> dict[str, str]:
-    """Return whose event it is: what its caller says, or what is being handled."""
+    """Return the ids of the event's request and connection: its own, or those being handled."""
     ids = {}
-    said = event.get(FIELDS, event)
-    if request_id := said.get("request_id") or REQUEST_ID.get():
+    fields = event.get(FIELDS, event)
+    if request_id := fields.get("request_id") or REQUEST_ID.get():
         ids["request_id"] = request_id
-    if connection_id := said.get("connection_id") or CONNECTION_ID.get():
+    if connection_id := fields.get("connection_id") or CONNECTION_ID.get():
         ids["connection_id"] = connection_id
     return ids
 
@@ -222,26 +221,26 @@ def format_json(event: LogEvent) -> bytes:
     return _json_line(line)
 
 
-# Those that end a line or command a terminal, and those that change the reading direction.
+# Characters that end a line, control a terminal, or change the reading direction.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def _json_line(value: dict[str, Any]) -> bytes:
     """Return ``value`` as a line of JSON that is safe to show on a terminal."""
     encoded = json_encoding.encode(value)
-    if not encoded.isascii():  # JSON itself escapes those below, but DEL, which terminals ignore
+    if not encoded.isascii():  # JSON escapes those in ASCII, except DEL, which terminals ignore
         text = encoded.decode("utf-8")
-        encoded = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8")
+        encoded = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
     return encoded + b"\n"
 
 
 def _one_line(text: str) -> str:
-    """Return ``text`` with control characters written out: a line stays one, a terminal safe."""
-    return _CONTROL.sub(lambda found: repr(found.group())[1:-1], text)
+    """Return ``text`` with control characters escaped, so that it is safe and on one line."""
+    return _CONTROL.sub(lambda match: repr(match.group())[1:-1], text)
 
 
 Paint = Callable[[str, str], str]
-"""A colour and a text to what a line shows; colours are parameters of ECMA-48's SGR."""
+"""Converts a colour and a text to the text shown; colours are parameters of ECMA-48's SGR."""
 
 _DIM = "2"
 _LEVEL_COLOURS = {
@@ -264,9 +263,9 @@ def _coloured(colour: str, text: str) -> str:
 
 
 def format_console(event: LogEvent, paint: Paint = _plain) -> bytes:
-    """Return ``event`` as a line for people, and a traceback below it where there is one."""
+    """Return ``event`` as a line for a console, followed by its traceback, if any."""
     level = event["log_level"].name
-    # Each text is escaped before it is painted: what commands the terminal is ours alone.
+    # Each text is escaped before it is coloured, so that it can't control the terminal.
     head = [
         paint(_DIM, _timestamp(event)),
         paint(_LEVEL_COLOURS[level], f"{level:5}"),
@@ -279,7 +278,7 @@ def format_console(event: LogEvent, paint: Paint = _plain) -> bytes:
 
 
 def format_terminal(event: LogEvent) -> bytes:
-    """Return what :func:`format_console` does, in colours."""
+    """Return ``event`` like :func:`format_console`, in colours."""
     return format_console(event, _coloured)
 
 
@@ -297,15 +296,15 @@ def _request(fields: Mapping[str, Any], paint: Paint) -> str:
     """Return the fields of the access log as ``GET /health 200 0.4 ms 15 B to 127.0.0.1``."""
     status = fields["status"]
     asked = _one_line(f"{fields['method']} {fields['path']}")
-    given = _one_line(f"{fields['duration_ms']:.1f} ms {fields['bytes']} B to {fields['remote']}")
-    return f"{asked} {paint(_STATUS_COLOURS.get(status // 100, _DIM), str(status))} {given}"
+    sent = _one_line(f"{fields['duration_ms']:.1f} ms {fields['bytes']} B to {fields['remote']}")
+    return f"{asked} {paint(_STATUS_COLOURS.get(status // 100, _DIM), str(status))} {sent}"
 
 
 def log_event(logger: Logger, level: Any, time: float, fields: Mapping[str, Any]) -> None:
-    """Log an event that is all ``fields``, which are plain values, and has no message.
+    """Log an event without a message, which has only ``fields`` with plain values.
 
-    What :meth:`Logger.emit` does, at a fifth of its cost, for what is logged with every request.
-    ``time`` is in seconds since the epoch.
+    Like :meth:`Logger.emit`, in a fifth of the time, for events of every request.  ``time`` is in
+    seconds since the epoch.
     """
     event = {
         "log_logger": logger,
@@ -320,13 +319,13 @@ def log_event(logger: Logger, level: Any, time: float, fields: Mapping[str, Any]
 
 
 Format = Callable[[LogEvent], bytes]
-"""An event to its UTF-8 text, which ends with a line feed."""
+"""Converts an event to UTF-8 text, which ends with a line feed."""
 
 
 def choose_format(name: str, descriptor: int, *, colour: bool) -> Format:
-    """Return the format ``json`` or ``console``, or for ``auto`` the one that fits the output.
+    """Return the format ``json`` or ``console``, or for ``auto`` the one for this output.
 
-    On a terminal ``console`` is coloured, if ``colour`` says that it may be.
+    On a terminal ``console`` is coloured, unless ``colour`` is false.
     """
     is_terminal = os.isatty(descriptor)
     if name == "json" or (name == "auto" and not is_terminal):
@@ -335,14 +334,14 @@ def choose_format(name: str, descriptor: int, *, colour: bool) -> Format:
 
 
 def last_line(message: str, name: str) -> str:
-    """Return ``message`` as what a process says when it ends before it has a log."""
+    """Return ``message`` in the log's format, for a process that exits before it has a log."""
     if name != "json":
         return message
     return format_json(_event(LogLevel.error, "x121", message)).decode().rstrip()
 
 
 def _event(level: Any, namespace: str, text: str) -> LogEvent:
-    """Return an event of the log's own, which no logger has made."""
+    """Return an event about the log itself, which has no logger."""
     return {
         "log_time": wall_time(),
         "log_level": level,
@@ -357,7 +356,7 @@ def _event(level: Any, namespace: str, text: str) -> LogEvent:
 
 @implementer(ILogObserver)
 class LogObserver:
-    """Filters events by ``levels``, formats them and hands their lines to ``writer``."""
+    """Filters events by ``levels``, formats them and passes their lines to ``writer``."""
 
     def __init__(self, levels: LogLevels, to_line: Format, writer: LineWriter) -> None:
         self._levels = levels
@@ -368,25 +367,25 @@ class LogObserver:
     def __call__(self, event: LogEvent) -> None:
         kind = event.get("log_namespace") or "-", event["log_level"]
         is_logged = self._is_logged.get(kind)
-        if is_logged is None:  # to compare levels costs more than to remember
+        if is_logged is None:  # a cached result takes less time than comparing levels
             namespace, level = kind
             is_logged = self._is_logged[kind] = level >= self._levels.least_for(namespace)
         if is_logged:
             self._writer.write(self._to_line(event))
 
     def flush(self) -> None:
-        """Write every line that waits."""
+        """Write all waiting lines."""
         self._writer.flush()
 
     def reopen(self) -> None:
-        """Open the log file again, which may have been renamed.  Raises :class:`OSError`."""
+        """Reopen the log file, which may have been renamed.  Raises :class:`OSError`."""
         self._writer.reopen()
 
 
 def make_observer(
     levels: LogLevels, format_name: str, output: LogOutput, reactor: Any, *, colour: bool
 ) -> LogObserver:
-    """Return an observer that writes to ``output`` as :func:`choose_format` says."""
+    """Return an observer that writes to ``output`` in the format of :func:`choose_format`."""
     to_line = choose_format(format_name, output.descriptor, colour=colour)
     writer = LineWriter(output, reactor, partial(_describe_loss, to_line))
     return LogObserver(levels, to_line, writer)
@@ -402,7 +401,7 @@ def _describe_loss(to_line: Format, count: int, reason: str) -> bytes:
 
 
 class _Bridge(logging.Handler):
-    """Hands records of Python's ``logging`` to ``twisted.logger`` under their logger's name."""
+    """Passes records of Python's ``logging`` to ``twisted.logger``, under their logger's name."""
 
     def emit(self, record: logging.LogRecord) -> None:
         name = "warn" if record.levelname == "WARNING" else record.levelname.lower()
@@ -419,7 +418,7 @@ class _Bridge(logging.Handler):
 
 
 def bridge_standard_logging() -> None:
-    """Send what libraries log with Python's ``logging`` to our log, from info level up."""
+    """Send records of Python's ``logging`` to this log, from info level up."""
     root = logging.getLogger()
     root.handlers[:] = [_Bridge()]
     root.setLevel(logging.INFO)

@@ -1,7 +1,7 @@
-"""The log's output: a file, a pipe, a socket or a terminal, none of which keeps its writer waiting.
+"""The log's output: a file, a pipe, a socket or a terminal, with writes that never block.
 
-A reader that doesn't read must not stop the server, whatever connects the two.  So a write takes
-what fits now, and no more.
+A log reader that doesn't read must not stop the server.  So a write accepts only the bytes that fit
+now.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from functools import partial
 __all__ = ["LogOutput"]
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
-# A terminal that counts as writable takes that much of one line.  Of more it may take a part and
-# block for the rest, and a line feed may become two characters.
+# A writable terminal accepts this many bytes of one line.  For more it may block, and a line feed
+# may become two characters.
 _TERMINAL_PIECE = 128
 
 _Write = Callable[[memoryview], int]
@@ -27,7 +27,7 @@ _Piece = Callable[[memoryview], memoryview]
 
 
 class LogOutput:
-    """File descriptor to append lines to.  ``path`` names the file, if there is one to reopen."""
+    """File descriptor for log lines.  ``path`` is the file's, if it can be reopened."""
 
     def __init__(self, descriptor: int, path: str | None = None) -> None:
         self.descriptor = descriptor
@@ -43,9 +43,9 @@ class LogOutput:
         return cls(os.open(path, _FLAGS, 0o640), path)
 
     def reopen(self) -> None:
-        """Open the file again, which may have been renamed meanwhile.
+        """Reopen the file, which may have been renamed.
 
-        Raises :class:`OSError` if that fails; then the output stays what it was.
+        Raises :class:`OSError` if that fails; then the output doesn't change.
         """
         if self.path is None:
             return
@@ -55,19 +55,19 @@ class LogOutput:
         self._write = _write_function(self.descriptor)
 
     def write(self, data: memoryview) -> int:
-        """Return how many bytes of ``data`` were written; 0 if none can be without waiting."""
+        """Write a part of ``data``; return its length, or 0 if the output would block."""
         try:
             return self._write(data)
         except BlockingIOError:
             return 0
 
     def wait(self, secs: float) -> bool:
-        """Wait up to ``secs`` until the output is writable, and return whether it is."""
+        """Wait up to ``secs`` until the output is writable; return True if it is."""
         return secs > 0 and _is_writable(self.descriptor, secs)
 
     @property
     def is_mid_line(self) -> bool:
-        """Whether a file ends with half a line, as a full disk leaves it."""
+        """True if the output is a file that ends with an incomplete line, as after a full disk."""
         status = os.fstat(self.descriptor)
         if not stat.S_ISREG(status.st_mode) or not status.st_size:
             return False
@@ -81,17 +81,17 @@ class LogOutput:
 
 
 def _write_function(descriptor: int) -> _Write:
-    """Return what writes a part of its argument and doesn't block, or raises BlockingIOError."""
+    """Return a function that writes a part of its argument, or raises BlockingIOError."""
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode) or not os.get_blocking(descriptor):
         return partial(os.write, descriptor)
     if stat.S_ISSOCK(mode):
         return partial(_send, socket.socket(fileno=os.dup(descriptor)))
     if not os.isatty(descriptor):
-        # pipe(7): a pipe that is writable takes PIPE_BUF bytes.
+        # pipe(7): a writable pipe accepts PIPE_BUF bytes.
         return partial(_write_piece, descriptor, lambda data: data[: select.PIPE_BUF])
     try:
-        # O_NONBLOCK belongs to the open file, which the shell shares: so this opens its own.
+        # O_NONBLOCK belongs to the open file, which the shell shares: open another one.
         own = os.open(f"/dev/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:  # it belongs to another user, as after `su`
         return partial(_write_piece, descriptor, _terminal_piece)

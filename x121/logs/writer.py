@@ -1,4 +1,4 @@
-"""Writes the log's lines: together, in order, and never for long."""
+"""Writes log lines in batches, in order, and without blocking for long."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from x121.logs.output import LogOutput
 
 __all__ = ["DescribeLoss", "LineWriter"]
 
-# How long a process that has no reactor, or none any more, waits for a reader that lags behind.
+# How long a process waits for a slow log reader while its reactor isn't running.
 STUCK_READER_SECS = 1.0
-# How soon a reader that lags behind is tried again, and how much is kept for it.
+# How soon a write to a slow log reader is repeated, and how much is kept for it.
 RETRY_SECS = 0.05
 MAX_BACKLOG_BYTES = 4 << 20
 
@@ -23,7 +23,7 @@ _SLOW_READER = "the log's reader is too slow"
 _NOTHING = memoryview(b"")
 
 DescribeLoss = Callable[[int, str], bytes]
-"""The number of lines that were lost and the reason, to a line that says so."""
+"""Converts the number of lost lines and the reason to a line that reports them."""
 
 
 class _Reactor(Protocol):
@@ -34,14 +34,14 @@ class _Reactor(Protocol):
 
 
 class LineWriter:
-    """Writes lines to ``output``, once a turn of ``reactor`` while that runs.
+    """Writes lines to ``output``, once per turn of ``reactor`` while it runs.
 
-    Lines come from any thread.  Before the reactor runs and after it stopped they are
-    written at once; what is left when the process ends is written by ``atexit``.
+    Any thread may write lines.  Before the reactor runs and after it has stopped, lines are written
+    at once; ``atexit`` writes those that are left when the process ends.
 
-    While the reactor runs it never waits for a reader that lags behind: ``MAX_BACKLOG_BYTES`` are
-    kept for that, and lines beyond are lost.  So are lines that the output refuses.  A line made by
-    ``describe_loss`` stands where they are missing, as soon as the output takes lines again.
+    A running reactor never waits for a slow log reader: ``MAX_BACKLOG_BYTES`` are kept for it, and
+    further lines are lost, as are lines that the output rejects.  In their place, as soon as the
+    output accepts lines again, the writer writes a line from ``describe_loss``.
     """
 
     def __init__(self, output: LogOutput, reactor: _Reactor, describe_loss: DescribeLoss) -> None:
@@ -69,7 +69,7 @@ class LineWriter:
                 self._reactor.callFromThread(self.flush)
 
     def flush(self) -> None:
-        """Write every line that waits, as far as the output takes them."""
+        """Write all waiting lines that the output accepts now."""
         self._scheduled = False
         lines, self._lines = self._lines, []
         if self._lost and not self._report_loss():
@@ -84,9 +84,9 @@ class LineWriter:
             self._reactor.callLater(RETRY_SECS, self.flush)
 
     def reopen(self) -> None:
-        """Write what waits, and what comes from now on to the file that has the path now.
+        """Write all waiting lines, then reopen the file by its path.
 
-        Raises :class:`OSError` if that can't be opened; then the output stays what it was.
+        Raises :class:`OSError` if that fails; then the output doesn't change.
         """
         self.flush()
         self._output.reopen()
@@ -95,7 +95,7 @@ class LineWriter:
     # --- writing --------------------------------------------------------------------------
 
     def _write_backlog(self, more: list[bytes]) -> None:
-        """Write the backlog and ``more``, and keep what the reader may still take."""
+        """Write the backlog and ``more``, and keep the rest for the next attempt."""
         data = memoryview(b"".join([self._line_end, self._backlog, *more]))
         self._backlog, error = self._write_some(data)
         if self._backlog and (error or not self._reactor.running):
@@ -103,28 +103,28 @@ class LineWriter:
             self._backlog = _NOTHING
 
     def _report_loss(self) -> bool:
-        """Return whether the backlog, and a report of what was lost behind it, are written."""
+        """Write the backlog and then a report of the lost lines; return True if both fit."""
         self._write_backlog([])
         if self._backlog:
             return False
         report = self._line_end + self._describe_loss(self._lost, self._reason)
         left, _ = self._write_some(memoryview(report))
-        if not left:  # else it is written again as a whole
+        if not left:  # else the whole report is written again later
             self._lost = 0
         return not left
 
     @property
     def _line_end(self) -> bytes:
-        """The end of a line whose rest was lost."""
+        """The line end after a line whose rest was lost."""
         return b"\n" if self._mid_line and not self._backlog else b""
 
     def _lose(self, lines: list[bytes], reason: str) -> None:
-        if lines:  # a line of which only the line feed is missing is not lost
+        if lines:  # a line without only its line feed is not lost
             self._lost += sum(map(bool, b"".join(lines).split(b"\n")))
             self._reason = reason
 
     def _write_some(self, data: memoryview) -> tuple[memoryview, str]:
-        """Return what could not be written, and the error if there was one."""
+        """Return the data that could not be written, and the error, if any."""
         deadline = time.monotonic() + self._patience_secs
         try:
             while data:
@@ -140,5 +140,5 @@ class LineWriter:
 
     @property
     def _patience_secs(self) -> float:
-        """How long to wait for a reader, which is in vain for one that didn't read before."""
+        """The seconds to wait for a log reader: none if it has already made lines get lost."""
         return 0.0 if self._reactor.running or self._lost else STUCK_READER_SECS

@@ -75,7 +75,7 @@ _THROUGH_TLS = (
 
 
 class StaysPausedError(Exception):
-    """Keeps uvloop from reading, which it starts when ``connection_made`` returns, paused or not."""
+    """Keeps uvloop from reading, which starts when ``connection_made`` returns, paused or not."""
 
 
 @implementer(

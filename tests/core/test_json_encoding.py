@@ -262,7 +262,7 @@ class ModelTests(SynchronousTestCase):
             for encoder in (contextlib.nullcontext(), without_orjson()):
                 with encoder:
                     error = self.assertRaises(TypeError, json_encoding.encode, [value])
-                self.assertIn("no form in JSON", str(error))
+                self.assertIn("as JSON", str(error))
                 self.assertNotIn("hunter2", str(error))
 
     def test_not_checked(self) -> None:

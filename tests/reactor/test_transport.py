@@ -645,7 +645,7 @@ def test_one_producer_only(kind: str) -> None:
         protocol, peer = await Listener(reactor).connect()
         transport = protocol.transport
         transport.registerProducer(Producer(), True)
-        with pytest.raises(RuntimeError, match="is still registered"):
+        with pytest.raises(RuntimeError, match="never unregistered"):
             transport.registerProducer(Producer(), True)
         transport.unregisterProducer()
         transport.unregisterProducer()

@@ -350,7 +350,7 @@ class TCPTransport:
         """
         if self.producer is not None:
             raise RuntimeError(
-                f"cannot register producer {producer}: {self.producer} is still registered"
+                f"cannot register producer {producer}: {self.producer} was never unregistered"
             )
         if self.disconnected:
             producer.stopProducing()

@@ -53,7 +53,7 @@ class WireTests(SynchronousTestCase):
             b"{": "The message is not JSON: ",
             b"[]": "The message is not a JSON object",
             b'"text"': "The message is not a JSON object",
-            b'{"data": NaN}': "NaN is not a value",
+            b'{"data": NaN}': "NaN is not a JSON value",
             nested(201): "The message is nested deeper than 200 levels",
         }
         for payload, reason in cases.items():

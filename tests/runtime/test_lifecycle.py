@@ -127,15 +127,15 @@ class ComponentsTests(SynchronousTestCase):
         self.assertEqual(messages, ["Failed to drain a", "Failed to stop c"])
 
     def test_log(self) -> None:
-        """The log has each stage at debug."""
+        """The log has each stage at debug, but for stages in which a component does nothing."""
+        self.components = Components([Component(), self.a, self.b, self.c])
         with App() as app:
             self.successResultOf(self.components.start())
             self.successResultOf(self.stop())
         lines = [line for line in app.lines("x121.runtime.lifecycle") if line["level"] == "debug"]
         stages = [line["stage"] for line in lines]
         self.assertEqual(stages[:3], ["start a", "start b", "start c"])
-        self.assertEqual(stages[3:5], ["cancel the start", "drain a"])
-        self.assertEqual(stages[-1], "stop a")
+        self.assertEqual(stages[3:], self.notes)
 
 
 class BudgetTests(SynchronousTestCase):

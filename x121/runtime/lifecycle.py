@@ -97,9 +97,10 @@ class Components:
 
     async def _start(self) -> None:
         for component in self._components:
-            _log.debug("Stage: {stage}", stage=f"start {component.name}")
             component.is_started = True
-            await component.start()
+            if _has_stage(component, "start"):
+                _log.debug("Stage: {stage}", stage=f"start {component.name}")
+                await component.start()
 
     async def stop(self, budget: Budget) -> None:
         """Drain the components in their order, then stop them in reverse.
@@ -107,17 +108,26 @@ class Components:
         A start that is under way is cancelled, and waited for, before that.  Components whose
         start was never begun are left alone.
         """
-        await run_stage("cancel the start", partial(self._cancel_start, budget))
+        starting = self._starting
+        if starting is not None and not starting.called:
+            await run_stage("cancel the start", partial(_cancel, starting, budget))
         started = [component for component in self._components if component.is_started]
         for component in started:
-            await run_stage(f"drain {component.name}", partial(component.drain, budget))
+            if _has_stage(component, "drain"):
+                await run_stage(f"drain {component.name}", partial(component.drain, budget))
         for component in reversed(started):
-            await run_stage(f"stop {component.name}", partial(component.stop, budget))
+            if _has_stage(component, "stop"):
+                await run_stage(f"stop {component.name}", partial(component.stop, budget))
 
-    async def _cancel_start(self, budget: Budget) -> None:
-        if self._starting is not None and not self._starting.called:
-            self._starting.cancel()
-            await budget.run(self._starting)
+
+def _has_stage(component: Component, stage: str) -> bool:
+    """Return whether a component does anything in a stage; the log is silent of it otherwise."""
+    return getattr(type(component), stage) is not getattr(Component, stage)
+
+
+async def _cancel(starting: Deferred[None], budget: Budget) -> None:
+    starting.cancel()
+    await budget.run(starting)
 
 
 async def run_stage(name: str, stage: Callable[[], Awaitable[None]]) -> None:

@@ -57,7 +57,7 @@ class MessageEndpoint:
     ) -> Coroutine[Any, Any, None] | None:
         """Send a reply or an error for a message: at once, if its handler doesn't wait."""
         fields: dict[str, Any] = {}
-        answer: bytes | None
+        reply: bytes | None
         try:
             fields = self._read(payload, is_binary)
             message_type = fields.get("type")
@@ -66,11 +66,11 @@ class MessageEndpoint:
                 raise _unknown(fields)
             data = _call(handler, fields, connection)
             if isinstance(data, Deferred):
-                return self._answer_later(data, handler, fields, connection)
-            answer = handler.reply(fields.get("id"), data)
+                return self._reply_later(data, handler, fields, connection)
+            reply = handler.reply(fields.get("id"), data)
         except BaseException:  # SystemExit in a handler gives an error, too, and no exit
-            answer = _answer_failure(Failure(), fields, connection)
-        _send(answer, connection)
+            reply = _encode_failure(Failure(), fields, connection)
+        _send(reply, connection)
         return None
 
     def _read(self, payload: bytes, is_binary: bool) -> dict[str, Any]:
@@ -79,22 +79,22 @@ class MessageEndpoint:
             raise BadRequest("Messages are JSON, sent as text")
         return decode(payload, max_values=self._max_json_values)
 
-    async def _answer_later(
+    async def _reply_later(
         self,
         running: Deferred[Any],
         handler: Handler,
         fields: dict[str, Any],
         connection: WsConnection,
     ) -> None:
-        answer: bytes | None
+        reply: bytes | None
         try:
             data = await _Handling(running, self._deadlines).result
-            answer = handler.reply(fields.get("id"), data)
+            reply = handler.reply(fields.get("id"), data)
         except GeneratorExit:
             raise
         except BaseException:
-            answer = _answer_failure(Failure(), fields, connection)
-        _send(answer, connection)
+            reply = _encode_failure(Failure(), fields, connection)
+        _send(reply, connection)
 
     def _expired(self, handling: _Handling) -> None:
         seconds = self._request_timeout_secs
@@ -154,7 +154,7 @@ def _call(handler: Handler, fields: dict[str, Any], connection: WsConnection) ->
     return run_eagerly(result) if is_coroutine else result
 
 
-def _answer_failure(
+def _encode_failure(
     failure: Failure, fields: dict[str, Any], connection: WsConnection
 ) -> bytes | None:
     """Return the error for ``failure``; None if the handler was cancelled by a disconnect."""
@@ -166,9 +166,9 @@ def _answer_failure(
     return encode_error(fields.get("id"), error)
 
 
-def _send(answer: bytes | None, connection: WsConnection) -> None:
-    if answer is not None:
-        connection.send_payload(answer)
+def _send(reply: bytes | None, connection: WsConnection) -> None:
+    if reply is not None:
+        connection.send_payload(reply)
 
 
 def _report_late(failure: Failure) -> None:

@@ -94,9 +94,9 @@ class Topic:
         """
         if parameters.keys() != set(self.parameters):
             names = ", ".join(self.parameters) or "none"
-            given = ", ".join(parameters) or "none"
+            actual = ", ".join(parameters) or "none"
             raise TypeError(
-                f"wrong parameters for the topic {self._declared!r}: {given} (expected {names})"
+                f"wrong parameters for the topic {self._declared!r}: {actual} (expected {names})"
             )
         topic = "/".join(
             segment if name is None else str(parameters[name])

@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 from x121.core.coroutines import run_eagerly
 from x121.http.request import Request
 from x121.web.klein_compat import Handler, bound_handler, refuse_error_handlers
-from x121.web.rendering import answer, respond_to_exception
+from x121.web.rendering import respond, respond_to_exception
 from x121.web.route_table import RouteTable
 
 __all__ = ["RoutingResource"]
@@ -65,4 +65,4 @@ class RoutingResource(Resource):
                 result = run_eagerly(result)
         except HTTPException as exception:
             return respond_to_exception(exception, request)
-        return answer(result, request)
+        return respond(result, request)

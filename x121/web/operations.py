@@ -310,5 +310,6 @@ def _without_none(hint: Any) -> Any:
         bare, *metadata = get_args(hint)
         return Annotated[(_without_none(bare), *metadata)]
     if get_origin(hint) in (Union, types.UnionType):
-        return Union[tuple(one for one in get_args(hint) if one is not types.NoneType)]  # noqa: UP007
+        kinds = tuple(kind for kind in get_args(hint) if kind is not types.NoneType)
+        return Union[kinds]  # noqa: UP007
     return hint

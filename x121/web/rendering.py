@@ -20,10 +20,10 @@ from x121.core.coroutines import unawaited
 from x121.errors import AppError, MethodNotAllowed, NotFound, error_for_status
 from x121.http.request import Request
 
-__all__ = ["answer", "respond_to_exception"]
+__all__ = ["respond", "respond_to_exception"]
 
 
-def answer(result: Any, request: Request) -> bytes | int:
+def respond(result: Any, request: Request) -> bytes | int:
     """Return the body for ``result``, or ``NOT_DONE_YET`` if the response is written later.
 
     Raises :class:`TypeError` for an unsupported result, and the :class:`AppError` for an exception
@@ -32,16 +32,16 @@ def answer(result: Any, request: Request) -> bytes | int:
     if isinstance(result, bytes) and not request.is_finished:
         return result
     try:
-        return _answer(result, request)
+        return _respond(result, request)
     except HTTPException as exception:
         return respond_to_exception(exception, request)
 
 
-def _answer(result: Any, request: Request) -> bytes | int:
+def _respond(result: Any, request: Request) -> bytes | int:
     if isinstance(result, Response):
         result = result._applyToRequest(request)
     if isinstance(result, Deferred):
-        return _answer_later(result, request)
+        return _respond_later(result, request)
     if isinstance(result, Failure):
         return _fail(result, request)
     if request.is_finished:
@@ -55,7 +55,7 @@ def _answer(result: Any, request: Request) -> bytes | int:
     return _render(result, request)
 
 
-def _answer_later(result: Deferred[Any], request: Request) -> int:
+def _respond_later(result: Deferred[Any], request: Request) -> int:
     """Respond when ``result`` fires.  The request cancels it when the client disconnects."""
     request.running = result
     result.addBoth(_arrived, request)
@@ -68,7 +68,7 @@ def _arrived(value: Any, request: Request) -> None:
     """Respond with the result of a Deferred.  A failure is always logged."""
     try:
         if isinstance(value, Failure) or not request.is_finished:
-            body = answer(value, request)
+            body = respond(value, request)
             if not request.is_finished:
                 request.respond(body)
     except BaseException:
@@ -95,7 +95,7 @@ def _be_over(result: Any, request: Request) -> int:
 
 def _render(result: Any, request: Request) -> bytes | int:
     if IRenderable.providedBy(result) or isinstance(result, Tag):
-        return _answer_later(_flatten(result, request), request)
+        return _respond_later(_flatten(result, request), request)
     if IResource.providedBy(result):
         request.render(getChildForRequest(result, request))
     elif result is not NOT_DONE_YET:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class RouteTable(Generic[T]):
-    """The rules that ``url_map`` has now; ``targets`` are returned for them, by endpoint.
+    """Table of the rules that ``url_map`` has now, with the ``targets`` of their endpoints.
 
     ``adapter`` is the map, bound as werkzeug requires.
     """

@@ -43,7 +43,7 @@ class NotDecidable(Exception):
 
 
 class RuleTree:
-    """The rules that ``url_map`` has now."""
+    """Tree of the rules that ``url_map`` has now."""
 
     def __init__(self, url_map: Map) -> None:
         url_map.update()

@@ -52,11 +52,11 @@ def make_endpoint(handler: Callable[..., Any], operation: Operation) -> Callable
         if type(result) is CoroutineType:
             return _finish(result, request)
         if isinstance(result, Deferred):
-            return result.addCallback(results.answer, request)
-        return results.answer(result, request)
+            return result.addCallback(results.respond, request)
+        return results.respond(result, request)
 
     async def _finish(running: Coroutine[Any, Any, Any], request: Request) -> bytes:
-        return results.answer(await running, request)
+        return results.respond(await running, request)
 
     return endpoint
 
@@ -223,7 +223,7 @@ class _Results:
             adapter: TypeAdapter[Any] = TypeAdapter(operation.result)
             self._write = ResultSerializer(adapter, self._what).write
 
-    def answer(self, result: Any, request: Request) -> bytes:
+    def respond(self, result: Any, request: Request) -> bytes:
         """Return the response's body for ``result``, and set its status and headers."""
         headers = _NO_HEADERS
         if isinstance(result, Response):

@@ -64,9 +64,9 @@ def check_handshake(request: Request, origins: Collection[bytes]) -> None:
         b"0",
     ):
         raise BadRequest("A WebSocket handshake has no body")
-    given = _values(request, b"Origin")
-    if given and not (len(given) == 1 and (given[0] in origins or given[0] == own_origin(request))):
-        raise Forbidden(f"Origin {quoted(b', '.join(given))} may not open WebSockets here")
+    sent = _values(request, b"Origin")
+    if sent and not (len(sent) == 1 and (sent[0] in origins or sent[0] == own_origin(request))):
+        raise Forbidden(f"Origin {quoted(b', '.join(sent))} may not open WebSockets here")
 
 
 def _asks_for_websocket(request: Request) -> bool:

@@ -137,7 +137,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             max_fast_bytes=config.max_message_bytes if config.fast_frames else -1,
         )
         self._inbox = Inbox(
-            self._may_answer, self._reader.read_later, max_bytes=config.max_message_bytes
+            self._may_handle, self._reader.read_later, max_bytes=config.max_message_bytes
         )
         self._outbox = Outbox(self.transport, self._taken, max_bytes=config.send_buffer_bytes)
         super().connectionMade()
@@ -268,7 +268,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._message = bytearray()
         self.take(payload, self._is_binary)
 
-    def _may_answer(self) -> bool:
+    def _may_handle(self) -> bool:
         """Return True if the next message may be handled: the peer has read the replies before it.
 
         While the connection closes, that isn't required.

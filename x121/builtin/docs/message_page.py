@@ -49,7 +49,7 @@ async def make_page(document: Document, *, style: str, source: str, endpoints: s
 
 
 class _Page:
-    """The parts of a page."""
+    """Generates the parts of a page."""
 
     def __init__(self, document: Document) -> None:
         self._document = document

@@ -1,10 +1,10 @@
-// The console: draws what comes from /ws/console, once a second; see x121/console/feed.py.
-// What comes is somebody else's text, in part: it is only ever a node's textContent.
+// The console: draws the messages of /ws/console, one per second; see x121/builtin/console/feed.py.
+// They contain untrusted text, which is only ever set as a node's textContent.
 
 const SPAN_SECS = 120;
-const GAP_SECS = 2.5; // between samples: what is further apart isn't joined by a line
-const SILENT_MS = 2500; // without a message, of which there is one a second
-const STEADY_MS = 5000; // a connection that lasts so long counts as one that works
+const GAP_SECS = 2.5; // between samples: a longer gap isn't joined by a line
+const SILENT_MS = 2500; // without a message; the server sends one per second
+const STEADY_MS = 5000; // a connection that lasts this long resets the delay of reconnects
 const LONGEST_DELAY_SECS = 30;
 
 const PLOTS = [
@@ -44,9 +44,9 @@ const PLOTS = [
 
 const byId = (id) => document.getElementById(id);
 let samples = []; // the last two minutes, oldest first
-let server = {}; // what doesn't change: the first message
+let server = {}; // the constant data, from the first message
 let websockets = null; // those of the last message
-let cursor = null; // the time that is pointed at, if any
+let cursor = null; // the time under the pointer, or null
 
 // --- text -------------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ function age(seconds) {
   return `${Math.floor(hours / 24)} days`;
 }
 
-// The time of day, where the page is looked at; and the day, if that isn't today.
+// The time of day in the reader's time zone, with the date if that isn't today.
 function clock(time) {
   const date = new Date(time * 1000);
   const text = date.toLocaleTimeString("en-GB");
@@ -109,7 +109,7 @@ function svg(name, attributes, text) {
   return node;
 }
 
-// The least round number that is no less, and of which a half is round, too.
+// The smallest round number that is at least as large and whose half is round, too.
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 4, 6, 8, 10].find((step) => value <= step * power * 1.0001) * power;
@@ -201,7 +201,7 @@ class Plot {
     return nodes;
   }
 
-  // The pieces of a line: between them nothing was measured.
+  // The pieces of a line, with gaps where there are no samples.
   pieces(key) {
     const pieces = [];
     let before = -Infinity;
@@ -282,7 +282,7 @@ function row(labels) {
     const cell = element("td", className);
     cell.setAttribute("role", "cell");
     if (label) cell.dataset.label = label;
-    // One child, which is what is filled: on a narrow page the label stands beside it.
+    // The only child has the content: on a narrow page the label is shown beside it.
     cell.append(element("div"));
     node.append(cell);
   }
@@ -291,7 +291,7 @@ function row(labels) {
 
 const content = (node, index) => node.children[index].firstElementChild;
 
-// What a cell is called on a narrow page, where it needs to be said, and its class.
+// The label of a cell on a narrow page, empty where it isn't needed, and its class.
 const WEBSOCKET_CELLS = [
   ["", "id"],
   ["User", "number"],
@@ -347,7 +347,7 @@ function showWebsockets({ count, shown }, now) {
   showFold("websockets");
   byId("websocket-rest").hidden = count === shown.length;
   const rest = number(count - shown.length, 0);
-  put(byId("websocket-rest"), `And ${rest} more, for which no more is waiting.`);
+  put(byId("websocket-rest"), `And ${rest} more, with no more bytes waiting.`);
 }
 
 const ERROR_CELLS = [["", "clock"], ["", "wide"], ["", "id"]];
@@ -374,7 +374,7 @@ function showErrors(errors) {
   byId("no-errors").hidden = true;
 }
 
-// A long table shows its first rows, until it is asked for all.
+// A long table shows its first rows, until its button is pressed.
 const FOLDED_ROWS = 8; // as in console.css
 
 for (const button of document.querySelectorAll(".fold")) {
@@ -393,7 +393,7 @@ function showFold(id) {
   put(button, byId(id).classList.contains("folded") ? `Show all ${length}` : `Show ${FOLDED_ROWS}`);
 }
 
-// --- what comes -------------------------------------------------------------------------------
+// --- messages ---------------------------------------------------------------------------------
 
 function take(message) {
   if (!message.samples) {
@@ -433,7 +433,7 @@ document.addEventListener("visibilitychange", () => {
 const STATES = {
   connecting: "Connecting",
   live: "Live",
-  silent: "No word from the server",
+  silent: "No messages from the server",
   lost: "Disconnected",
 };
 const COUNTDOWNS = {
@@ -454,7 +454,7 @@ function enter(state) {
   byId("notice").hidden = state !== "lost" || !samples.length;
   if (samples.length) {
     const time = clock(samples.at(-1).time);
-    put(byId("notice"), `What you see is from ${time}. If this lasts, reload the page.`);
+    put(byId("notice"), `This page shows data from ${time}. If this lasts, reload the page.`);
     for (const plot of plots) plot.draw();
   }
   tick();
@@ -483,7 +483,7 @@ function connect() {
 function lost() {
   if (openedAt && Date.now() - openedAt > STEADY_MS) failures = 0;
   openedAt = 0;
-  // Ever later, and not all pages in the same moment.
+  // With increasing delays, and a random part, so that pages don't reconnect at the same moment.
   const most = Math.min(LONGEST_DELAY_SECS, 2 ** failures++);
   retryAt = Date.now() + most * (0.5 + Math.random() / 2) * 1000;
   enter("lost");

@@ -16,5 +16,5 @@ SwaggerUIBundle({
   layout: "BaseLayout",
   deepLinking: true,
   displayRequestDuration: true,
-  validatorUrl: null, // it would send the document to somebody else
+  validatorUrl: null, // it would send the document to another host
 });

@@ -6,6 +6,7 @@ import orjson
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
+from bench.processes import ROOT
 from bench.ws.contract import BROADCAST, EVENT, PATH
 from x121.application import Application, AppState, Feature
 from x121.http.request import Request
@@ -102,7 +103,7 @@ class MoreMessages(Feature):
 
 
 application = (
-    Application("bench", database="trulience_x121")
+    Application("bench", database="trulience_x121", migrations=ROOT / "migrations")
     .nest("/items", Items, below="")
     .nest("/echo", Echo, below="")
     .nest("/rows", Rows, below="")

@@ -16,4 +16,4 @@ def test_standing_still(server: ServerProcess) -> None:
     """A handler that keeps the reactor busy shows in the longest turn and to the bystander."""
     impact = measure(server, lambda: server.get("/trials/busy/0.1"))
     assert impact.longest_turn_ms >= 100
-    assert impact.worst_ms >= 100
+    assert impact.worst_ms >= 90  # it may have asked when that had begun

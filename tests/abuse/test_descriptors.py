@@ -11,7 +11,14 @@ import pytest
 
 from tests.abuse.bystander import open_socket, request_bytes
 from tests.process.conftest import Serve
-from tests.process.server import HOST, Answer, ServerProcess, database_environ, wait_until
+from tests.process.server import (
+    HOST,
+    TRIALS,
+    Answer,
+    ServerProcess,
+    database_environ,
+    wait_until,
+)
 from x121.config import DbConfig
 
 SOFT, HARD = 256, 512
@@ -27,7 +34,7 @@ WARNING = "file descriptors are in use"
 @pytest.fixture
 def limited(serve: Serve, database: DbConfig) -> ServerProcess:
     """Return a server with few descriptors."""
-    return serve(database_environ(database), program=("-c", LIMITED))
+    return serve(database_environ(database) | {"X121_APP": TRIALS}, program=("-c", LIMITED))
 
 
 @pytest.fixture

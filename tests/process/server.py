@@ -30,6 +30,7 @@ __all__ = [
     "HOST",
     "ROOT",
     "SPEED",
+    "TRIALS",
     "Answer",
     "Line",
     "ServerProcess",

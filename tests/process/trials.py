@@ -29,7 +29,6 @@ from x121.web.router import Router
 __all__ = ["application"]
 
 _log = Logger()
-ROOT = Path(__file__).parents[2]
 _CHUNK = b"x" * 65_536
 _MIGRATIONS = Path(__file__).parents[2] / "migrations"
 

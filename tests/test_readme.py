@@ -160,7 +160,7 @@ def test_errors() -> None:
 
 def test_layout() -> None:
     """Every path that the README names is there."""
-    section = README.split("## How the house is laid out")[1].split("##")[0]
+    section = README.split("## Code layout")[1].split("##")[0]
     root = Path(__file__).parent.parent
     for path in re.findall(r"(?:\.?\w+/)+(?:[\w.]+)?|(?<= )\w+\.py", section):
         assert (root / path).exists() or (root / "x121" / path).exists(), path

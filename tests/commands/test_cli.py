@@ -127,7 +127,7 @@ def test_routes(tmp_path: Path) -> None:
     ended = x121("routes", environ={}, folder=tmp_path)
     assert (ended.code, ended.errors) == (0, [])
     order = "RequestId > AccessLog > Cors > Errors > CrossSite > BodyLimit > Timeout"
-    assert ended.output[0] == f"Every request passes {order}, and comes to its handler."
+    assert ended.output[0] == f"Every request passes {order}, then its handler."
     rows = [line.split() for line in ended.output[2:]]
     assert rows[0] == ["METHOD", "PATH", "HANDLER", "TYPES"]
     create = "POST /api/v1/projects Projects.create new: NewProject -> 201 Project"
@@ -217,7 +217,7 @@ def test_interrupted_migrate(tmp_path: Path, number: signal.Signals) -> None:
         environ = {"DB_DATA_DIR": f"{folder}/postgres"}
         with start_x121("migrate", environ=environ, folder=tmp_path) as process:
             assert process.stderr is not None
-            assert any("PostgreSQL answers" in line for line in process.stderr)
+            assert any("PostgreSQL accepts connections" in line for line in process.stderr)
             process.send_signal(number)
             rest = process.stderr.readlines()
             assert process.wait(60) == 1

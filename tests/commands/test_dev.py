@@ -265,7 +265,7 @@ def test_terminal(tree: Path, key: bytes, code: int) -> None:
         terminal.wait_for(b"Server listening")
         assert b"\x1b[2mx121.runtime.connections:\x1b[0m Server listening" in terminal.output
         (tree / ".env").write_text("SERVER_PORT=0\n")
-        terminal.wait_for(b"==> Starting the server anew: .env changed")
+        terminal.wait_for(b"==> Restarting the server: .env changed")
         terminal.output = b""
         terminal.wait_for(b"Server listening")
         terminal.press(key)
@@ -346,7 +346,7 @@ def test_change_at_the_start(folder: Path) -> None:
         for number in range(1, 6):
             command.hear(f"read {number - 1}")
             command.kind.write_text(str(number))
-            command.hear("Starting the server anew: studio/kind.py changed")
+            command.hear("Restarting the server: studio/kind.py changed")
             command.hear("stopping")
         command.hear("read 5")
 
@@ -391,7 +391,7 @@ def test_impatience(folder: Path) -> None:
     with Command(folder, "mute") as command:
         command.hear("read mute")
         command.kind.write_text("plain")
-        command.hear("Starting the server anew")
+        command.hear("Restarting the server")
         command.hear("The server hasn't stopped after 2 s")
         command.hear("The server hasn't stopped after 1 s")
         command.hear("Killing the server")

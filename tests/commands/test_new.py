@@ -134,7 +134,7 @@ def test_folder_is_there(tmp_path: Path) -> None:
     (tmp_path / "studio/mine.txt").write_text("mine")
     done = x121(tmp_path, "new", "studio")
     assert done.returncode == 1
-    assert done.stderr == f"x121: {tmp_path / 'studio'} is there already, and nothing was written\n"
+    assert done.stderr == f"x121: {tmp_path / 'studio'} exists already, so nothing was written\n"
     assert files_in(tmp_path) == {"studio/mine.txt": b"mine"}
 
 

@@ -112,17 +112,17 @@ def test_here(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("card",), "expected a name and fields"),
-        (("card", "title:string"), "expected as type text, int,"),
+        (("card", "title:string"), "expected as TYPE one of text, int,"),
         (("note", "title:text"), "a migration creates the table notes already"),
         (("card", "user:ref", "title:text"), "user:ref: no feature has a route /<int:user_id>;"),
         (("card", "user:ref", "title:text"), "; expected one of: note:ref, board:ref"),
         (("card", "title:text", "--in=/boards/<int:board_id>"), "expected one board:ref"),
         (("card", "board:ref?", "a:int", "--in=/boards/<int:board_id>"), "expected one board:ref"),
-        (("card", "board:ref", "--in=/boards/<int:board_id>"), "no field is left to send"),
+        (("card", "board:ref", "--in=/boards/<int:board_id>"), "no field is left for clients"),
         (("card", "board:ref", "a:int", "--in=boards"), "expected a path such as /boards/<int:"),
         (("card", "board:ref", "a:int", "--in=/boards/{board_id}"), "expected a path such as"),
         (("card", "board:ref", "note:ref", "a:int",
-          "--in=/notes/<int:note_id>/boards/<int:board_id>"), "expected one parameter at most"),
+          "--in=/notes/<int:note_id>/boards/<int:board_id>"), "expected at most one parameter"),
     ],
 )  # fmt: skip
 def test_refused(studio: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -147,7 +147,7 @@ def test_already_there(studio: Path, path: str) -> None:
     before = files_in(studio)
     done = x121(studio, *CARD)
     assert done.returncode == 1
-    assert done.stderr.endswith(": already there, and nothing was written\n")
+    assert done.stderr.endswith(": exists already, so nothing was written\n")
     assert files_in(studio) == before
 
 

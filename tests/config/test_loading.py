@@ -264,7 +264,7 @@ class OriginsTests(SynchronousTestCase):
 
     def test_star(self) -> None:
         """A ``*`` is refused with the reason, because credentials are allowed."""
-        self.assertIn("'*' would let every site in", problem(CORS_ORIGINS="*"))
+        self.assertIn("'*' would allow every site", problem(CORS_ORIGINS="*"))
 
     def test_international_name(self) -> None:
         """A name in another script is refused with the form that browsers send."""

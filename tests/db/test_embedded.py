@@ -637,7 +637,7 @@ async def test_something_else_in_the_folder(folder: Path, reactor: Any) -> None:
 async def test_a_file_instead_of_a_folder(folder: Path, reactor: Any) -> None:
     """A file in the folder's place is named."""
     (folder / "data").write_text("")
-    await refused(config_for(folder / "data"), reactor, str(folder / "data"), "is no folder")
+    await refused(config_for(folder / "data"), reactor, str(folder / "data"), "is not a folder")
 
 
 def test_empty_folder(folder: Path) -> None:

@@ -106,7 +106,7 @@ class MigrationFileTests(SynchronousTestCase):
         """Bytes that are no UTF-8 are refused with file and line, NUL characters with the file."""
         with pytest.raises(MigrationError, match=r"0001_x\.sql, line 2"):
             Migration.parse("0001_x.sql", b"SELECT 1;\n-- caf\xe9\n")
-        with pytest.raises(MigrationError, match=r"0001_x\.sql: a NUL"):
+        with pytest.raises(MigrationError, match=r"0001_x\.sql: contains a NUL"):
             migration("0001_x.sql", "a\0b")
 
 

@@ -102,7 +102,7 @@ def test_embedded_postgres_dies(serve: Serve, folder: Path) -> None:
         load.wait_for(200, times=100)
     assert {status for status, _ in load.seen} == {200, 503}
     assert server.get("/health/ready").status == 200
-    assert server.find("PostgreSQL runs again after")
+    assert server.find("PostgreSQL is running again after")
     assert server.stop() == 0
     assert server.left_behind == []
     assert not any("traceback" in line for line in server.lines)
@@ -128,7 +128,7 @@ def test_embedded_postgres_dies_in_a_stop(serve: Serve, folder: Path) -> None:
     (folder / "release").touch()
     assert Answer.read(held).status == 200
     assert server.wait() == 0
-    assert not server.find("starting it again")
+    assert not server.find("restarting it")
     assert server.left_behind == []
 
 

@@ -148,8 +148,8 @@ def test_systemd_waits_for_migrations(serve: Serve, folder: Path, empty_database
         server = serve(database_environ(empty_database) | environ)
         told = [manager.recv(4096) for _ in range(3)]
         assert told[0] == b"EXTEND_TIMEOUT_USEC=60000000"
-        assert told[2].startswith(b"STATUS=Another start holds the migration lock (PostgreSQL's")
-        server.wait_for("Another start holds the migration lock")
+        assert told[2].startswith(b"STATUS=Another process holds the migration lock (PostgreSQL's")
+        server.wait_for("Another process holds the migration lock")
         other.close()
         told = list(iter(lambda: manager.recv(4096), b"READY=1\nSTATUS=Serving"))
         assert b"STATUS=Applying x121/0001_set_updated_at.sql" in told

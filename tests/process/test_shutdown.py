@@ -235,7 +235,7 @@ def test_killed(serve: Serve, embedded: dict[str, str]) -> None:
 def test_stop_while_making_the_database(serve: Serve) -> None:
     """A signal while the embedded PostgreSQL is being made leaves no process behind."""
     server = serve({})
-    server.wait_for("Making a PostgreSQL cluster")
+    server.wait_for("Creating a PostgreSQL cluster")
     assert server.stop() == 0
     assert server.lines[-1].keys() > REPORT
     assert server.left_behind == []
@@ -244,7 +244,7 @@ def test_stop_while_making_the_database(serve: Serve) -> None:
 def test_stop_while_waiting_for_the_database(serve: Serve, free_port: int) -> None:
     """A signal while the database is being waited for ends the wait."""
     server = serve({"DB_HOST": "127.0.0.1", "DB_PORT": str(free_port)})
-    server.wait_for("does not answer")
+    server.wait_for("database is not reachable; retrying")
     assert server.stop() == 0
     assert server.lines[-1].keys() > REPORT
     assert server.lines[-1]["seconds"] < 5

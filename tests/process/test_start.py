@@ -58,7 +58,7 @@ def test_embedded(serve: Serve) -> None:
     messages = [line["message"] for line in server.lines if "message" in line]
     steps = [
         "Starting the embedded PostgreSQL",
-        "PostgreSQL answers",
+        "PostgreSQL accepts connections",
         "Migrations:",
         "pool started",
     ]
@@ -187,7 +187,7 @@ def test_database_comes_later(serve: Serve, private_postgres: PausablePostgres) 
     config = private_postgres.config(private_postgres.create_database())
     private_postgres.stop()
     server = serve(database_environ(config))
-    server.wait_for("does not answer")
+    server.wait_for("database is not reachable; retrying")
     private_postgres.start()
     assert server.get("/health/ready").status == 200
 

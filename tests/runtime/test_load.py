@@ -102,8 +102,8 @@ def test_pyproject_without_application(studio: Path, text: str) -> None:
     ("text", "message"),
     [
         ("[tool.x121", "pyproject.toml: "),
-        ("[tool]\nx121 = 1\n", "pyproject.toml: expected in [tool.x121] a text"),
-        ("[tool.x121]\napp = 1\n", "pyproject.toml: expected in [tool.x121] a text"),
+        ("[tool]\nx121 = 1\n", "pyproject.toml: expected a string in [tool.x121]"),
+        ("[tool.x121]\napp = 1\n", "pyproject.toml: expected a string in [tool.x121]"),
         ('[tool.x121]\napp = "nothing_here:application"\n', "there is no module nothing_here"),
         ('[tool.x121]\napp = "studio"\n', "a module and a name in it"),
     ],

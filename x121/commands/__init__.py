@@ -1,3 +1,3 @@
-"""The program ``x121``: what operators and authors do besides running the server."""
+"""Program ``x121``: commands for operators and developers."""
 
 __all__: list[str] = []

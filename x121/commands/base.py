@@ -43,7 +43,7 @@ class Command(BaseOptions):
 
         Raises :class:`~x121.config.ConfigError`.
         """
-        # Not before it is needed: an application imports a reactor.
+        # Imported only when needed: an application imports a reactor.
         from x121.runtime.load import load_config
 
         return load_config(os.environ, self["env-file"])
@@ -54,7 +54,7 @@ class Command(BaseOptions):
 
 
 def idle_state(application: Application, config: AppConfig) -> AppState:
-    """Return a state of which nothing runs, to build routes from."""
+    """Return a state without a running database or services, to build routes from."""
     from twisted.internet import reactor
 
     from x121.application import Lifecycle

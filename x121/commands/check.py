@@ -1,4 +1,4 @@
-"""``x121 check``."""
+"""Command ``x121 check``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["Check"]
 
 
 class Check(Command):
-    """``x121 check``: print the configuration in force."""
+    """Prints the configuration in force: ``x121 check``."""
 
-    longdesc = "Prints every variable, its value (secrets hidden) and where that came from."
+    longdesc = "Prints every variable, its value (secrets hidden) and its source."
 
     def run(self) -> int:
-        """Print the table; exit code 1 when something is wrong."""
+        """Print the table; return 1 if something is wrong."""
         _, loaded = self.load()
         for setting in loaded.settings:
             say(f"{setting.name:28}{setting.display_value or '(empty)':32}{setting.source}")

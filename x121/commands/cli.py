@@ -1,4 +1,4 @@
-"""``x121``: finds the command, runs it, and exits with its code."""
+"""Program ``x121``: finds the command, runs it, and exits with its code."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from x121.config import ConfigError
 __all__ = ["main"]
 
 _COMMANDS: dict[str, tuple[type[usage.Options], str]] = {
-    "check": (Check, "Print the configuration and where each value came from"),
+    "check": (Check, "Print the configuration and the source of each value"),
     "migrate": (Migrate, "Apply the pending migrations, or print their state"),
-    "routes": (Routes, "Print what is served where"),
+    "routes": (Routes, "Print all routes"),
     "new": (New, "Write the files of a new product"),
     "new-feature": (NewFeature, "Write the files of a feature"),
 }
 
 
 class Options(BaseOptions):
-    """``x121``: the commands."""
+    """Options of ``x121``: the commands."""
 
     def __init__(self) -> None:
         super().__init__()
         self.subCommands: list[Any] = [[name, None, *about] for name, about in _COMMANDS.items()]
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Add the commands of the application's features, unless the command is one of ours."""
+        """Add the commands of the application's features, unless the command is a built-in one."""
         arguments = sys.argv[1:] if options is None else options
         if not _COMMANDS.keys() & set(arguments):
             self.subCommands += [[name, None, *about] for name, about in _of_features().items()]
         super().parseOptions(arguments)
 
     def postOptions(self) -> None:
-        """Refuse to do nothing."""
+        """Raise an error if no command is given."""
         if self.subCommand is None:
             names = ", ".join(name for name, *_ in self.subCommands)
             raise usage.UsageError(f"give a command: {names}")
@@ -60,7 +60,7 @@ def _of_features() -> dict[str, tuple[type[usage.Options], str]]:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run a command and exit with its code: 0, or 1 with one message on standard error."""
-    sys.path.insert(0, str(Path.cwd()))  # as twistd has it: a product need not be installed
+    sys.path.insert(0, str(Path.cwd()))  # as twistd does: a product needn't be installed
     options = Options()
     try:
         options.parseOptions(arguments)

@@ -1,4 +1,4 @@
-"""Commands that need the database: it runs no longer than the command if it is embedded."""
+"""Runs commands that need the database; an embedded one runs only as long as the command."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Work = Callable[[Any, DbConfig], Awaitable[None]]
 
 
 def run_with_database(db: DbConfig, work: Work, *, interrupted: str) -> None:
-    """Run ``work(reactor, db)`` on a reactor of its own, with a database that runs, and exit.
+    """Run ``work(reactor, db)`` on a reactor, with a running database, and exit.
 
-    The exit code is 1, with one message, if the database can't be used or a signal comes;
-    ``interrupted`` is the message then.
+    The exit code is 1, with one message, if the database can't be used or a signal arrives;
+    ``interrupted`` is the message for a signal.
     """
     react(_begin, (db, work, interrupted))
 
@@ -37,7 +37,7 @@ def _begin(reactor: Any, db: DbConfig, work: Work, interrupted: str) -> Deferred
         running.cancel()
         return running
 
-    # A signal stops the reactor, which waits until an embedded PostgreSQL has stopped, too.
+    # A signal stops the reactor, which waits until an embedded PostgreSQL has stopped.
     reactor.addSystemEventTrigger("before", "shutdown", undo)
     process_exit = Exit(before_exit=embedded.interrupt if embedded else lambda: None)
     reactor.callWhenRunning(Signals(reactor, process_exit, reopen_log=lambda _: None).install)

@@ -1,7 +1,7 @@
-"""``make dev``: a command, which is the server, run anew whenever its source changes.
+"""Development server: runs a command, and restarts it whenever its source changes; ``make dev``.
 
-:class:`Supervisor` knows nothing of the server but how to start and to stop it, and imports nothing
-of x121: whatever is broken there, it goes on, and waits until that is mended.
+:class:`Supervisor` only starts and stops the server and imports nothing of x121: if that code is
+broken, the supervisor keeps running and waits until it is fixed.
 """
 
 from __future__ import annotations
@@ -21,49 +21,49 @@ from watchfiles import Change, watch
 
 __all__ = ["Supervisor", "Watch", "is_env_file", "is_source", "main", "source_folders"]
 
-# Beside the packages: the plugin for twistd, and migrations that are in no package.
+# Outside the packages: the plugin for twistd, and migrations that are not in a package.
 _OTHER_SOURCE = ("twisted", "migrations")
 _TESTS = "tests"
 
-# How long a stop may take: a client that keeps its request or its WebSocket open is not waited
-# for as long as in production.  A second signal ends the server at once, if Python still runs.
+# Timeouts of a stop, shorter than in production for clients that keep a request or a WebSocket
+# open.  A second signal ends the server at once, if Python still runs.
 PATIENCE_SECS = 2.0
 IMPATIENCE_SECS = 1.0
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
-# What Python and Twisted keep beside the source, and what editors do: hidden files, backups,
-# Emacs' #drafts#, and the 4913 with which vim tries whether it may write.
+# Files that Python, Twisted and editors keep beside the source: hidden files, backups, Emacs'
+# #drafts#, and the 4913 that vim creates to test write permission.
 _NOT_SOURCE = re.compile(
     r"__pycache__|.*dropin\.cache.*|\..*|.*~|#.*#|4913|.*\.(pyc|pyo|swp|tmp|bak|orig|rej)"
 )
 
 
 def is_source(path: Path) -> bool:
-    """Return whether a change of ``path``, which is relative to the tree, is one of the server."""
+    """Return True if ``path``, relative to the tree, is part of the server's source."""
     return not any(_NOT_SOURCE.fullmatch(part) for part in path.parts)
 
 
 def source_folders(folder: Path) -> list[str]:
-    """Return the names of the folders in ``folder``, a product's, that its server is made from.
+    """Return the names of the source folders in ``folder``, a product's.
 
-    Those are its packages, but for its tests.
+    Those are its packages, except its tests.
     """
     packages = {path.parent.name for path in folder.glob("*/__init__.py")} - {_TESTS}
     return sorted(packages | {name for name in _OTHER_SOURCE if (folder / name).is_dir()})
 
 
 def is_env_file(path: Path) -> bool:
-    """Return whether ``path``, which is relative to the working directory, is the ``.env``."""
+    """Return True if ``path``, relative to the working directory, is the ``.env`` file."""
     return path == Path(".env")
 
 
 class Watch:
-    """Tells ``changed`` in a thread of its own which files below ``folder`` did.
+    """Watches files below ``folder`` in a thread, and calls ``changed`` with those that changed.
 
-    ``paths`` of it are watched with all that is in them, or without any only what stands in
-    ``folder`` itself; ``wanted`` says of a file whether it counts.  Nothing that happens after
-    this is made goes unseen.  ``failed`` is told why the watch has ended, if by itself.
+    The given ``paths`` are watched with everything in them; without any, only the files in
+    ``folder`` itself are. ``wanted`` returns True for files that count. No change after the
+    constructor returns is missed. ``failed`` is called with the error if the watch ends by itself.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Watch:
         self._thread.join()
 
     def is_set(self) -> bool:
-        """Return whether to stop: watchfiles asks, as soon as it watches, and 20 times a second."""
+        """Return True to stop; watchfiles calls it once it watches, and then 20 times a second."""
         self._begun.set()
         return self._stopped
 
@@ -103,7 +103,7 @@ class Watch:
                 recursive=bool(self._paths),
                 watch_filter=self._is_wanted,
                 stop_event=self,
-                rust_timeout=0,  # at each time-out it forgets what has just happened
+                rust_timeout=0,  # at each timeout it drops changes that have just happened
             ):
                 self._changed({self._relative(path) for _, path in changes})
         except Exception as error:
@@ -119,10 +119,11 @@ class Watch:
 
 
 class Supervisor:
-    """Runs ``command``, and anew after each change, until it gets a signal itself.
+    """Runs ``command``, and restarts it after each change, until it gets a signal itself.
 
-    The server is a process group of its own.  A Ctrl-C goes to all that runs in the foreground of
-    the terminal, and would come to the server twice, from here too, which means: at once.
+    The server is in its own process group. Otherwise a Ctrl-C, which the terminal sends to all
+    foreground processes, would reach it twice, once from here, and two signals mean an immediate
+    exit.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -130,14 +131,14 @@ class Supervisor:
         self._server: subprocess.Popen[bytes] | None = None
         self._leaving = False
         self._failed = False
-        # Signal handlers put to it, too, for which SimpleQueue is made.  A set without any paths
-        # says: look whether the server or the user has left.
+        # Signal handlers put to it, too, which SimpleQueue allows.  An empty set means: check if
+        # the server has ended or a signal has arrived.
         self._changes: SimpleQueue[Collection[Path]] = SimpleQueue()
 
     def run(self, folder: Path, sources: Sequence[str]) -> int:
-        """Return the exit code: 0 when the last server ended in order.
+        """Run until a signal arrives; return the exit code: 0 if the last server stopped in order.
 
-        It runs in ``folder``, and is made from the folders ``sources`` there.
+        The server runs in ``folder``; its source is in the folders ``sources`` there.
         """
         self._take_signals()
         changed, failed = self._changes.put, self._watch_failed
@@ -156,11 +157,11 @@ class Supervisor:
                 one.stop()
         return 0 if code in (0, -signal.SIGTERM) and not self._failed else 1
 
-    # --- what happens ---------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------
 
     def _take_signals(self) -> None:
         signal.signal(signal.SIGCHLD, self._look)
-        # Inherited by the server: one in the background may write to a terminal with `tostop`.
+        # Inherited by the server: a background process may then write to a terminal with `tostop`.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         for number in _SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
@@ -183,26 +184,26 @@ class Supervisor:
     # --- the server -----------------------------------------------------------------------
 
     def _start(self) -> subprocess.Popen[bytes]:
-        while not self._changes.empty():  # what changed until now, this start sees
+        while not self._changes.empty():  # this start includes all changes until now
             self._changes.get()
-        self._server = subprocess.Popen(  # noqa: S603  # what our user said
+        self._server = subprocess.Popen(  # noqa: S603  # the user's own command
             self._command, stdin=subprocess.DEVNULL, process_group=0
         )
         return self._server
 
     def _wait_for_change(self, server: subprocess.Popen[bytes]) -> None:
-        """Return when something changed or this process shall end; say so when the server did."""
-        told = False
+        """Return when something changed or this process shall end; say so if the server ended."""
+        reported = False
         while not self._leaving:
-            if not told and server.poll() is not None:
-                told = True
+            if not reported and server.poll() is not None:
+                reported = True
                 _say(f"The server ended, {_how(server.returncode)}: waiting for a change")
             if changes := self._changes.get():
-                _say(f"Starting the server anew: {_names(changes)} changed")
+                _say(f"Restarting the server: {_names(changes)} changed")
                 return
 
     def _stop(self, server: subprocess.Popen[bytes]) -> int:
-        """Return the server's exit code, once it has stopped in order, or else at once."""
+        """Stop the server in order, or kill it after some time; return its exit code."""
         for patience_secs in (PATIENCE_SECS, IMPATIENCE_SECS):
             server.terminate()
             try:
@@ -230,7 +231,7 @@ def _say(text: str) -> None:
 
 
 def main(command: Sequence[str]) -> int:
-    """Run ``command``, which starts the server, as long as one develops; return the exit code."""
+    """Run ``command``, which starts the server, until a signal arrives; return the exit code."""
     if not command:
         raise SystemExit("usage: python -m x121.commands.dev COMMAND [ARGUMENT...], as make dev")
     folder = Path.cwd()

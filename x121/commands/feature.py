@@ -1,4 +1,4 @@
-"""The commands that features bring: ``x121 NAME``."""
+"""Commands that features define: ``x121 NAME``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["feature_commands"]
 def feature_commands(application: Application) -> dict[str, tuple[type[usage.Options], str]]:
     """Return the options and the summary of every command of the application's features.
 
-    Raises :class:`ValueError` if two features have a command of one name.
+    Raises :class:`ValueError` if two features have a command of the same name.
     """
     from x121.application import commands_of
 
@@ -31,7 +31,9 @@ def feature_commands(application: Application) -> dict[str, tuple[type[usage.Opt
     for feature in application.features:
         for name, method in commands_of(feature).items():
             if name in found:
-                raise ValueError(f"{feature.__name__}: there already is a command x121 {name}")
+                raise ValueError(
+                    f"{feature.__name__}: another feature already has a command x121 {name}"
+                )
             found[name] = (_make_options(name, feature, method), _summary(method))
     return found
 
@@ -53,7 +55,7 @@ def _summary(method: Callable[..., Any]) -> str:
 
 
 class _FeatureCommand(Command):
-    """Runs a method of a feature, with the pool open and nothing served."""
+    """Runs a method of a feature, with an open pool and without serving anything."""
 
     feature: type[Any]
     method_name: str
@@ -64,7 +66,7 @@ class _FeatureCommand(Command):
         self["arguments"] = arguments
 
     def run(self) -> int:
-        """Run it on a reactor of its own; exit code 1 if the database can't be reached."""
+        """Run the method on a reactor; return 1 if the database can't be reached."""
         application, loaded = self.load()
         log_to_standard_error(loaded)
         work = partial(self._work, application, loaded.config)

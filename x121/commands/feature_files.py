@@ -1,4 +1,4 @@
-"""The files of a generated feature, made from the templates in ``templates``."""
+"""Files of a generated feature, rendered from the templates in ``templates``."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _PARAMETER = re.compile(r"<int:(\w+)>")
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """A feature to generate: its names and fields, and the prefix that it is nested below.
+    """Feature to generate: its names and fields, and the prefix that it is nested below.
 
-    A parameter of ``below`` fills the field of its name.  Raises :class:`GenerationError` for a
+    A parameter of ``below`` fills the field of the same name. Raises :class:`GenerationError` for a
     prefix with other parameters, and if no field is left that a client could send.
     """
 
@@ -45,7 +45,7 @@ class FeatureSpec:
         in_path = _PARAMETER.findall(self.below)
         if len(in_path) > 1:
             raise GenerationError(
-                f"{self.below}: expected one parameter at most, because nothing says how the others"
+                f"{self.below}: expected at most one parameter, because nothing says how the others"
                 " are related to it"
             )
         for name in in_path:
@@ -53,27 +53,29 @@ class FeatureSpec:
                 wanted = f"{name.removesuffix('_id')}:ref"
                 raise GenerationError(f"{self.below}: {name} fills no field; expected one {wanted}")
         if not self.sent:
-            raise GenerationError("no field is left to send: expected one, such as title:text")
+            raise GenerationError(
+                "no field is left for clients to send: expected one, such as title:text"
+            )
 
     @property
     def owner(self) -> Field | None:
-        """The field that is filled from the path."""
+        """Field that is filled from the path."""
         in_path = _PARAMETER.findall(self.below)
         return next((field for field in self.fields if field.name in in_path), None)
 
     @property
     def columns(self) -> list[Field]:
-        """The fields as columns of the table: the one from the path comes first."""
+        """Fields as columns of the table, the one from the path first."""
         return [*([self.owner] if self.owner else []), *self.sent]
 
     @property
     def sent(self) -> list[Field]:
-        """The fields that a client sends."""
+        """Fields that a client sends."""
         return [field for field in self.fields if field != self.owner]
 
     @property
     def prefix(self) -> str:
-        """The prefix of the feature's routes."""
+        """Prefix of the feature's routes."""
         return f"{self.below}/{self.names.many}"
 
 
@@ -82,8 +84,8 @@ def render_feature(
 ) -> dict[Path, str]:
     """Return the texts of the feature's files, by their paths in the product.
 
-    ``tables`` are those that refs refer to, by their name.  ``steps`` create what a test refers to;
-    without them there are no tests.
+    ``tables`` are the tables that refs refer to, by name. ``steps`` create the rows that a test
+    refers to; without them no tests are written.
     """
     many = spec.names.many
     folder = product.folder / many
@@ -228,7 +230,7 @@ def _column(field: Field, table: str, tables: Mapping[str, str]) -> str:
 
 
 def _test(spec: FeatureSpec, product: Product, steps: Sequence[Step]) -> str:
-    # Not before it is needed: Klein imports a reactor.
+    # Imported only when needed: Klein imports a reactor.
     from x121.application import API_PREFIX
 
     owner = spec.owner
@@ -253,7 +255,7 @@ def _test(spec: FeatureSpec, product: Product, steps: Sequence[Step]) -> str:
 
 
 def _prepare(spec: FeatureSpec, steps: Sequence[Step]) -> str:
-    """Return the body of the function that creates what a test refers to."""
+    """Return the body of the function that creates the rows a test refers to."""
     lines = [line for step in steps for line in _create(step)]
     owner = spec.owner
     refs = [field for field in spec.sent if field.parent]
@@ -283,7 +285,7 @@ def _create(step: Step) -> list[str]:
 
 
 class _Code(str):
-    """A value that stands in generated code as it is."""
+    """Value that appears in generated code unchanged."""
 
 
 def _literal(value: Any) -> str:
@@ -308,7 +310,7 @@ def _module(spec: FeatureSpec, product: Product, name: str) -> str:
 
 
 def _import_names(code: str, modules: Mapping[str, str]) -> dict[str, set[str]]:
-    """Return those of the names in ``modules`` that stand in ``code``."""
+    """Return the names in ``modules`` that ``code`` uses."""
     found = {
         module: {name for name in names.split() if re.search(rf"\b{name}\b", code)}
         for module, names in modules.items()
@@ -319,7 +321,7 @@ def _import_names(code: str, modules: Mapping[str, str]) -> dict[str, set[str]]:
 def _imports(
     names: Mapping[str, set[str]], product: Product, *, modules: Sequence[str] = ()
 ) -> str:
-    """Return imports in the order that ruff likes: Python's, those installed, the product's."""
+    """Return imports in ruff's order: standard library, installed packages, the product."""
     sections: list[list[str]] = [[], [], []]
 
     def section(module: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fields of a generated feature, as ``NAME:TYPE`` declares them: their types in SQL and Python."""
+"""Fields of a generated feature, declared as ``NAME:TYPE``: their types in SQL and Python."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MAX_TEXT = 1000
 
 @dataclass(frozen=True)
 class Kind:
-    """A type of fields: its column, and its annotation in models.
+    """Type of a field: its column, and its annotation in models.
 
-    ``bounded`` is the annotation of what a client sends, where that says more than ``annotation``.
-    ``check`` is the condition of a constraint.  ``sample`` and ``other`` are two JSON values of the
-    type, ``invalid`` is none.
+    ``bounded`` is the annotation of the value that a client sends, if stricter than ``annotation``.
+    ``check`` is the condition of a constraint. ``sample`` and ``other`` are two JSON values of the
+    type; ``invalid`` is not one.
     """
 
     sql: str
@@ -76,7 +76,7 @@ _TYPES = f"{', '.join(_KINDS)}, ref, or choices such as open|done"
 
 @dataclass(frozen=True)
 class Field:
-    """A field: ``parent`` is what a ref refers to, such as ``board``, and empty for any other."""
+    """Field of a feature: ``parent`` is what a ref refers to, such as ``board``, and else empty."""
 
     name: str
     kind: Kind
@@ -85,26 +85,26 @@ class Field:
 
     @property
     def annotation(self) -> str:
-        """The type of the stored value."""
+        """Type of the stored value."""
         stored = self.alias if self.kind.annotation == "" else self.kind.annotation
         return f"{stored} | None" if self.is_optional else stored
 
     @property
     def taken(self) -> str:
-        """The type of the value that a client sends."""
+        """Type of the value that a client sends."""
         taken = self.alias if self.kind.bounded else self.kind.annotation
         return f"{taken} | None" if self.is_optional else taken
 
     @property
     def alias(self) -> str:
-        """The name of the bounded type."""
+        """Name of the bounded type."""
         return f"_{class_name(self.name)}"
 
 
 def parse_fields(declarations: Sequence[str]) -> list[Field]:
     """Return the fields that ``NAME:TYPE`` declare.
 
-    Raises :class:`GenerationError` for one that isn't such, and for a name that comes twice.
+    Raises :class:`GenerationError` for an invalid declaration, and for a name that is used twice.
     """
     fields = [_parse(declaration) for declaration in declarations]
     names = [field.name for field in fields]
@@ -126,7 +126,9 @@ def _parse(declaration: str) -> Field:
     if "|" in kind_name:
         return Field(_free(name), _choices(declaration, kind_name), is_optional)
     if kind_name not in _KINDS:
-        raise GenerationError(f"{declaration!r}: expected as type {_TYPES}; ? behind it: optional")
+        raise GenerationError(
+            f"{declaration!r}: expected as TYPE one of {_TYPES}; with ? behind it if optional"
+        )
     kind = _KINDS[kind_name]
     return Field(_free(name), replace(kind, check=kind.check.format(column=name)), is_optional)
 
@@ -155,17 +157,17 @@ def _choices(declaration: str, text: str) -> Kind:
 def _free(name: str) -> str:
     """Return the name of a field.
 
-    Raises :class:`GenerationError` for one that each feature has, or that means something else in a
-    model.
+    Raises :class:`GenerationError` for a name that every feature has already, or that has another
+    meaning in a model.
     """
     check_not_reserved(name, "field name")
     taken = ("id", "created_at", "updated_at")
     if name in taken:
-        raise GenerationError(f"invalid field name {name!r}: every feature has that one already")
+        raise GenerationError(f"invalid field name {name!r}: every feature has this field already")
     types = ("bool", "datetime", "dict", "float", "int")
     if hasattr(Model, name) or name.startswith("model_") or name in types:
         raise GenerationError(
-            f"invalid field name {name!r}: models need this word themselves; choose another one,"
+            f"invalid field name {name!r}: models use this name themselves; choose another one,"
             f" such as the_{name}"
         )
     return name

@@ -1,4 +1,4 @@
-"""Generation of a feature in a product: all of its files are written, or none."""
+"""Generator of a feature in a product: writes all of its files, or none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Plan", "plan_feature"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What generating a feature does: the texts of ``new`` files, and of the changed ``module``.
+    """Files to write for a feature: texts of the ``new`` ones, and of the changed ``module``.
 
     ``name`` is that of the feature's folder.
     """
@@ -27,12 +27,12 @@ class Plan:
     module: str
 
     def check(self) -> None:
-        """Raise :class:`GenerationError` if a file, the folder or a module of its name is there."""
+        """Raise :class:`GenerationError` if a file, the folder or a module of its name exists."""
         folder = self.product.folder / self.name
         paths = [folder, folder.with_suffix(".py"), *self.new]
         found = [str(path) for path in paths if (self.product.root / path).exists()]
         if found:
-            raise GenerationError(f"{', '.join(found)}: already there, and nothing was written")
+            raise GenerationError(f"{', '.join(found)}: exists already, so nothing was written")
 
     def write(self) -> list[Path]:
         """Write the files and return their paths."""
@@ -53,9 +53,9 @@ def plan_feature(
     *,
     has_tests: bool = True,
 ) -> Plan:
-    """Return what generating ``spec`` does, in a product whose application's module is ``source``.
+    """Return the plan for ``spec``, in a product whose application's module is ``source``.
 
-    ``parents`` are the features that it may refer to.  Raises :class:`GenerationError`.
+    ``parents`` are the features that it may refer to. Raises :class:`GenerationError`.
     """
     refs = [field.parent for field in spec.fields if field.parent]
     tables = {ref: _table(ref, product, parents) for ref in refs}

@@ -1,6 +1,6 @@
-"""Layout of generated Python code: lines of at most 100 characters, broken as ``ruff format`` does.
+"""Layout of generated Python code: lines of at most 100 characters, broken like ``ruff format``.
 
-Templates have every statement on one line, however long the names in it get.
+Templates have each statement on one line, because the length of the names in it varies.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def lay_out(code: str) -> str:
 
 
 def sort_names(names: set[str]) -> list[str]:
-    """Return names in the order that ruff has in imports and ``__all__``."""
+    """Return names in ruff's order for imports and ``__all__``."""
 
     def rank(name: str) -> tuple[int, str]:
         return 0 if name.isupper() else 1 if name[0].isupper() else 2, name
@@ -56,14 +56,14 @@ def _indent(line: str) -> str:
 def _break_docstring(line: str) -> list[str]:
     indent = _indent(line)
     text = line.strip().removesuffix('"""')
-    # One line of text would have the quotes behind it again.
+    # A text of one line would have the closing quotes on it again.
     width = _WIDTH - len('"""')
     lines = textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent)
     return [*lines, f'{indent}"""']
 
 
 def _break_text(found: re.Match[str]) -> list[str]:
-    """Return an assignment of a text as one of several, which Python joins."""
+    """Return an assignment of a string as one of several strings, which Python joins."""
     indent = found["indent"] + _INDENT
     parts = textwrap.wrap(found["text"], _WIDTH - len(indent) - len(' f""'))
     texts = [part if number == 0 else f" {part}" for number, part in enumerate(parts)]
@@ -72,7 +72,7 @@ def _break_text(found: re.Match[str]) -> list[str]:
 
 
 def _break_brackets(line: str) -> list[str]:
-    """Return a line with what is in one pair of brackets on lines below.
+    """Return a line with the content of one pair of brackets on separate lines.
 
     The pair is that of a function's parameters, or the last one.
     """
@@ -93,7 +93,7 @@ def _one_a_line(head: str, body: str, tail: str, indent: str) -> list[str]:
 
 
 def _outer_pairs(line: str) -> list[tuple[int, int]]:
-    """Return where the outermost brackets of a line open and close."""
+    """Return the positions of a line's outermost brackets."""
     pairs = []
     closing: list[str] = []
     start = 0
@@ -110,7 +110,7 @@ def _outer_pairs(line: str) -> list[tuple[int, int]]:
 
 
 def _items(body: str) -> list[str]:
-    """Return what the commas of ``body`` separate."""
+    """Return the comma-separated items of ``body``."""
     inner = _outer_pairs(body)
     commas = [
         index
@@ -123,6 +123,6 @@ def _items(body: str) -> list[str]:
 
 
 def _code(line: str) -> list[tuple[int, str]]:
-    """Return the characters of a line that stand in no text, and where they are."""
+    """Return the characters of a line that are outside strings, with their positions."""
     blank = _QUOTED.sub(lambda found: " " * len(found[0]), line)
     return [(index, char) for index, char in enumerate(blank) if char != " "]

@@ -1,4 +1,4 @@
-"""``x121 migrate``."""
+"""Command ``x121 migrate``."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ __all__ = ["Migrate"]
 
 
 class Migrate(Command):
-    """``x121 migrate``: apply migrations, or tell which are."""
+    """Applies migrations, or prints their state: ``x121 migrate``."""
 
     longdesc = "Applies the pending migrations, as the server does when it starts."
     optFlags = [  # noqa: RUF012
         ["status", None, "Print the state of every migration and change nothing"],
         ["dry-run", None, "Print what would be applied and change nothing"],
-        ["redo", None, "Revert the last one as its file says, and apply it again: in development"],
-        ["yes", None, "With --redo: do it, although data is lost"],
+        [
+            "redo",
+            None,
+            "Revert the last one as its file says, and apply it again (for development)",
+        ],
+        ["yes", None, "With --redo: do it, even though data is lost"],
     ]
 
     def run(self) -> int:
-        """Do it on a reactor of its own; exit code 1 when a migration is wrong or fails."""
+        """Run it on a reactor; return 1 if a migration is wrong or fails."""
         application, loaded = self.load()
         if self["redo"] and loaded.config.db.host:
             raise SystemExit(
@@ -59,10 +63,10 @@ class Migrate(Command):
             when = f"{state.applied_at:%Y-%m-%d %H:%M:%S %Z}" if state.applied_at else ""
             say(f"{state.file_name:40}{state.state:10}{when}".rstrip())
         if any(state.state in ("edited", "missing") for state in states):
-            raise SystemExit("x121: the server will not start on this database")
+            raise SystemExit("x121: the server will not start with this database")
 
     async def _revert(self, reactor: Any, db: DbConfig, migrations: Sequence[Migration]) -> None:
-        """Revert the last migration; without ``--yes`` print what that would do instead."""
+        """Revert the last migration; without ``--yes`` only print what would be done."""
         last = find_last(migrations, await status(db, migrations, reactor=reactor))
         if not self["yes"]:
             raise SystemExit(

@@ -1,4 +1,4 @@
-"""``x121 new``."""
+"""Command ``x121 new``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EXECUTABLE = ".ci/run"
 
 
 class New(BaseOptions):
-    """``x121 new``: write a product."""
+    """Writes a product: ``x121 new``."""
 
     synopsis = "NAME"
     longdesc = (
@@ -44,12 +44,12 @@ class New(BaseOptions):
         (self["name"],) = names
 
     def run(self) -> int:
-        """Write the files and print what to do next."""
+        """Write the files and print the next step."""
         name = self["name"]
         _check_name(name)
         root = Path.cwd() / name
         if root.exists():
-            raise GenerationError(f"{root} is there already, and nothing was written")
+            raise GenerationError(f"{root} exists already, so nothing was written")
         skeleton = _render_skeleton(name)
         product = Product(
             root=root,
@@ -72,18 +72,17 @@ class New(BaseOptions):
 
 
 def _check_name(name: str) -> None:
-    """Raise :class:`GenerationError` for what can't be the name of a new package."""
+    """Raise :class:`GenerationError` if ``name`` is not possible for a new package."""
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise GenerationError(
             f"invalid name {name!r}: expected a lower-case letter, then lower-case letters, digits"
             " or underscores, such as studio"
         )
-    # A folder that is in the way is told of as such.
+    # If the folder exists, the message says so instead.
     is_taken = name in sys.stdlib_module_names or name in _FOLDERS
     if is_taken or (not Path(name).exists() and find_spec(name) is not None):
         raise GenerationError(
-            f"invalid name {name!r}: there is a package or a folder of this name in every product;"
-            " choose another one"
+            f"invalid name {name!r}: another package or folder has this name; choose another one"
         )
 
 
@@ -109,8 +108,8 @@ def _render_skeleton(name: str) -> dict[Path, str]:
 def _walk(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
     """Yield the skeleton's files, each with its path in a product.
 
-    There it has no ``.txt``, which keeps tools from taking a file for one of x121, and ``dot-``
-    stands for a dot, because packaging leaves hidden files out.
+    The path has no ``.txt``, which only keeps tools from treating a file as part of x121, and
+    ``dot-`` becomes a dot, because packaging leaves hidden files out.
     """
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         name = re.sub("^dot-", ".", entry.name)

@@ -1,4 +1,4 @@
-"""``x121 new-feature``."""
+"""Command ``x121 new-feature``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["NewFeature"]
 
 
 class NewFeature(Command):
-    """``x121 new-feature``: write a feature."""
+    """Writes a feature: ``x121 new-feature``."""
 
     synopsis = "[options] NAME FIELD:TYPE ..."
     longdesc = (
@@ -37,12 +37,12 @@ class NewFeature(Command):
     optParameters = [  # noqa: RUF012
         *Command.optParameters,
         ["in", None, "", "The prefix of its routes, such as '/boards/<int:board_id>'"],
-        ["many", None, "", "The plural of NAME, if it isn't NAME with an s"],
+        ["many", None, "", "The plural of NAME, if it isn't NAME plus s"],
     ]
     optFlags = [["no-tests", None, "Write no tests"]]  # noqa: RUF012
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Take options behind the fields, too: Twisted would count them as further fields."""
+        """Accept options after the fields, too: Twisted would count them as further fields."""
         try:
             found, names = getopt.gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
         except getopt.error as error:

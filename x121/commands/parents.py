@@ -1,4 +1,4 @@
-"""Features that a generated one can refer to, and how its tests create what it refers to."""
+"""Features that a generated one can refer to, and requests by which tests create their rows."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 @dataclass(frozen=True)
 class Parent:
-    """A feature whose rows have the path ``prefix/<int:one_id>``; ``body`` makes one of them.
+    """Feature whose rows have the path ``prefix/<int:one_id>``; ``body`` creates one of them.
 
-    ``table`` is called as the last part of the prefix.
+    ``table`` has the name of the last part of the prefix.
     """
 
     one: str
@@ -33,15 +33,15 @@ class Parent:
 
     @property
     def table(self) -> str:
-        """The table with its rows."""
+        """Table with its rows."""
         return self.prefix.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A request of a test: a POST of ``fields`` to ``path`` creates a ``one``.
+    """Request of a test: a POST of ``fields`` to ``path`` creates a ``one``.
 
-    Further fields, in ``references``, are ids of what earlier steps created.
+    The fields in ``references`` are added: ids of rows that earlier steps created.
     """
 
     one: str
@@ -63,7 +63,7 @@ def find_parents(mounts: Iterable[Mount]) -> dict[str, Parent]:
 
 
 def _body(router: Any) -> type[BaseModel] | None:
-    """Return the model that is posted to a feature to create something."""
+    """Return the model that is posted to a feature to create a row."""
     for rule in router.url_map.iter_rules():
         if rule.rule == "/" and "POST" in (rule.methods or ()):
             operation = getattr(router.endpoints[rule.endpoint], "operation", None)
@@ -74,9 +74,9 @@ def _body(router: Any) -> type[BaseModel] | None:
 
 
 def steps_to(ones: Iterable[str], parents: Mapping[str, Parent]) -> list[Step]:
-    """Return the requests that create one of each of ``ones``, and before it what it refers to.
+    """Return the requests that create one of each of ``ones``, after the rows that they refer to.
 
-    Raises :class:`GenerationError` where a feature says too little about how to.
+    Raises :class:`GenerationError` if a feature doesn't show how to create a row.
     """
     steps: dict[str, Step] = {}
     for one in ones:
@@ -102,12 +102,12 @@ def _add_steps(
 
 
 def _referred(name: str) -> str:
-    """Return what a parameter or a field such as ``board_id`` refers to."""
+    """Return the name that a parameter or a field such as ``board_id`` refers to."""
     return name.removesuffix("_id")
 
 
 def _sample(parent: Parent) -> dict[str, Any]:
-    """Return values for the fields that have to be there."""
+    """Return values for the required fields."""
     from x121.builtin.docs.examples import make_example
 
     if parent.body is None:

@@ -1,4 +1,4 @@
-"""The product that files are generated in: where it has its application, migrations and tests."""
+"""Product that files are generated in: locations of its application, migrations and tests."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NUMBERED = re.compile(r"(\d+)_\w+\.sql")
 
 @dataclass(frozen=True)
 class Product:
-    """A product in the folder ``root``; the paths of its parts are relative to that.
+    """Product in the folder ``root``; the paths of its parts are relative to that.
 
-    ``package`` is the name of its package, in whose ``module`` the variable ``application`` is.
+    ``package`` is the name of its package, whose ``module`` has the variable ``application``.
     """
 
     root: Path
@@ -33,7 +33,7 @@ class Product:
 
     @property
     def folder(self) -> Path:
-        """The folder of the package."""
+        """Folder of the package."""
         return self.module.parent
 
     def migration(self, name: str) -> Path:
@@ -42,7 +42,7 @@ class Product:
         return self.migrations / f"{max(numbers, default=0) + 1:04d}_{name}.sql"
 
     def has_table(self, table: str) -> bool:
-        """Return whether a migration creates ``table``."""
+        """Return True if a migration creates ``table``."""
         create = re.compile(rf"CREATE TABLE (IF NOT EXISTS )?{table}\b", re.IGNORECASE)
         folder = self.root / self.migrations
         return any(create.search((folder / name).read_text("utf-8")) for name in self._files())
@@ -54,7 +54,7 @@ class Product:
 def find_product(root: Path, path: str, migrations: Traversable | None) -> Product:
     """Return the product in ``root`` whose application is at ``path``, such as studio:application.
 
-    ``migrations`` is the folder of its migrations.  Raises :class:`GenerationError` if the
+    ``migrations`` is the folder of its migrations. Raises :class:`GenerationError` if the
     application or that folder is elsewhere.
     """
     module_name, _, application = path.partition(":")
@@ -73,7 +73,9 @@ def find_product(root: Path, path: str, migrations: Traversable | None) -> Produ
             f"{path} has no migrations in {root}: expected a folder in its package, and"
             f' Application(..., migrations="{package}.migrations")'
         )
-    tests = Path("tests", package.rpartition(".")[2])  # a part of the tests, where there is one
+    tests = Path(
+        "tests", package.rpartition(".")[2]
+    )  # the application's part of the tests, if there is one
     return Product(
         root=root,
         package=package,
@@ -115,7 +117,7 @@ def add_feature(source: str, product: Product, module: str, feature: str, prefix
 
 
 def _last_line(tree: ast.Module, application: str) -> int | None:
-    """Return the last line of what makes the application, or nests a feature in it."""
+    """Return the last line that creates the application or nests a feature in it."""
     last = None
     for node in tree.body:
         is_made = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == application
@@ -126,7 +128,7 @@ def _last_line(tree: ast.Module, application: str) -> int | None:
 
 
 def _place_import(tree: ast.Module, package: str, text: str, module: str) -> tuple[int, str]:
-    """Return the line behind which an import belongs, and the lines to put there."""
+    """Return the line after which an import belongs, and the lines to insert there."""
     imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     top = package.partition(".")[0]
     ours = [

@@ -1,4 +1,4 @@
-"""``x121 routes``."""
+"""Command ``x121 routes``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ __all__ = ["Routes"]
 
 
 class Routes(Command):
-    """``x121 routes``: print what is served where."""
+    """Prints all routes: ``x121 routes``."""
 
-    longdesc = "Prints every route: its method, path and handler, and what that takes and gives."
+    longdesc = "Prints every route: its method, path, handler, parameters and result."
 
     def run(self) -> int:
-        """Print the table; no database is asked."""
-        # Not before it is wanted: Klein imports a reactor.
+        """Print the table; needs no database."""
+        # Imported only when needed: Klein imports a reactor.
         from x121.middleware import stack_names
         from x121.runtime.routes import all_routes
         from x121.runtime.site import make_resource
@@ -23,8 +23,8 @@ class Routes(Command):
         application, loaded = self.load()
         state = idle_state(application, loaded.config)
         routes = all_routes(application, state)
-        wrappers = stack_names(make_resource(routes, application, state))
-        say(f"Every request passes {' > '.join(wrappers)}, and comes to its handler.\n")
+        middleware = stack_names(make_resource(routes, application, state))
+        say(f"Every request passes {' > '.join(middleware)}, then its handler.\n")
         rows = [("METHOD", "PATH", "HANDLER", "TYPES")]
         rows += [(r.method, r.path, r.handler, r.types) for r in list_routes(routes)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""Words that PostgreSQL reserves, so that no column or table is called so without quotes.
+"""PostgreSQL's reserved words, which columns and tables can't have as names without quotes.
 
 From the table "SQL Key Words" (https://www.postgresql.org/docs/18/sql-keywords-appendix.html):
 those that are reserved, with or without "can be function or type".

@@ -1,4 +1,4 @@
-"""Configuration: variables that are declared once, read from the environment over ``.env``."""
+"""Configuration: variables that are declared once and read from the environment or ``.env``."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The configuration: every variable, declared once, and the only reader of the environment.
+"""Configuration: declares every variable, and is the only code that reads the environment.
 
-:func:`load` reads the environment over a ``.env`` file and returns a frozen
-:class:`AppConfig`, or raises one :class:`ConfigError` that lists everything wrong.  A
-variable is one field below: its name, default, parser and meaning stand side by side, and
-``x121 check``, the messages and the test of ``.env.example`` are made from them.
+:func:`load` reads the environment and the ``.env`` file below it, and returns a frozen
+:class:`AppConfig`, or raises one :class:`ConfigError` that lists everything wrong. A variable is
+one field below: its name, default, parser and meaning are in one place. ``x121 check``, the error
+messages and the test of ``.env.example`` use these declarations.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ _MAX_ENV_FILE_BYTES = 1 << 20
 
 
 class ConfigError(Exception):
-    """The configuration is wrong; the text names every wrong variable, one a line.
+    """Raised when the configuration is wrong; the text names every wrong variable, one per line.
 
-    ``log_format`` is the one asked for, as far as that is known.
+    ``log_format`` is the configured one, if it is valid.
     """
 
     def __init__(self, problems: Iterable[str], log_format: str) -> None:
@@ -71,12 +71,12 @@ def setting(
 ) -> T:
     """Declare a field of a frozen dataclass as the environment variable ``name``.
 
-    ``default`` is text, as it would stand in ``.env``, and goes through ``parse`` like any
-    other value.  ``parse`` returns the value, or raises :class:`ValueError` with what is expected
-    (:mod:`x121.config.parsers` has the usual ones).  A ``secret`` is never shown.  One that isn't
-    set has the value of the variable ``falls_back_to``, if that is given.
+    ``default`` is text, as in ``.env``, and is parsed like any other value. ``parse`` returns the
+    value, or raises :class:`ValueError` with what is expected (:mod:`x121.config.parsers` has the
+    usual parsers). The value of a ``secret`` is never shown. A variable that isn't set has the
+    value of the variable ``falls_back_to``, if that is given.
 
-    The declared return type is the field's; the value is a declaration, as with
+    The declared return type is the field's; the actual value is a declaration, as with
     :func:`dataclasses.field`.
     """
     metadata = {"variable": Variable(name, default, parse, meaning, secret, falls_back_to)}
@@ -85,9 +85,9 @@ def setting(
 
 @dataclass(frozen=True)
 class Variable:
-    """One environment variable: ``parse`` turns its text into the field's value.
+    """Environment variable: ``parse`` converts its text into the field's value.
 
-    One that isn't set has its ``default``, or the value of the variable it falls back to.
+    If it isn't set, it has its ``default``, or the value of the variable it falls back to.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Variable:
 
 @dataclass(frozen=True, kw_only=True)
 class DbConfig:
-    """Which PostgreSQL to use and how.  An empty ``host`` means the embedded one."""
+    """PostgreSQL server to use, and how.  An empty ``host`` means the embedded one."""
 
     host: str = setting("DB_HOST", "", parsers.db_host, "empty: run the embedded PostgreSQL")
     port: int = setting("DB_PORT", "5432", parsers.integer(1, 65535), "TCP port")
@@ -112,33 +112,33 @@ class DbConfig:
         "DB_SSLMODE",
         "prefer",
         parsers.one_of("disable", "prefer", "require", "verify-ca", "verify-full"),
-        "how much TLS is required, as libpq means it",
+        "required level of TLS, as in libpq",
     )
     ssl_root_cert: str = setting(
         "DB_SSL_ROOT_CERT",
         "",
         parsers.certificate_file,
-        "certificates that verify-* is_trusted, in PEM",
+        "certificates that verify-* trusts, in PEM",
     )
     require_auth: str = setting(
         "DB_REQUIRE_AUTH",
         "scram-sha-256,none",
         parsers.auth_methods,
-        "how the server may ask for the password",
+        "ways the server may ask for the password",
     )
     target_session_attrs: str = setting(
         "DB_TARGET_SESSION_ATTRS",
         "read-write",
         parsers.one_of("read-write", "any"),
-        "any: also a server that is read-only",
+        "any: also a read-only server",
     )
     data_dir: Path = setting(
-        "DB_DATA_DIR", "var/postgres", parsers.path, "folder of the embedded PostgreSQL"
+        "DB_DATA_DIR", "var/postgres", parsers.path, "data folder of the embedded PostgreSQL"
     )
     pool_min: int = setting("DB_POOL_MIN", "2", parsers.integer(0, 1000), "connections kept open")
     pool_max: int = setting("DB_POOL_MAX", "10", parsers.integer(1, 1000), "connections at most")
     connect_timeout_secs: float = setting(
-        "DB_CONNECT_TIMEOUT_SECS", "10", parsers.seconds, "how long start waits for the database"
+        "DB_CONNECT_TIMEOUT_SECS", "10", parsers.seconds, "how long startup waits for the database"
     )
     acquire_timeout_secs: float = setting(
         "DB_ACQUIRE_TIMEOUT_SECS", "5", parsers.seconds, "how long a request waits for a connection"
@@ -147,13 +147,13 @@ class DbConfig:
         "DB_MIGRATION_WAIT_SECS",
         "600",
         parsers.seconds,
-        "how long start waits for another's migrations",
+        "how long startup waits for another's migrations",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """How HTTP is served, and what is logged."""
+    """HTTP and logging settings."""
 
     host: str = setting("SERVER_HOST", "0.0.0.0", parsers.host, "address to listen on")
     port: int = setting(
@@ -163,49 +163,49 @@ class ServerConfig:
         "CORS_ORIGINS",
         "http://localhost:5173",
         parsers.origins,
-        "pages that may call from a browser",
+        "origins of pages that may send requests",
     )
     server_names: tuple[ServerName, ...] = setting(
-        "SERVER_NAMES", "", parsers.server_names, "names that Host may have; empty: any"
+        "SERVER_NAMES", "", parsers.server_names, "allowed names in Host; empty: any"
     )
     request_timeout_secs: float = setting(
-        "REQUEST_TIMEOUT_SECS", "30", parsers.seconds, "how long a request may take"
+        "REQUEST_TIMEOUT_SECS", "30", parsers.seconds, "timeout of a request"
     )
     shutdown_timeout_secs: float = setting(
-        "SHUTDOWN_TIMEOUT_SECS", "30", parsers.seconds, "how long a stop may take"
+        "SHUTDOWN_TIMEOUT_SECS", "30", parsers.seconds, "timeout of a shutdown"
     )
     max_body_bytes: int = setting(
-        "MAX_BODY_BYTES", "2097152", parsers.integer(0, 1 << 40), "size of a request body"
+        "MAX_BODY_BYTES", "2097152", parsers.integer(0, 1 << 40), "maximum size of a request body"
     )
     max_json_bytes: int = setting(
         "MAX_JSON_BYTES",
         "1048576",
         parsers.integer(0, 1 << 31),
-        "size of a JSON body that is decoded",
+        "maximum size of a JSON body",
     )
     max_json_values: int = setting(
-        "MAX_JSON_VALUES", "10000", parsers.integer(1, 1 << 31), "values in a JSON body or message"
+        "MAX_JSON_VALUES", "10000", parsers.integer(1, 1 << 31), "maximum number of values in JSON"
     )
     header_timeout_secs: float = setting(
-        "HEADER_TIMEOUT_SECS", "10", parsers.seconds, "how long a request's head may take to arrive"
+        "HEADER_TIMEOUT_SECS", "10", parsers.seconds, "timeout of a request's head"
     )
     min_send_bytes_per_sec: int = setting(
         "MIN_SEND_BYTES_PER_SEC",
         "2048",
         parsers.integer(0, 1 << 30),
-        "least rate of a reader; 0: any",
+        "minimum rate of a client; 0: none",
     )
     keepalive_timeout_secs: float = setting(
         "KEEPALIVE_TIMEOUT_SECS", "75", parsers.seconds, "how long an idle connection is kept"
     )
     trusted_proxies: tuple[IpNetwork, ...] = setting(
-        "TRUSTED_PROXIES", "", parsers.networks, "proxies whose X-Forwarded-* are believed"
+        "TRUSTED_PROXIES", "", parsers.networks, "proxies whose X-Forwarded-* is trusted"
     )
     log_level: LogLevels = setting(
-        "LOG_LEVEL", "info", LogLevels.parse, "debug, info, warn or error, also per part"
+        "LOG_LEVEL", "info", LogLevels.parse, "debug, info, warn or error; also per logger"
     )
     log_format: str = setting(
-        "LOG_FORMAT", "auto", parsers.one_of("auto", "json", "console"), "form of the log's lines"
+        "LOG_FORMAT", "auto", parsers.one_of("auto", "json", "console"), "format of the log's lines"
     )
     api_docs: bool = setting(
         "API_DOCS", "true", parsers.boolean, "false: no /docs, /openapi.json and /asyncapi.json"
@@ -217,7 +217,7 @@ class ServerConfig:
         "DIAGNOSTICS_TOKEN",
         "",
         parsers.token,
-        "who has it may see /console, from anywhere",
+        "gives access to /console, from anywhere",
         secret=True,
     )
     fast_reactor: bool = setting(
@@ -233,35 +233,38 @@ class ServerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WsConfig:
-    """How WebSockets are served."""
+    """WebSocket settings."""
 
     heartbeat_interval_secs: float = setting(
         "WS_HEARTBEAT_INTERVAL_SECS", "30", parsers.seconds, "time between pings"
     )
     pong_timeout_secs: float = setting(
-        "WS_PONG_TIMEOUT_SECS", "10", parsers.seconds, "how long an answer to a ping may take"
+        "WS_PONG_TIMEOUT_SECS", "10", parsers.seconds, "timeout of a pong"
     )
     max_message_bytes: int = setting(
-        "WS_MAX_MESSAGE_BYTES", "1048576", parsers.integer(1, 1 << 31), "size of a message"
+        "WS_MAX_MESSAGE_BYTES", "1048576", parsers.integer(1, 1 << 31), "maximum size of a message"
     )
     send_buffer_bytes: int = setting(
-        "WS_SEND_BUFFER_BYTES", "1048576", parsers.integer(1, 1 << 31), "waiting per connection"
+        "WS_SEND_BUFFER_BYTES",
+        "1048576",
+        parsers.integer(1, 1 << 31),
+        "maximum unsent data per connection",
     )
     allowed_origins: tuple[str, ...] = setting(
         "WS_ALLOWED_ORIGINS",
         "",
         parsers.origins,
-        "pages that may connect",
+        "origins of pages that may connect",
         falls_back_to="CORS_ORIGINS",
     )
     fast_frames: bool = setting(
-        "X121_WEBSOCKET", "fast", parsers.fast_or_stock, "stock: Autobahn takes every frame apart"
+        "X121_WEBSOCKET", "fast", parsers.fast_or_stock, "stock: Autobahn parses every frame"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AppConfig:
-    """Everything that is configured; ``settings`` are the application's, by their type."""
+    """Complete configuration; ``settings`` are the application's, by type."""
 
     db: DbConfig
     server: ServerConfig
@@ -273,7 +276,7 @@ _SECTIONS: dict[str, type[Any]] = {"db": DbConfig, "server": ServerConfig, "ws":
 
 
 def variables(settings: Iterable[type[Any]] = ()) -> list[Variable]:
-    """Return every variable, in the order of the declarations: ours, then those of ``settings``."""
+    """Return all variables in order of declaration: the framework's, then those of ``settings``."""
     return [f.metadata["variable"] for kind in _declared(settings) for f in _fields(kind)]
 
 
@@ -284,7 +287,7 @@ def _declared(settings: Iterable[type[Any]]) -> list[type[Any]]:
 def _fields(kind: type[Any]) -> list[dataclasses.Field[Any]]:
     """Return the fields of a declaration.
 
-    Raises :class:`TypeError` for a class that isn't one.
+    Raises :class:`TypeError` if the class doesn't declare settings.
     """
     is_frozen = dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
     fields = dataclasses.fields(kind) if is_frozen else ()
@@ -301,7 +304,7 @@ def _fields(kind: type[Any]) -> list[dataclasses.Field[Any]]:
 
 @dataclass(frozen=True)
 class Setting:
-    """A variable in force: its text, hidden where it is secret, and where it came from."""
+    """Variable in force: its text, hidden if secret, and its source."""
 
     name: str
     display_value: str
@@ -310,9 +313,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class LoadedConfig:
-    """What :func:`load` found: the configuration, each setting's source, and warnings.
+    """Result of :func:`load`: the configuration, each setting's source, and warnings.
 
-    ``colour`` says whether a terminal may be sent colours.
+    ``colour`` is true if the terminal supports colours and the user allows them.
     """
 
     config: AppConfig
@@ -322,11 +325,11 @@ class LoadedConfig:
 
 
 class Environment:
-    """The texts of all variables: ``environ`` over the ``.env`` file.
+    """Texts of all variables: ``environ`` takes precedence over the ``.env`` file.
 
-    ``env_file`` names another file, which must then exist; without it ``.env`` in the working
-    directory is read if it is there.  An empty value means the default: one in ``environ`` hides
-    the file's.
+    ``env_file`` names another file, which must then exist; without it, ``.env`` in the working
+    directory is read if it exists. An empty value means the default: an empty one in ``environ``
+    hides the file's.
     """
 
     def __init__(self, environ: Mapping[str, str], env_file: str | None = None) -> None:
@@ -334,7 +337,7 @@ class Environment:
         self._file_values, self._problems = _read_env_file(env_file)
 
     def text(self, name: str, defaults: Mapping[str, str] | None = None) -> str:
-        """Return the text of one of our own variables, which may be wrong."""
+        """Return the text of one of the framework's variables; it may be invalid."""
         variable = _with_default(_find(name, variables()), defaults or {})
         return _look_up(variable, self._environ, self._file_values)[0]
 
@@ -346,9 +349,9 @@ class Environment:
     ) -> LoadedConfig:
         """Return the configuration, with the application's ``settings``.
 
-        ``defaults`` replace those of variables, by name.  Raises :class:`ConfigError`, whose text
-        lists everything that is wrong, ``problems`` too, and never a secret; and
-        :class:`TypeError` for settings that aren't declared as such, or twice.
+        ``defaults`` replace those of variables, by name. Raises :class:`ConfigError`, whose text
+        lists everything wrong, including ``problems``, and never a secret. Raises
+        :class:`TypeError` for settings that aren't declared as such, or are declared twice.
         """
         reader = _Reader(self._environ, self._file_values, settings, defaults or {})
         reader.problems = [*self._problems, *problems]
@@ -357,7 +360,7 @@ class Environment:
         reader.problems += _contradictions(sections)
         if reader.problems:
             log_format = {s.name: s.display_value for s in reader.settings}["LOG_FORMAT"].lower()
-            # What is wrong with a variable is wrong with those that fall back to it, and said once.
+            # A wrong variable makes those that fall back to it wrong too; it is reported once.
             raise ConfigError(dict.fromkeys(reader.problems), log_format)
         return LoadedConfig(
             AppConfig(**sections, settings=own),
@@ -368,7 +371,7 @@ class Environment:
 
 
 class _Reader:
-    """Turns texts into sections; ``settings`` and ``problems`` are what it has found so far."""
+    """Parses texts into sections; ``settings`` and ``problems`` collect the results so far."""
 
     def __init__(
         self,
@@ -416,14 +419,14 @@ def _find(name: str, among: Iterable[Variable]) -> Variable:
 def load(
     environ: Mapping[str, str], env_file: str | None = None, settings: Iterable[type[Any]] = ()
 ) -> LoadedConfig:
-    """Return what :class:`Environment` has; see there."""
+    """Return the result of :meth:`Environment.load` for ``environ`` and ``env_file``."""
     return Environment(environ, env_file).load(settings)
 
 
 def _may_colour(environ: Mapping[str, str]) -> bool:
-    """Return what the terminal and its user say, which is no configuration of ours.
+    """Return True if the terminal supports colours and the user allows them.
 
-    ``NO_COLOR`` is https://no-color.org's; a terminal that is ``dumb`` would show the codes.
+    ``NO_COLOR`` is https://no-color.org's; a ``dumb`` terminal would show the escape codes.
     """
     return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
@@ -434,7 +437,7 @@ def _look_up(
     file_values: Mapping[str, str],
     among: Iterable[Variable] = (),
 ) -> tuple[str, Source, str]:
-    """Return the variable's text, where that came from, and the name it has there."""
+    """Return the variable's text, its source, and the name it has there."""
     name = variable.name
     if environ.get(name):
         return environ[name], "environment", name
@@ -465,7 +468,7 @@ def _tls_contradictions(db: DbConfig) -> Iterable[str]:
 
 
 def _read_env_file(env_file: str | None) -> tuple[dict[str, str], list[str]]:
-    """Return the file's values, and what is wrong with the file."""
+    """Return the file's values, and the problems with the file."""
     path = Path(env_file or ENV_FILE)
     try:
         with path.open("rb") as stream:
@@ -483,7 +486,7 @@ def _read_env_file(env_file: str | None) -> tuple[dict[str, str], list[str]]:
     problems = []
     for binding in parse_stream(io.StringIO(text)):
         if binding.error or (binding.key is not None and binding.value is None):
-            # The line's text may hold a secret: its number has to do.
+            # The line's text may contain a secret, so only its number is shown.
             problems.append(f"{path}, line {binding.original.line}: expected NAME=value")
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
@@ -491,7 +494,7 @@ def _read_env_file(env_file: str | None) -> tuple[dict[str, str], list[str]]:
 
 
 def _unknown_names(file_values: Mapping[str, str], declared: Iterable[Variable]) -> Iterable[str]:
-    """Yield a warning for each name that looks like one of ours and is none."""
+    """Yield a warning for each name that looks like a variable of x121 but isn't one."""
     known = [variable.name for variable in declared]
     families = {name.split("_")[0] for name in known}
     for name in file_values:

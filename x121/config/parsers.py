@@ -1,7 +1,7 @@
-"""From the text of a variable to its value.
+"""Parsers for the values of variables.
 
-Each parser returns the value or raises :class:`ValueError` with what is allowed, as it stands
-after "expected" in a message.
+Each parser returns the value, or raises :class:`ValueError` with the allowed values, worded to
+follow "expected" in a message.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _DAY = 86_400.0
 
 
 def text(raw: str) -> str:
-    """Return ``raw`` as it is, if it can be text for PostgreSQL and the system."""
-    # Bytes that are not UTF-8 come from the environment as surrogates.
+    """Return ``raw`` unchanged, if PostgreSQL and the system can use it as text."""
+    # Bytes that are not UTF-8 appear in the environment as surrogates.
     if "\0" in raw or (not raw.isascii() and any("\ud800" <= char <= "\udfff" for char in raw)):
         raise ValueError("UTF-8 text without a NUL character")
     return raw
 
 
 def token(raw: str) -> str:
-    """Return a secret that can stand in a header and can't be guessed, or nothing."""
+    """Return a secret that fits a header and is hard to guess, or ""."""
     if raw and not re.fullmatch(r"[!-~]{16,512}", raw):
         raise ValueError("16 to 512 ASCII characters without spaces, such as openssl rand -hex 32")
     return raw
@@ -60,7 +60,7 @@ def object_path(raw: str) -> str:
 
 
 def boolean(raw: str) -> bool:
-    """Return what ``true`` or ``false`` means."""
+    """Return True for ``true`` and False for ``false``."""
     known = {"true": True, "1": True, "false": False, "0": False}
     try:
         return known[raw.lower()]
@@ -69,10 +69,10 @@ def boolean(raw: str) -> bool:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from ``low`` to ``high``."""
+    """Return a parser for whole numbers from ``low`` to ``high``."""
 
     def parse(raw: str) -> int:
-        # int() would also take '1_000', ' 7' and other scripts' digits.
+        # int() would also accept '1_000', ' 7' and other scripts' digits.
         if not re.fullmatch(r"[0-9]{1,18}", raw) or not low <= int(raw) <= high:
             raise ValueError(f"a whole number from {low} to {high}")
         return int(raw)
@@ -81,7 +81,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
 
 def seconds(raw: str) -> float:
-    """Return a time; fractions are allowed."""
+    """Return a duration in seconds; fractions are allowed."""
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", raw):
         value = float(raw)
         if 0 < value <= _DAY:
@@ -90,7 +90,7 @@ def seconds(raw: str) -> float:
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:
-    """Return a parser of one word of several, in any case."""
+    """Return a parser that accepts one of several words, in any case."""
 
     def parse(raw: str) -> str:
         if raw.lower() not in allowed:
@@ -101,17 +101,17 @@ def one_of(*allowed: str) -> Callable[[str], str]:
 
 
 def fast_or_stock(raw: str) -> bool:
-    """Return whether a part is to be the fast one of ours, not the library's own."""
+    """Return True for ``fast`` (x121's implementation), False for ``stock`` (the library's)."""
     return one_of("fast", "stock")(raw) == "fast"
 
 
 def path(raw: str) -> Path:
-    """Return a path of the system."""
+    """Return a file system path."""
     return Path(text(raw))
 
 
 def host(raw: str) -> str:
-    """Return an address, or a host name as RFC 1123 has it."""
+    """Return an IP address, or a host name as in RFC 1123."""
     try:
         address = ipaddress.ip_address(raw)
         zone = getattr(address, "scope_id", None) or ""
@@ -126,9 +126,9 @@ def host(raw: str) -> str:
 
 
 def db_host(raw: str) -> str:
-    """Return a host, a folder with a socket, or nothing."""
+    """Return a host, a folder with a UNIX socket, or ""."""
     if not raw or raw.startswith("/"):
-        return text(raw)  # the embedded server, or as libpq has it a folder with a UNIX socket
+        return text(raw)  # the embedded server, or as in libpq a folder with a UNIX socket
     return host(raw)
 
 
@@ -136,15 +136,15 @@ _AUTH_METHODS = frozenset(("scram-sha-256", "md5", "password", "none"))
 
 
 def auth_methods(raw: str) -> str:
-    """Return the ways of authentication that libpq's ``require_auth`` is to allow."""
+    """Return the authentication methods that libpq's ``require_auth`` allows."""
     methods = _comma_separated(raw.lower())
     if not methods or not _AUTH_METHODS.issuperset(methods):
         raise ValueError("one or more of scram-sha-256, md5, password, none, separated by commas")
-    return ",".join(dict.fromkeys(methods))  # libpq refuses one that is named twice
+    return ",".join(dict.fromkeys(methods))  # libpq rejects a method that is named twice
 
 
 def certificate_file(raw: str) -> str:
-    """Return the absolute path of a file, or nothing."""
+    """Return the absolute path of a file, or ""."""
     if not text(raw):
         return ""
     if not Path(raw).is_file():
@@ -159,7 +159,7 @@ def _comma_separated(raw: str) -> list[str]:
 
 
 def origins(raw: str) -> tuple[str, ...]:
-    """Return origins, each once and as a browser writes it."""
+    """Return origins without duplicates, each as browsers send it."""
     return tuple(dict.fromkeys(_origin(item) for item in _comma_separated(raw)))
 
 
@@ -173,9 +173,9 @@ def _origin(raw: str) -> str:
         parts = urlsplit(raw)
         port = parts.port
     except ValueError:
-        raise ValueError(f"{allowed}; {_quoted(raw)} is no URL") from None
+        raise ValueError(f"{allowed}; {_quoted(raw)} is not a URL") from None
     if raw == "*":
-        raise ValueError(f"{allowed}; '*' would let every site in with its users' cookies")
+        raise ValueError(f"{allowed}; '*' would allow every site to use its users' cookies")
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         reason = "does not begin with http:// or https:// and a host"
         raise ValueError(f"{allowed}; {_quoted(raw)} {reason}")
@@ -208,7 +208,7 @@ def networks(raw: str) -> tuple[IpNetwork, ...]:
 
 
 def server_names(raw: str) -> tuple[ServerName, ...]:
-    """Return names and addresses that a request's Host may have."""
+    """Return the names and addresses that a request's Host may have."""
     return tuple(dict.fromkeys(_server_name(item) for item in _comma_separated(raw)))
 
 
@@ -225,7 +225,7 @@ def _server_name(raw: str) -> ServerName:
         return ServerName(served, None if port is None else int(port))
     except ValueError:
         allowed = "names, addresses or ranges such as api.example.com:8443, separated by commas"
-        raise ValueError(f"{allowed}; {_quoted(raw)} is none") from None
+        raise ValueError(f"{allowed}; {_quoted(raw)} is none of these") from None
 
 
 def _unbracketed(name: str) -> str:
@@ -233,11 +233,11 @@ def _unbracketed(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return ``text`` fit for one line of a message: no control characters, not too long."""
+    """Return ``text`` for one line of a message: without control characters, shortened."""
     safe = "".join(char if char.isprintable() else "?" for char in text)
     return safe if len(safe) <= 100 else safe[:100] + "..."
 
 
 def _quoted(text: str) -> str:
-    """Return ``text`` as a message quotes it."""
+    """Return ``text`` quoted for a message."""
     return repr(text if len(text) <= 100 else text[:100] + "...")

@@ -1,3 +1,3 @@
-"""The process: it finds the application, and runs it."""
+"""Process: finds the application and runs it."""
 
 __all__: list[str] = []

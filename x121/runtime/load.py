@@ -1,12 +1,13 @@
 """Finds the application that ``X121_APP`` names, and reads the configuration with its settings.
 
-A product names its application in its ``pyproject.toml``, which is read in the working directory::
+A product names its application in its ``pyproject.toml``, which is read from the working
+directory::
 
     [tool.x121]
     app = "studio:application"
 
-The environment and ``.env`` come before that.  Nothing else in the framework knows which
-application it serves.
+The environment and ``.env`` take precedence. No other framework module knows which application is
+served.
 """
 
 from __future__ import annotations
@@ -31,8 +32,7 @@ _PYPROJECT = "pyproject.toml"
 def load_application(environ: Mapping[str, str], env_file: str | None = None) -> Application:
     """Return the application that ``X121_APP`` names.
 
-    Imports it, and with it a reactor if there is none.  Raises
-    :class:`~x121.config.ConfigError`.
+    Imports it, which installs a reactor if there is none. Raises :class:`~x121.config.ConfigError`.
     """
     return load_config(environ, env_file)[0]
 
@@ -40,9 +40,10 @@ def load_application(environ: Mapping[str, str], env_file: str | None = None) ->
 def load_config(
     environ: Mapping[str, str], env_file: str | None = None
 ) -> tuple[Application, LoadedConfig]:
-    """Return the application and the configuration, its settings included.
+    """Return the application and the configuration, including its settings.
 
-    Raises :class:`~x121.config.ConfigError`, and whatever the application's modules raise.
+    Raises :class:`~x121.config.ConfigError`, and any exception that the application's modules
+    raise.
     """
     environment = Environment(environ, env_file)
     defaults, problems = _read_pyproject()
@@ -50,7 +51,7 @@ def load_config(
     try:
         application = import_application(parsers.object_path(path))
     except ValueError as error:
-        # One message for all that is wrong; load() itself finds a path that can't be parsed.
+        # One message for all problems; load() itself reports a path that can't be parsed.
         is_known = isinstance(error, _NotFoundError)
         if is_known:
             problems = [*problems, f"{APP}={parsers.printable(path)}: {error}"]
@@ -61,7 +62,7 @@ def load_config(
 
 
 def _read_pyproject() -> tuple[dict[str, str], list[str]]:
-    """Return the default that ``pyproject.toml`` has for ``X121_APP``, and what is wrong there."""
+    """Return the default for ``X121_APP`` in ``pyproject.toml``, and problems with that file."""
     try:
         with Path(_PYPROJECT).open("rb") as file:
             tool = tomllib.load(file).get("tool", {})
@@ -75,18 +76,18 @@ def _read_pyproject() -> tuple[dict[str, str], list[str]]:
     app = table.get("app", "") if isinstance(table, dict) else None
     if not isinstance(app, str):
         example = '[tool.x121] app = "studio:application"'
-        return {}, [f"{_PYPROJECT}: expected in [tool.x121] a text, as in {example}"]
+        return {}, [f"{_PYPROJECT}: expected a string in [tool.x121], such as {example}"]
     return ({APP: app} if app else {}), []
 
 
 class _NotFoundError(ValueError):
-    """There is no such module, or no application in it."""
+    """Raised when a module doesn't exist, or has no application of the given name."""
 
 
 def import_application(path: str) -> Application:
     """Return the application at ``path``, such as ``studio:application``.
 
-    Raises :class:`ValueError` where there is none.
+    Raises :class:`ValueError` if it doesn't exist.
     """
     from x121.application import Application
 
@@ -96,9 +97,9 @@ def import_application(path: str) -> Application:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if isinstance(error, PackageNotFoundError):
-            raise  # it asks for the version of what isn't installed
+            raise  # raised for the version of a package that isn't installed
         if module_name != missing and not module_name.startswith(missing + "."):
-            raise  # the application's own import is wrong
+            raise  # the error is in the application's own imports
         raise _NotFoundError(
             f"there is no module {missing} (is it installed, or in the working directory?)"
         ) from None

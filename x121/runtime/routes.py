@@ -1,4 +1,4 @@
-"""Every route and message of the server: the application's features, and those that come along."""
+"""Routes and messages of the server: the application's features and the built-in ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["all_routes", "api_routes", "ws_routes"]
 
 
 def api_routes(state: AppState) -> Router:
-    """Return the routes of the application's features, which are built."""
+    """Return the routes of the application's features, which must be built."""
     router = Router()
     for mount in state.mounts:
         if mount.feature.router is not None:
@@ -36,7 +36,7 @@ def ws_routes(state: AppState) -> WsRouter:
 
 
 def all_routes(application: Application, state: AppState) -> Router:
-    """Return every route of the server; the features of ``application`` are built for it."""
+    """Return every route of the server; builds the features of ``application``."""
     application.build(state)
     websockets = ws_routes(state)
     router = api_routes(state).nest("/health", Health(state).router)
@@ -51,14 +51,16 @@ def all_routes(application: Application, state: AppState) -> Router:
 
 
 def _authenticate(state: AppState) -> Authenticate:
-    """Return what tells whose a handshake is.
+    """Return the ``authenticate`` method for WebSocket handshakes.
 
-    Raises :class:`ValueError` if several features do.
+    Raises :class:`ValueError` if several features have one.
     """
     features = [mount.feature for mount in state.mounts if mount.feature.authenticate is not None]
     if len(features) > 1:
         names = " and ".join(type(feature).__name__ for feature in features)
-        raise ValueError(f"{names} both have a method authenticate: expected one feature with it")
+        raise ValueError(
+            f"{names} both have a method authenticate: expected at most one feature with it"
+        )
     return next(
         (feature.authenticate for feature in features if feature.authenticate), no_authentication
     )

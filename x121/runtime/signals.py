@@ -1,4 +1,4 @@
-"""The process around the server: its memory, on which signals it ends, and its exit code."""
+"""Signals, exit code and resource limits of the server's process."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ __all__ = ["Exit", "Signals", "freeze_gc", "raise_descriptor_limit"]
 
 _log = Logger(namespace="x121.runtime.signals")
 
-# Programs that close every descriptor they could have would take long with more.
+# With a higher limit, child programs that close all possible descriptors would take long.
 MAX_DESCRIPTORS = 1 << 20
 
 _Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 
 def freeze_gc() -> None:
-    """Have the garbage collector pass over all that is there now, for as long as the process runs.
+    """Exclude all existing objects from garbage collection for the rest of the process's life.
 
-    Modules and their like are most of the objects of a server, and none of its garbage.  To go
-    through them takes some 30 ms each time, during which nobody is served.
+    Modules and similar objects are most of a server's memory, and never garbage. Scanning them
+    takes some 30 ms each time, during which the server handles no requests.
     """
     gc.collect()
     gc.freeze()
 
 
 def raise_descriptor_limit() -> int:
-    """Let the process have as many file descriptors as it may; return how many that are.
+    """Raise the limit of open file descriptors to the allowed maximum, and return it.
 
-    The soft limit, mostly 1024, is for programs that use select(2).
+    The soft limit, usually 1024, is for programs that use select(2).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < limit:
-        with suppress(ValueError, OSError):  # a system may allow less than it says
+        with suppress(ValueError, OSError):  # a system may allow less than its hard limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
@@ -56,15 +56,15 @@ class Exit:
         self._last_words = before_exit
 
     def at_once(self, code: int) -> NoReturn:
-        """End the process here and now."""
+        """End the process immediately."""
         self._last_words()
         os._exit(code)
 
     def after_reactor(self, code: int) -> None:
-        """Let the process end with ``code`` once the reactor has stopped.
+        """End the process with ``code`` once the reactor has stopped.
 
-        twistd returns 0 however its application ended, and asks nobody.  What it does after
-        the reactor's end (removing its PID file) still happens.
+        twistd itself always exits with 0 and has no hook to change that. Its steps after the
+        reactor's end (removing its PID file) still happen.
         """
         if code:
             atexit.register(self.at_once, code)
@@ -78,9 +78,9 @@ class _Reactor(Protocol):
 class Signals:
     """Signal handlers: each signal stops ``reactor`` in order, reopens the log, or is ignored.
 
-    No signal ends the process by itself, except SIGKILL and those of a crash: an embedded
-    PostgreSQL would be left behind.  A second signal to stop ends the process at once.
-    ``reopen_log`` is called for SIGUSR1.
+    No signal ends the process immediately, except SIGKILL and those of a crash, because an embedded
+    PostgreSQL would be left running. A second signal to stop exits at once. ``reopen_log`` is
+    called for SIGUSR1.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class Signals:
         self._first: str | None = None
 
     def install(self) -> None:
-        """Take the signals over from the reactor and the system.
+        """Replace the signal handlers of the reactor and the system.
 
-        A signal that somebody has given a meaning keeps it: nohup ignores SIGHUP, a profiler
-        handles SIGPROF.
+        A signal that already has a handler or is ignored is left alone: nohup ignores SIGHUP, a
+        profiler handles SIGPROF.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):  # the reactor's own handlers don't count
+        for number in (signal.SIGTERM, signal.SIGINT):  # except for the reactor's own handlers
             signal.signal(number, self._on_stop)
         for taken, handler in self._handlers():
             if signal.getsignal(taken) is signal.SIG_DFL:
@@ -106,13 +106,13 @@ class Signals:
     def _handlers(self) -> Iterator[tuple[int, _Handler]]:
         for number in _ends_process():
             yield number, self._on_stop
-        # A terminal that is closed sends it.  Without one it comes from somebody who is used to
-        # daemons, where it means this.
+        # A terminal that is closed sends it.  Without a terminal it comes from an operator, and
+        # reopens the log, as is usual for daemons.
         yield signal.SIGHUP, self._on_stop if _has_terminal() else self._on_reopen
         yield signal.SIGUSR1, self._on_reopen
         yield signal.SIGUSR2, self._on_nothing
-        # Sent to a process in the background that writes to a terminal with `tostop`; the default
-        # is to stand still.
+        # Sent to a background process that writes to a terminal with `tostop`; by default it
+        # suspends the process.
         yield signal.SIGTTOU, signal.SIG_IGN
 
     def _on_stop(self, number: int, _: FrameType | None) -> None:
@@ -121,25 +121,25 @@ class Signals:
             _log.warn("Received {signal} again: exiting at once", signal=name)
             self._process_exit.at_once(1)
         self._first = name
-        # A signal handler may run between any two instructions: the rest is for the reactor.
+        # A signal handler may run between any two instructions, so the reactor does the rest.
         self._reactor.callFromThread(self._stop, name)
 
     def _on_reopen(self, number: int, _: FrameType | None) -> None:
         self._reactor.callFromThread(self._reopen_log, _name(number))
 
     def _on_nothing(self, number: int, _: FrameType | None) -> None:
-        text = "Received {signal}, which has no meaning yet: ignored"
+        text = "Received {signal}, which is not used: ignored"
         self._reactor.callFromThread(partial(_log.warn, text, signal=_name(number)))
 
     def _stop(self, name: str) -> None:
         _log.info("Received {signal}, shutting down", signal=name)
-        with suppress(ReactorNotRunning):  # it stops by itself when the start failed
+        with suppress(ReactorNotRunning):  # it stops by itself after a failed start
             self._reactor.stop()
 
 
 def _ends_process() -> Iterator[int]:
-    """Yield the signals, with no meaning of their own here, whose default is to end the process."""
-    # Not all systems have all of them.
+    """Yield the signals without a handler here whose default is to end the process."""
+    # Some systems lack some of them.
     for name in ("QUIT", "ALRM", "VTALRM", "PROF", "XCPU", "IO", "PWR", "STKFLT"):
         number = getattr(signal, f"SIG{name}", None)
         if number is not None:
@@ -149,7 +149,7 @@ def _ends_process() -> Iterator[int]:
 
 
 def _has_terminal() -> bool:
-    """Return whether the process has a controlling terminal."""
+    """Return True if the process has a controlling terminal."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
@@ -160,5 +160,5 @@ def _has_terminal() -> bool:
 def _name(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:  # one of the real-time signals between the first and the last
+    except ValueError:  # a real-time signal between the first and the last
         return f"signal {number}"

@@ -1,4 +1,4 @@
-"""Makes the state that features are built with: for the server, for tests and for commands."""
+"""Creates the state that features are built with: for the server, for tests and for commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["make_state", "make_ws_manager", "running_state"]
 
 
 def make_ws_manager(config: WsConfig, *, clock: Any, now: Callable[[], float]) -> WsManager:
-    """Return the manager of all WebSockets, which pings them as configured."""
+    """Return the manager of all WebSockets, with the configured heartbeat."""
     heartbeat = Heartbeat(
         interval_secs=config.heartbeat_interval_secs,
         pong_timeout_secs=config.pong_timeout_secs,
@@ -38,7 +38,7 @@ def make_state(
     reactor: Any,
     lifecycle: Lifecycle,
 ) -> AppState:
-    """Return a state with everything that ``application`` shares; no feature is built."""
+    """Return a state with the shared objects of ``application``; builds no features."""
     return AppState(
         pool,
         config,
@@ -55,7 +55,7 @@ def make_state(
 async def running_state(
     application: Application, config: AppConfig, db: DbConfig, *, reactor: Any
 ) -> AsyncIterator[AppState]:
-    """Give a state whose pool is open and whose features are built; nothing is served."""
+    """Yield a state with an open pool and built features, without serving anything."""
     pool = make_pool(db, reactor=reactor, statement_timeout_secs=None)
     await pool.start()
     try:

@@ -1,7 +1,6 @@
-"""Tells systemd how we are: sd_notify(3), which is one datagram a message.
+"""Notifies systemd of the server's state: sd_notify(3), one datagram per message.
 
-The packages for it are unmaintained or want a compiler and systemd's headers, so these few
-lines are ours.
+The packages for this are unmaintained, or need a compiler and systemd's headers.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ _EXTENSION_SECS = 60
 
 
 class Notifier:
-    """Sends messages to the service manager, and does nothing where there is none.
+    """Sends messages to the service manager; does nothing if there is none.
 
-    ``environ`` is where the service manager says how it listens: ``NOTIFY_SOCKET``, and
-    ``WATCHDOG_USEC`` with ``WATCHDOG_PID`` if it wants to hear from us regularly.
+    ``environ`` has the service manager's address, ``NOTIFY_SOCKET``, and if it expects regular
+    watchdog messages, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``.
     """
 
     def __init__(self, environ: Mapping[str, str], *, clock: IReactorTime) -> None:
@@ -36,37 +35,37 @@ class Notifier:
         self._extension: LoopingCall | None = None
 
     def starting(self) -> None:
-        """Ask for more time until :meth:`ready`, again and again: migrations may take long.
+        """Extend the start timeout repeatedly until :meth:`ready`: migrations may take long.
 
-        The unit's TimeoutStartSec is then for a process that says nothing.
+        The unit's TimeoutStartSec then applies only to a process that sends nothing.
         """
         self._extend()
 
     def status(self, line: str) -> None:
-        """Say what goes on, for ``systemctl status``."""
+        """Send the current activity, for ``systemctl status``."""
         self._send(f"STATUS={line}")
 
     def ready(self) -> None:
-        """Say that the service is up, and from now on that the reactor turns."""
+        """Report that the service is up, and from now on regularly that the reactor is running."""
         self._stop_extending()
         self._send("READY=1\nSTATUS=Serving")
         if self._address is not None and self._watchdog_secs is not None:
             self._watchdog = LoopingCall(self._send, "WATCHDOG=1")
             self._watchdog.clock = self._clock
-            # Half the time allowed, as sd_watchdog_enabled(3) advises.
+            # Half the allowed time, as sd_watchdog_enabled(3) advises.
             self._watchdog.start(self._watchdog_secs / 2)
 
     def stopping(self) -> None:
-        """Say that the service is on its way down, and ask for the time that takes.
+        """Report that the service is stopping, and extend the stop timeout.
 
-        The watchdog is fed until :meth:`close`.
+        The watchdog messages continue until :meth:`close`.
         """
         self._send("STOPPING=1\nSTATUS=Stopping")
         self._stop_extending()
         self._extend()
 
     def close(self) -> None:
-        """Stop feeding the watchdog, and ask for no more time."""
+        """Stop the watchdog messages and the timeout extensions."""
         self._stop_extending()
         if self._watchdog is not None:
             self._watchdog.stop()
@@ -92,11 +91,11 @@ class Notifier:
                 datagrams.setblocking(False)
                 datagrams.sendto(message.encode(), self._address)
         except OSError as error:
-            _log.warn("systemd was not told {message}: {error}", message=message, error=error)
+            _log.warn("Could not send {message} to systemd: {error}", message=message, error=error)
 
 
 def _socket_address(text: str) -> str | None:
-    """Return the address as ``sendto`` wants it: ``@`` stands for the abstract namespace."""
+    """Return the address for ``sendto``: ``@`` stands for the abstract namespace."""
     if text.startswith("@"):
         return "\0" + text[1:]
     return text if text.startswith("/") else None
@@ -104,6 +103,6 @@ def _socket_address(text: str) -> str | None:
 
 def _watchdog_secs(environ: Mapping[str, str]) -> float | None:
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None  # meant for another process
+        return None  # for another process
     microseconds = environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 1e6 if microseconds.isdecimal() and int(microseconds) else None

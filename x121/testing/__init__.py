@@ -1,15 +1,16 @@
-"""What tests of features need: the server in memory, a database each, WebSockets, a clock.
+"""Tools for testing features: the server in memory, databases, WebSockets, a clock.
 
-:class:`App` is the server.  What answers at once is asked with :meth:`App.request`; what waits for
-something real, such as the database, is awaited: :meth:`App.fetch`, :meth:`WebSocket.ask`::
+:class:`App` is the server. Use :meth:`App.request` for requests that get a response at once. Await
+those that wait for something real, such as the database: :meth:`App.fetch`,
+:meth:`WebSocket.send_request`::
 
     async with running_pool(database) as pool:
         with App(pool=pool) as app:
             assert (await app.fetch("GET", "/health/ready")).status == 200
             assert await app.websocket().send_request("ping") == "pong"
 
-pytest has all of this as fixtures, :mod:`x121.testing.fixtures`; trial as a test case,
-:mod:`x121.testing.trial`.  Neither is imported here.
+:mod:`x121.testing.fixtures` provides all of this as pytest fixtures, :mod:`x121.testing.trial` as a
+test case for trial. Neither is imported here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a server of the tests keeps its files: quick to make, and never left behind."""
+"""Folders for the files of test servers: on a fast file system, and always removed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 __all__ = ["private_folder"]
 
-# A database is some three hundred files: copied in memory in 7 ms, on a busy disk in 70.
-_IN_MEMORY = Path("/dev/shm")  # noqa: S108  # tmpfs(5); each server has a folder of its own there
+# A database is some 300 files: copying them takes 7 ms in memory, and 70 on a busy disk.
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108  # tmpfs(5); each server has its own folder there
 _ENOUGH_BYTES = 1 << 30
 _PREFIX = "x121-test-"
 _LOCK = "lock"
@@ -22,9 +22,9 @@ _NEW_SECS = 60
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Give a folder that is locked while it is in use, and removed after."""
-    # Not pytest's tmp_path: its parents are private to whoever runs pytest, and PostgreSQL may run
-    # as somebody else.
+    """Yield a folder that is locked while it is in use, and removed afterwards."""
+    # Not pytest's tmp_path: its parents are private to the user who runs pytest, and PostgreSQL may
+    # run as another one.
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=_fast_folder()) as name:
         folder = Path(name)
         with (folder / _LOCK).open("w") as lock:
@@ -34,12 +34,12 @@ def private_folder() -> Iterator[Path]:
 
 
 def _remove_abandoned(ours: Path) -> None:
-    """Remove what tests that were killed have left: it may well be memory."""
+    """Remove the folders of tests that were killed, because they may be in memory."""
     for lock_path in ours.parent.glob(f"{_PREFIX}*/{_LOCK}"):
-        with suppress(OSError):  # it is locked, another user's, or gone
+        with suppress(OSError):  # locked, another user's, or removed already
             folder = lock_path.parent
             is_new = ours.stat().st_mtime - folder.stat().st_mtime < _NEW_SECS
-            if is_new:  # perhaps about to be locked
+            if is_new:  # may be about to be locked
                 continue
             with lock_path.open("r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,7 +47,7 @@ def _remove_abandoned(ours: Path) -> None:
 
 
 def _fast_folder() -> str:
-    """Return where temporary files are quick to make."""
+    """Return a folder on a fast file system for temporary files."""
     if "TMPDIR" in os.environ or not os.access(_IN_MEMORY, os.W_OK):
         return tempfile.gettempdir()
     has_room = shutil.disk_usage(_IN_MEMORY).free > _ENOUGH_BYTES

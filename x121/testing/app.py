@@ -1,4 +1,4 @@
-"""The whole server in memory, on a clock that only the test advances."""
+"""Complete server in memory, on a clock that only the test advances."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ __all__ = ["App", "Served"]
 T = TypeVar("T")
 
 Served = Application | type[Feature] | Klein | Callable[[AppState], Klein]
-"""An application, a feature, a router, or a function that makes a router of the state."""
+"""An application, a feature, a router, or a function that returns a router for the state."""
 
 _START = 1_000_000_000.0
 
 
 class App:
-    """The server as it runs: every wrapper and all of its routes, but no socket::
+    """Server in memory, with all of its middleware and routes, but no socket::
 
         with App() as app:
             assert app.request("GET", "/health").json == {"status": "ok"}
 
-    ``served`` is an application, by default the one that ``X121_APP`` names.  A feature or a
-    router is served below ``at``, alone but for what comes along.  ``pool`` is the database;
-    without one there is none, and whoever asks it gets 503.  ``environ`` are variables of the
-    configuration, as in the environment: ``App(MAX_BODY_BYTES="10")``.  ``make_channel`` makes what
-    speaks HTTP.
+    ``served`` is an application, by default the one that ``X121_APP`` names. A feature or a router
+    is served below ``at``, with only the built-in features beside it. ``pool`` is the database;
+    without one, requests that need it get 503. ``environ`` are configuration variables, as in the
+    environment: ``App(MAX_BODY_BYTES="10")``. ``make_channel`` creates the HTTP channel.
 
-    What features have running in the background, the ``services`` of ``app.state``, a test starts.
+    The test must start the features' background ``services`` of ``app.state`` itself, if it needs
+    them.
 
-    Time stands still: ``app.clock.advance(30)`` lets 30 seconds pass for everything in the
-    server.  The wall clock, :meth:`now`, goes with it, until a test sets that.  The pool has the
-    reactor's time, because PostgreSQL is real.
+    Time stands still: ``app.clock.advance(30)`` lets 30 seconds pass for everything in the server.
+    The wall clock, :meth:`now`, advances with it, until a test sets it. The pool uses the reactor's
+    time, because PostgreSQL is real.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class App:
         )
         self.state.lifecycle.connections = lambda: self.site.connections
         self.log: list[dict[str, Any]] = []
-        """Every line that was logged, at every level, as ``LOG_FORMAT=json`` writes it."""
+        """All log lines, of every level, in the form of ``LOG_FORMAT=json``."""
         self._waiting = Waiting(self.clock)
         self._connections: list[Connection] = []
         self._observer = _Observer(self.log)
@@ -99,12 +99,12 @@ class App:
         self.close()
 
     def close(self) -> None:
-        """Hang up for all clients, which cancels what they wait for, and stop logging."""
+        """Disconnect all clients, which cancels their requests, and stop logging."""
         self._waiting.close()
         for connection in self._connections:
             connection.disconnect()
         for service in self.state.services:
-            if service.running:  # TimerService can't stop what it never began
+            if service.running:  # TimerService can't stop before it was started
                 service.stopService()
         globalLogPublisher.removeObserver(self._observer)
 
@@ -113,17 +113,17 @@ class App:
         return self.clock.seconds() + self._wall_clock_ahead
 
     def step_wall_clock(self, seconds: float) -> None:
-        """Set the wall clock forward, or back; nothing that waits may notice."""
+        """Set the wall clock forward or back, without affecting timers."""
         self._wall_clock_ahead += seconds
 
     def lines(self, logger: str) -> list[dict[str, Any]]:
-        """Return the log's lines of one logger, such as ``x121.access``."""
+        """Return the log lines of one logger, such as ``x121.access``."""
         return [line for line in self.log if line["logger"] == logger]
 
     def until(self, condition: Callable[[], T | None], what: str) -> Deferred[T]:
-        """Return a Deferred of what ``condition`` returns once that is true.
+        """Return a Deferred that fires with the result of ``condition`` once that is true.
 
-        Fails with an :class:`AssertionError` that says ``what`` when that takes too long.
+        Fails with an :class:`AssertionError` that contains ``what`` if that takes too long.
         """
         return self._waiting.until(condition, what)
 
@@ -145,10 +145,10 @@ class App:
         json: Any = ABSENT,
         peer: str = PEER,
     ) -> Response:
-        """Return the answer to a request on a connection of its own; see
-        :meth:`Connection.send_request`.
+        """Send a request on a new connection and return the response.
 
-        Raises an :class:`AssertionError`, which says how to wait, if it isn't there at once.
+        See :meth:`Connection.send_request`. Raises an :class:`AssertionError`, which explains how
+        to wait, if there is no response at once.
         """
         return self.connect(peer).request(method, path, headers, body, json=json)
 
@@ -162,10 +162,10 @@ class App:
         json: Any = ABSENT,
         peer: str = PEER,
     ) -> Deferred[Response]:
-        """Return a Deferred of the answer, for handlers that wait for something real.
+        """Return a Deferred of the response, for handlers that wait for something real.
 
-        The request is sent now, so that several can be under way.  Fails with an
-        :class:`AssertionError` if there is no answer within some seconds.
+        The request is sent now, so that several can run at the same time. Fails with an
+        :class:`AssertionError` if there is no response within some seconds.
         """
         connection = self.connect(peer)
         connection.send_request(method, path, headers, body, json=json)
@@ -174,7 +174,7 @@ class App:
             take = connection.response if connection.closed else connection.next_response
             return take(method)
 
-        return self._waiting.until(response, f"{method} {path}: no answer")
+        return self._waiting.until(response, f"{method} {path}: no response")
 
     # --- WebSockets ---
 
@@ -185,11 +185,11 @@ class App:
         *,
         peer: str = PEER,
     ) -> WebSocket:
-        """Return a client that is connected, and has taken its welcome.
+        """Return a client that is connected and has received its welcome.
 
-        ``headers`` are added to the handshake, and taken out of it where they are None.
-        Raises :class:`~x121.testing.websocket.HandshakeRejected`, and an :class:`AssertionError` if
-        whoever authenticates handshakes waits for something: see :meth:`open_websocket`.
+        ``headers`` are added to the handshake; those that are None are removed from it. Raises
+        :class:`~x121.testing.websocket.HandshakeRejected`, and an :class:`AssertionError` if
+        ``authenticate`` waits for something: then use :meth:`open_websocket`.
         """
         client = WebSocket(self.connect(peer), self.until, path, headers)
         client.begin()
@@ -203,7 +203,7 @@ class App:
         *,
         peer: str = PEER,
     ) -> Deferred[WebSocket]:
-        """Return a Deferred of what :meth:`websocket` returns, once the handshake is answered."""
+        """Return a Deferred of what :meth:`websocket` returns, once the handshake is complete."""
         client = WebSocket(self.connect(peer), self.until, path, headers)
 
         def begin(response: Response) -> WebSocket:
@@ -211,7 +211,9 @@ class App:
             client.take_welcome()
             return client
 
-        answer = self._waiting.until(client.connection.next_response, f"{path}: no handshake")
+        answer = self._waiting.until(
+            client.connection.next_response, f"{path}: no response to the handshake"
+        )
         return answer.addCallback(begin)
 
 
@@ -242,7 +244,7 @@ def _make_state(
     pool: Pool | None,
     environ: Mapping[str, str],
 ) -> AppState:
-    """Return the state of a server that serves."""
+    """Return the state of a running server."""
     known = {variable.name for variable in variables(application.settings)}
     if unknown := environ.keys() - known:
         raise TypeError(f"the configuration has no variable {', '.join(sorted(unknown))}")
@@ -260,6 +262,6 @@ def _make_state(
 
 def _no_pool(clock: Clock) -> Pool:
     async def connect() -> NoReturn:
-        raise psycopg2.OperationalError("there is no database in memory: App(pool=...)")
+        raise psycopg2.OperationalError("this App has no database: pass one, App(pool=...)")
 
     return Pool(connect, clock=clock, min_size=0, max_size=1, acquire_timeout_secs=5.0)

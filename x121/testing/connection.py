@@ -1,4 +1,4 @@
-"""One connection to a server in memory: bytes in, bytes out."""
+"""Connection to a server in memory: bytes in, bytes out."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from x121.http.site import Site
 __all__ = ["ABSENT", "PEER", "Connection", "Response"]
 
 PEER = "192.0.2.7"
-"""Whom requests come from (RFC 5737: an address of nobody)."""
+"""Address that requests come from (RFC 5737: reserved for documentation)."""
 
 ABSENT: Any = object()
-"""Stands for a JSON body that isn't there: None is one, ``null``."""
+"""Marks a missing JSON body, because None is a valid one, ``null``."""
 
-_NO_ANSWER = """there is no answer yet, because the handler waits
+_NO_ANSWER = """there is no response yet, because the handler waits
   for something real, such as the database:  response = await app.fetch(...)
   for time to pass:  connection = app.connect(); connection.send_request(...);
                      app.clock.advance(seconds);
@@ -36,7 +36,7 @@ _NO_ANSWER = """there is no answer yet, because the handler waits
 
 @dataclass(frozen=True)
 class Response:
-    """An answer: ``headers`` have lower-case names, several values joined by ``, ``."""
+    """Response: ``headers`` have lower-case names; several values are joined by ``, ``."""
 
     status: int
     reason: str
@@ -45,16 +45,16 @@ class Response:
 
     @property
     def json(self) -> Any:
-        """The body, which is JSON."""
+        """Parsed JSON body."""
         return json.loads(self.body)
 
 
 class Connection:
-    """A client's side of one connection."""
+    """Client's side of one connection."""
 
     def __init__(self, site: Site, *, clock: Clock, peer: str = PEER) -> None:
         address: IAddress = IPv4Address("TCP", peer, 12345)
-        # Lenient as TCP is: to resume a connection that is closing does nothing.
+        # Lenient as TCP is: resuming a connection that is closing has no effect.
         self.transport = _Transport(peerAddress=address, lenient=True)
         channel: Any = site.buildProtocol(address)
         self.channel = channel
@@ -69,23 +69,23 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether the server has closed its side."""
+        """True if the server has closed its side."""
         return self.transport.disconnecting or self.transport.half_closed
 
     @property
     def received(self) -> bytes:
-        """Everything the server has sent and nobody has taken yet."""
+        """Bytes that the server has sent and the test has not taken yet."""
         received: bytes = self.transport.value()
         return received
 
     def send(self, data: bytes) -> None:
-        """Send ``data``, unless the server has hung up."""
+        """Send ``data``, unless the server has closed the connection."""
         if not self._lost:
             self.transport.protocol.dataReceived(data)
         self._clock.advance(0)
 
     def disconnect(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._lose(Failure(ConnectionDone()))
 
     def _lose(self, reason: Failure) -> None:
@@ -107,7 +107,7 @@ class Connection:
         *,
         json: Any = ABSENT,
     ) -> Response:
-        """Send a request and return the answer, which must be there."""
+        """Send a request and return the response, which must be there at once."""
         self.send_request(method, path, headers, body, json=json)
         return self.response(method)
 
@@ -120,9 +120,9 @@ class Connection:
         *,
         json: Any = ABSENT,
     ) -> None:
-        """Send a request, whose answer :meth:`response` gives.
+        """Send a request; :meth:`response` returns the response.
 
-        The body is ``body``, or what ``json`` is in JSON.
+        The body is ``body``, or ``json`` encoded as JSON.
         """
         lines = {"Host": "example.com"}
         if json is not ABSENT:
@@ -136,19 +136,19 @@ class Connection:
         self.send(head.encode("latin-1") + b"\r\n" + body)
 
     def response(self, method: str = "GET") -> Response:
-        """Take the next answer, to a request of ``method``.
+        """Take the next response, to a request of ``method``.
 
-        Raises an :class:`AssertionError`, which says how to wait, if there is none.
+        Raises an :class:`AssertionError`, which explains how to wait, if there is none.
         """
         response = self.next_response(method)
         if response is not None:
             return response
         if self.closed:
-            raise AssertionError(f"the server has hung up after {self.received!r}")
+            raise AssertionError(f"the server closed the connection after {self.received!r}")
         raise AssertionError(_NO_ANSWER)
 
     def next_response(self, method: str = "GET") -> Response | None:
-        """Take the next answer, or return None if it isn't there, or not whole."""
+        """Take the next response; return None if it isn't complete yet."""
         stream = io.BytesIO(self.received)
         answer = http.client.HTTPResponse(_Socket(stream), method=method)  # type: ignore[arg-type]
         try:
@@ -174,7 +174,7 @@ def _encoded(value: Any) -> bytes:
 
 @implementer(ITCPTransport)
 class _Transport(StringTransport):
-    """A TCP transport in memory; ``lost`` is called when either side has ended it."""
+    """TCP transport in memory; ``lost`` is called when either side has closed it."""
 
     lost: Callable[[Failure], object]
     protocol: Any
@@ -182,7 +182,7 @@ class _Transport(StringTransport):
     aborted = False
     half_closed = False
     full = False
-    """Whether the client takes nothing, so that what is written stays in the buffer."""
+    """True if the client doesn't read, so that written data stays in the buffer."""
 
     def setTcpNoDelay(self, enabled: bool) -> None: ...
     def getTcpNoDelay(self) -> bool:
@@ -193,7 +193,7 @@ class _Transport(StringTransport):
         return True
 
     def unregisterProducer(self) -> None:
-        self.producer = None  # also where there is none, as with TCP
+        self.producer = None  # also without a producer, as with TCP
 
     def loseWriteConnection(self) -> None:
         self.half_closed = True
@@ -214,14 +214,14 @@ class _Transport(StringTransport):
         self._lose_soon(ConnectionAborted())
 
     def _lose_soon(self, reason: Exception) -> None:
-        """Like TCP: the protocol hears of it a turn later, and its producer just before."""
+        """Notify the protocol one turn later, as TCP does, and its producer just before."""
         if not self.disconnecting:
             self.disconnecting = True
             self.clock.callLater(0, self.lost, Failure(reason))
 
 
 class _Socket:
-    """What http.client asks of a socket, over bytes that are there already."""
+    """Socket interface that http.client needs, over bytes that have already arrived."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         self._stream = stream
@@ -231,7 +231,7 @@ class _Socket:
 
 
 class _Unclosed(io.BufferedReader):
-    """Reads no further than asked, and leaves what is behind it alone when closed."""
+    """Reads no further than asked, and leaves the underlying stream open when closed."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, 1)

@@ -1,8 +1,8 @@
-"""A database for each test, with the migrations applied.
+"""Databases for tests, one each, with the migrations applied.
 
-The migrations are applied once, to a template; a test's database is a copy of that, which takes
-some 10 ms.  So a test may commit, use several connections and run into deadlocks, as the server
-does; nothing is rolled back behind its back.
+The migrations are applied once, to a template. A test's database is a copy of it, which takes some
+10 ms. So a test may commit, use several connections and cause deadlocks, as the server does;
+nothing is rolled back without its knowledge.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from x121.testing.waiting import global_reactor
 
 __all__ = ["Databases", "running_pool"]
 
-_STATEMENT_TIMEOUT_SECS = 35.0  # as the server has it with its defaults
+_STATEMENT_TIMEOUT_SECS = 35.0  # the server's default
 
 
 class Databases:
-    """The tests' databases on one server.
+    """Test databases on one server.
 
     ``read`` returns the migrations; by default those of the application that ``X121_APP`` names.
     """
@@ -42,13 +42,13 @@ class Databases:
 
     @contextmanager
     def empty(self) -> Iterator[DbConfig]:
-        """Give a new database with nothing in it, as its owner."""
+        """Yield the configuration of a new, empty database; its user is the owner."""
         with self._copy("template1") as config:
             yield config
 
     @asynccontextmanager
     async def migrated(self) -> AsyncIterator[DbConfig]:
-        """Give a new database that is migrated, as its owner.
+        """Yield the configuration of a new, migrated database; its user is the owner.
 
         Raises :class:`~x121.db.migrations.MigrationError`.
         """
@@ -72,10 +72,10 @@ class Databases:
             self._left.append(name)
 
     def _drop_left(self) -> None:
-        """Drop what earlier tests have left.
+        """Drop the databases of earlier tests.
 
-        Not at their end: PostgreSQL would wait a tenth of a second for connections that were
-        closed just now.  And not while they are there, for the same reason.
+        Not at the end of each test: PostgreSQL would wait a tenth of a second for connections that
+        were just closed. And not while connections exist, for the same reason.
         """
         if not self._left:
             return
@@ -88,7 +88,7 @@ class Databases:
 
 @asynccontextmanager
 async def running_pool(config: DbConfig) -> AsyncIterator[Pool]:
-    """Give a pool on a database, which opens connections as they are needed."""
+    """Yield a pool on a database; it opens connections as they are needed."""
     pool = make_pool(
         dataclasses.replace(config, pool_min=0),
         reactor=global_reactor(),

@@ -36,20 +36,20 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def databases(postgres: Postgres) -> Databases:
-    """Return what makes a database for each test."""
+    """Return the factory of the tests' databases."""
     return Databases(postgres)
 
 
 @pytest.fixture
 def empty_database(databases: Databases) -> Iterator[DbConfig]:
-    """Return a new database with nothing in it, as its owner."""
+    """Return the configuration of a new, empty database; its user is the owner."""
     with databases.empty() as config:
         yield config
 
 
 @pytest_twisted.async_yield_fixture  # type: ignore[untyped-decorator]
 async def database(databases: Databases) -> AsyncIterator[DbConfig]:
-    """Return a new database that is migrated, as its owner."""
+    """Return the configuration of a new, migrated database; its user is the owner."""
     async with databases.migrated() as config:
         yield config
 

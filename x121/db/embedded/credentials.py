@@ -1,6 +1,6 @@
-"""The password of the embedded PostgreSQL: made once, kept beside its data, asked of everybody.
+"""Password of the embedded PostgreSQL: generated once, kept beside its data, always required.
 
-Who may read the data may read it: the user that PostgreSQL runs as, and root.
+Users who can read the data can read it: the user that PostgreSQL runs as, and root.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _FILE_NAME = "x121.password"
 _TRUSTING_LINE = re.compile(
     rb"^([ \t]*(?:local|host\w*)[ \t].*?[ \t])trust(?=[ \t]*(?:#.*)?$)", re.M
 )
-_ITERATIONS = 1  # they slow down guessing, which is hopeless here, and every connection
+_ITERATIONS = 1  # more would slow down guessing, which is hopeless here, and every connection
 
 
 class Credentials:
-    """The password file and ``pg_hba.conf`` of one data folder.  Everything blocks."""
+    """Password file and ``pg_hba.conf`` of one data folder.  All methods block."""
 
     def __init__(self, data_dir: Path) -> None:
         self._password_path = data_dir / _FILE_NAME
         self._hba_path = data_dir / "pg_hba.conf"
 
     def read(self) -> str:
-        """Return the password; "" where there is none yet."""
+        """Return the password; "" if there is none yet."""
         with suppress(FileNotFoundError):
             return read_file(self._password_path).decode("ascii")
         return ""
 
     def make(self) -> str:
-        """Return the password, a new one where there is none yet."""
+        """Return the password; generate it if there is none yet."""
         password = self.read()
         if not password:
             password = secrets.token_urlsafe(32)
@@ -46,20 +46,20 @@ class Credentials:
         return password
 
     def is_required(self) -> bool:
-        """Whether PostgreSQL asks for the password, once it has read its files."""
+        """Return True if PostgreSQL will ask for the password after it has read its files."""
         return not _TRUSTING_LINE.search(read_file(self._hba_path))
 
     def require(self) -> None:
-        """Have PostgreSQL, when it reads its files again, ask where it has trusted everybody."""
+        """Make PostgreSQL ask for the password after it next reads its files."""
         lines = read_file(self._hba_path)
         replace_file(self._hba_path, _TRUSTING_LINE.sub(rb"\1scram-sha-256", lines))
 
 
 def scram_verifier(password: str) -> str:
-    """Return what PostgreSQL keeps of a password: it may stand in a log, the password may not.
+    """Return the verifier that PostgreSQL stores; unlike the password, it may appear in a log.
 
-    https://www.postgresql.org/docs/current/catalog-pg-authid.html has the form, RFC 5802
-    section 3 what is in it.
+    https://www.postgresql.org/docs/current/catalog-pg-authid.html documents its form, RFC 5802
+    section 3 its contents.
     """
     salt = secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _ITERATIONS)

@@ -1,9 +1,9 @@
-"""Files in a folder that may belong to somebody else, who must not make root touch other files.
+"""File operations in a folder whose owner must not be able to make root touch other files.
 
-As root the server works in the folder of the user that PostgreSQL runs as.  That user can put
-anything there at any moment: symbolic and hard links, FIFOs that block whoever opens them, another
-folder under the same name.  So everything is opened first, without following a link, and what was
-opened is looked at, not its name.
+As root, the server works in the folder of the user that PostgreSQL runs as. That user can put
+anything there at any moment: symbolic and hard links, FIFOs that block a process that opens them,
+another folder under the same name. So each file is first opened, without following a link, and then
+the checks are made on the descriptor, not on the name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK a FIFO would keep us until somebody opens its other end.
+# Without O_NONBLOCK, opening a FIFO blocks until another process opens its other end.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_BYTES = 1 << 20
@@ -34,7 +34,7 @@ _EXPECTED = "a file of its folder's owner"
 
 
 class ForeignFileError(OSError):
-    """Something is not what the owner of its folder would have there; the text names it."""
+    """Raised when a file or folder is not what its folder's owner should have."""
 
     def __init__(self, path: Path, expected: str) -> None:
         super().__init__(f"{path} is not {expected}: remove it")
@@ -42,7 +42,7 @@ class ForeignFileError(OSError):
 
 @contextmanager
 def open_folder(path: Path | str, *, within: int | None = None) -> Iterator[int]:
-    """Give a descriptor of the folder, whose last name is no link."""
+    """Yield a descriptor of the folder; the last part of its path must not be a link."""
     descriptor = os.open(path, _FOLDER, dir_fd=within)
     try:
         yield descriptor
@@ -51,10 +51,10 @@ def open_folder(path: Path | str, *, within: int | None = None) -> Iterator[int]
 
 
 def folder_and_parents(path: Path) -> Iterator[tuple[Path, int]]:
-    """Yield each folder on the way to ``path``, and that itself, with a descriptor.
+    """Yield each folder on the way to ``path``, and ``path`` itself, with a descriptor.
 
-    Each is opened in the one above, so that none can be exchanged for a link meanwhile.  That needs
-    read permission for all of them, which root has.
+    Each is opened relative to its parent, so that none can be replaced by a link meanwhile. That
+    needs read permission for all of them, which root has.
     """
     current, descriptor = Path(path.anchor), os.open(path.anchor, _FOLDER)
     try:
@@ -71,7 +71,7 @@ def folder_and_parents(path: Path) -> Iterator[tuple[Path, int]]:
 def read_file(path: Path, *, last_bytes: int = _MAX_BYTES) -> bytes:
     """Return the end of a file that belongs to the owner of its folder.
 
-    Raises :class:`ForeignFileError` where something else has its name, and :class:`OSError`.
+    Raises :class:`ForeignFileError` if something else has its name, and :class:`OSError`.
     """
     with open_folder(path.parent) as folder:
         try:
@@ -89,7 +89,7 @@ def read_file(path: Path, *, last_bytes: int = _MAX_BYTES) -> bytes:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all, that only the owner of its folder may read."""
+    """Write a file atomically; only the owner of its folder may read it."""
     draft = f".{path.name}.draft"
     with open_folder(path.parent) as folder:
         with suppress(FileNotFoundError):
@@ -107,7 +107,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def give_folder(path: Path, uid: int, gid: int) -> None:
-    """Make an empty folder, which root has just made, somebody's."""
+    """Change the owner of an empty folder that root has just made."""
     with open_folder(path) as folder:
         if os.fstat(folder).st_uid != os.geteuid() or os.listdir(folder):
             raise ForeignFileError(path, "an empty folder of ours")
@@ -115,9 +115,9 @@ def give_folder(path: Path, uid: int, gid: int) -> None:
 
 
 def give_lock_file(path: Path, descriptor: int, uid: int, gid: int) -> None:
-    """Make a lock file somebody's, if that gives away no more than an empty file.
+    """Change the owner of a lock file, if it is no more than an empty file.
 
-    What is open may be a file of root's, under a second name that somebody gave it.
+    The descriptor may be a file of root's, under a second name that another user gave it.
     """
     found = os.fstat(descriptor)
     is_empty_file = stat.S_ISREG(found.st_mode) and found.st_size == 0 and found.st_nlink == 1

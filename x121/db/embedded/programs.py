@@ -11,17 +11,17 @@ from x121.db.threads import in_thread
 
 __all__ = ["Programs"]
 
-# Not our own environment: PGDATA, PGPORT and their like would overrule us, and DB_PASSWORD is
-# nobody's business.  LC_ALL keeps messages in English and initdb from asking the system.
+# Not our own environment: PGDATA, PGPORT and others would override our options, and DB_PASSWORD
+# must not leak.  LC_ALL keeps messages in English, and initdb from using the system's locale.
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"}
 
 
 class Programs:
-    """The programs in ``folder``, run as ``account``, one at a time.
+    """Programs in ``folder``, run as ``account``, one at a time.
 
-    They run under :mod:`subprocess` in a thread, not under ``spawnProcess``: that forks
-    Python itself where a user is to be changed, which with threads may deadlock and from Python
-    3.12 on warns, and it relies on the reactor being told of SIGCHLD.
+    They run under :mod:`subprocess` in a thread, not under ``spawnProcess``. To change the user,
+    ``spawnProcess`` forks Python itself, which may deadlock with threads and gives a warning from
+    Python 3.12 on; and it relies on the reactor handling SIGCHLD.
     """
 
     def __init__(self, folder: Path, account: Account | None, *, reactor: Any) -> None:
@@ -34,9 +34,10 @@ class Programs:
     async def run(
         self, name: str, *arguments: str, cwd: Path = Path("/"), data_dir: Path | None = None
     ) -> str:
-        """Return what the program printed.
+        """Return the program's output.
 
-        Raises :class:`EmbeddedPostgresError` with that text if it failed.  Cancelling ends it.
+        Raises :class:`EmbeddedPostgresError` with the output if it failed. Cancelling ends the
+        program.
         """
         command = [str(self.folder / name), *arguments]
         environment = dict(_ENVIRONMENT)
@@ -50,7 +51,7 @@ class Programs:
         return output
 
     def terminate(self) -> None:
-        """End a running program, and start none again."""
+        """End a running program, and start no more."""
         self._ended = True
         if self._child is not None:
             self._child.terminate()

@@ -1,13 +1,12 @@
-"""The embedded PostgreSQL: a real server of one's own, for development and tests of a clone.
+"""Embedded PostgreSQL: a real server, for development and for the tests of a fresh clone.
 
-One process owns it: the one that holds the lock beside the data folder.  The owner starts the
-server, or takes over one whose owner was killed, starts it again if it dies, and stops it at its
-end.  Any other process
-(``x121 migrate --status`` while the server runs) uses it as it is.  When the owner stops, the
-others lose their connections.
+One process owns it: the one that holds the lock beside the data folder. The owner starts the
+server, or takes it over if its owner was killed; restarts it if it dies; and stops it when it stops
+itself. Other processes, such as ``x121 migrate --status`` while the server runs, use it without
+starting or stopping it. When the owner stops, they lose their connections.
 
-The server listens on a UNIX socket in a folder that is private to the user it runs as, and
-nowhere else, and asks for a password that is kept beside the data.
+The server listens only on a UNIX socket, in a folder that is private to the user it runs as. It
+asks for a password, which is kept beside the data.
 """
 
 from __future__ import annotations
@@ -51,19 +50,19 @@ _log = Logger()
 _SUPERUSER = "postgres"
 _POLL_SECS = 0.02
 _FAST_STOP_SECS = 60.0
-_REQUIRE_AUTH = "scram-sha-256,none"  # none: a cluster that is_trusted everybody still
+_REQUIRE_AUTH = "scram-sha-256,none"  # "": the cluster doesn't ask for a password yet
 _MAKING = 0x78313231  # the key of an advisory lock in the superuser's database
 _OLD_CHILDREN = "pre-existing shared memory block"
 
 
 class _OldChildrenError(EmbeddedPostgresError):
-    """The children of a server that was killed still run; they see it and end, soon."""
+    """Raised while children of a killed server still run; they notice, and end soon."""
 
 
 class EmbeddedPostgres:
     """Runs PostgreSQL on ``config.data_dir``.
 
-    ``reactor`` gives time, threads and readers (IReactorTime, IReactorThreads, IReactorFDSet).
+    ``reactor`` provides time, threads and readers (IReactorTime, IReactorThreads, IReactorFDSet).
     """
 
     def __init__(self, config: DbConfig, *, reactor: Any) -> None:
@@ -80,11 +79,11 @@ class EmbeddedPostgres:
     # --- for the server ---------------------------------------------------------------------
 
     async def start(self) -> DbConfig:
-        """Return what connects to the running server; role and database exist.
+        """Return the configuration that connects to the running server; role and database exist.
 
-        The first start makes the data folder.  Waits ``connect_timeout_secs`` at most for a
-        server to come up.  Raises :class:`EmbeddedPostgresError`, whose text has the end of
-        PostgreSQL's own log; then nothing is left running.
+        The first start creates the data folder. Waits up to ``connect_timeout_secs`` for the server
+        to accept connections. Raises :class:`EmbeddedPostgresError`, whose text has the end of
+        PostgreSQL's own log, and leaves nothing running.
         """
         began = self._reactor.seconds()
         self._may_end = False
@@ -101,7 +100,7 @@ class EmbeddedPostgres:
             raise
         self._socket_folder = postmaster.socket_folder
         _log.info(
-            "PostgreSQL answers in {path} after {secs:.2f} s",
+            "PostgreSQL accepts connections in {path} after {secs:.2f} s",
             path=postmaster.socket_folder,
             secs=self._reactor.seconds() - began,
             pid=postmaster.pid,
@@ -118,14 +117,15 @@ class EmbeddedPostgres:
         )
 
     def stop_watching(self) -> None:
-        """Don't start a server again that ends from now on."""
+        """Stop restarting the server when it ends."""
         self._may_end = True
         self._supervisor.cancel()
 
     async def stop(self) -> None:
-        """Stop the server and wait until it has, if this process owns it.
+        """Stop the server and wait until it has stopped, if this process owns it.
 
-        It ends its connections and writes everything to disk.  Cancelling ends the wait only.
+        The server closes its connections and writes everything to disk. Cancelling ends only the
+        wait.
         """
         self._may_end = True
         await self._supervisor.stop()
@@ -138,7 +138,7 @@ class EmbeddedPostgres:
         while await self._in_thread(cluster.running) is not None:
             await self._sleep()
             if self._reactor.seconds() - began > _FAST_STOP_SECS:
-                _log.warn("PostgreSQL takes too long to stop; its next start will recover")
+                _log.warn("PostgreSQL did not stop in time; its next start will recover its data")
                 self._signal(signal.SIGQUIT)
                 began = self._reactor.seconds()
         await self._in_thread(cluster.remove_drafts)
@@ -149,9 +149,9 @@ class EmbeddedPostgres:
             _log.info("PostgreSQL has stopped")
 
     def interrupt(self) -> None:
-        """Ask the server to stop, if this process owns it, and return at once.
+        """Tell the server to stop, if this process owns it, and return at once.
 
-        For a signal handler.  It is the "fast" shutdown that :meth:`stop` waits for
+        For use in a signal handler. It is the "fast" shutdown that :meth:`stop` waits for
         (https://www.postgresql.org/docs/current/server-shutdown.html).
         """
         self._may_end = True
@@ -162,7 +162,7 @@ class EmbeddedPostgres:
     # --- start ------------------------------------------------------------------------------
 
     async def _obtain(self, cluster: Cluster) -> tuple[Postmaster, str]:
-        """Return a server that answers, our own or another process's, and its password."""
+        """Return a running server, our own or another process's, and its password."""
         deadline = self._reactor.seconds() + self._config.connect_timeout_secs
         told = False
         reason = ""
@@ -185,7 +185,7 @@ class EmbeddedPostgres:
                 try:
                     return postmaster, await self._make_database(cluster, postmaster)
                 except psycopg2.OperationalError as error:
-                    # It is about to stop, or was killed and its children still hold the door.
+                    # It is about to stop, or was killed and its children still run.
                     reason = str(error).strip()
                     _log.debug("PostgreSQL is not ready: {error}", error=reason)
             if self._reactor.seconds() > deadline:
@@ -193,18 +193,18 @@ class EmbeddedPostgres:
             await self._sleep()
 
     async def _launch(self, cluster: Cluster) -> tuple[Postmaster, str]:
-        """Start the server; the lock is ours and nothing runs."""
+        """Start the server; this process holds the lock and no server runs."""
         programs = self._programs = await self._in_thread(self._find_programs, cluster)
         if not await self._in_thread(cluster.exists, major_version(programs.folder)):
             await self._initialise(cluster, programs)
-        if not self._socket_folder:  # else from an attempt that met old children
+        if not self._socket_folder:  # left by an attempt that failed because of old children
             folder = await self._in_thread(cluster.make_socket_folder, programs.account)
             self._socket_folder = str(folder)
         await self._in_thread(cluster.turn_log)
         await self._in_thread(cluster.forget_stale_pids)
         try:
-            # pg_ctl makes the server the leader of a session of its own: a Ctrl-C, which goes
-            # to every process of the terminal, is for us alone.
+            # pg_ctl starts the server in its own session: a Ctrl-C, which the terminal sends
+            # to all its processes, doesn't reach it.
             await programs.run(
                 "pg_ctl",
                 "start",
@@ -212,7 +212,7 @@ class EmbeddedPostgres:
                 f"--timeout={math.ceil(self._config.connect_timeout_secs)}",
                 f"--log={cluster.log_path.name}",
                 f"--options={_server_options(self._socket_folder)}",
-                # By name alone, because pg_ctl hands paths to a shell and doesn't quote them.
+                # Only the name, because pg_ctl passes paths to a shell without quoting them.
                 cwd=cluster.path,
                 data_dir=cluster.path,
             )
@@ -225,7 +225,9 @@ class EmbeddedPostgres:
             ) from error
         postmaster = await self._in_thread(cluster.running)
         if postmaster is None:
-            raise EmbeddedPostgresError(f"PostgreSQL in {cluster.path} ended as soon as it ran")
+            raise EmbeddedPostgresError(
+                f"PostgreSQL in {cluster.path} ended just after it had started"
+            )
         return postmaster, await self._make_database(cluster, postmaster)
 
     def _find_programs(self, cluster: Cluster) -> Programs:
@@ -236,9 +238,9 @@ class EmbeddedPostgres:
         return Programs(binaries, account, reactor=self._reactor)
 
     async def _initialise(self, cluster: Cluster, programs: Programs) -> None:
-        _log.info("Making a PostgreSQL cluster in {path}", path=str(cluster.path))
+        _log.info("Creating a PostgreSQL cluster in {path}", path=str(cluster.path))
         draft = await self._in_thread(cluster.make_draft, programs.account)
-        # The builtin provider knows this locale on every system.
+        # The builtin provider has this locale on every system.
         # https://www.postgresql.org/docs/current/locale.html#LOCALE-PROVIDERS
         await programs.run(
             "initdb",
@@ -253,10 +255,10 @@ class EmbeddedPostgres:
         await self._in_thread(cluster.accept, draft)
 
     async def _make_database(self, cluster: Cluster, postmaster: Postmaster) -> str:
-        """Make the role and the database it owns, where they are not there yet.
+        """Create the role and the database it owns, unless they exist.
 
-        Returns the password: "" where another process, of a version that trusted everybody,
-        runs the server.
+        Returns the password: "" if another process, of a version without passwords, runs the
+        server.
         """
         if cluster.owned:
             password = await self._require_password(cluster, postmaster)
@@ -264,7 +266,7 @@ class EmbeddedPostgres:
             password = await self._in_thread(cluster.credentials.read)
         role, database = sql.Identifier(self._config.user), sql.Identifier(self._config.name)
         async with self._superuser(postmaster, password) as connection:
-            # Others that start meanwhile take their turn.
+            # Other processes that start at the same time wait here.
             await connection.execute(f"SELECT pg_advisory_lock({_MAKING})")
             if not await _exists(connection, "pg_roles", "rolname", self._config.user):
                 await connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
@@ -276,10 +278,11 @@ class EmbeddedPostgres:
         return password
 
     async def _require_password(self, cluster: Cluster, postmaster: Postmaster) -> str:
-        """Return the password, the superuser's; from now on nobody is let in without one.
+        """Return the superuser's password; from now on every connection needs one.
 
-        A new cluster is_trusted everybody, as do those that earlier versions of this program made.
-        Until the last step it still does, so that a start that is killed here can be repeated.
+        A new cluster trusts all local connections, as do those that earlier versions of this
+        program created. It does so until the last step, so that a start that is killed here can be
+        repeated.
         """
         password = await self._in_thread(cluster.credentials.make)
         if await self._in_thread(cluster.credentials.is_required):
@@ -319,7 +322,7 @@ class EmbeddedPostgres:
         return self._may_end or await self._in_thread(self._cluster.running) is not None
 
     async def _restart(self) -> None:
-        """Start the server again where it was: the pool connects again by itself."""
+        """Start the server again in the same place; the pool reconnects by itself."""
         assert self._cluster is not None
         await self._obtain(self._cluster)
 
@@ -328,8 +331,8 @@ class EmbeddedPostgres:
     def _signal(self, number: signal.Signals) -> None:
         if self._cluster is None or not self._cluster.owned:
             return
-        with suppress(OSError, EmbeddedPostgresError):  # a process that ends must get on with it
-            postmaster = self._cluster.running()  # one small file: no reason for a thread
+        with suppress(OSError, EmbeddedPostgresError):  # the process is ending and must not wait
+            postmaster = self._cluster.running()  # one small file: no thread needed
             if postmaster is not None:
                 os.kill(postmaster.pid, number)
 
@@ -355,8 +358,8 @@ async def _set_password(connection: Connection, role: str, password: str) -> Non
 
 
 def _server_options(socket_folder: str) -> str:
-    """Return options for ``postgres``, quoted for the shell that pg_ctl starts it with."""
-    quoted = '"' + socket_folder.replace('"', '""') + '"'  # an item of a list of folders
+    """Return options for ``postgres``, quoted for the shell that pg_ctl uses."""
+    quoted = '"' + socket_folder.replace('"', '""') + '"'  # the setting is a list of folders
     settings = {"listen_addresses": "", "port": PORT, "unix_socket_directories": quoted}
     return " ".join("-c " + shlex.quote(f"{name}={value}") for name, value in settings.items())
 

@@ -1,4 +1,4 @@
-"""Starts the embedded PostgreSQL again when it has ended by itself."""
+"""Restarts the embedded PostgreSQL when it has ended by itself."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _STABLE_SECS = 60.0
 
 
 class Supervisor:
-    """Asks ``is_running`` every second, and calls ``restart`` where the answer is no.
+    """Calls ``is_running`` every second, and ``restart`` when it returns False.
 
-    The first attempt is made at once.  Each one that fails, or whose server ends within a minute,
-    doubles the delay of the next, from one second to thirty.
+    The first attempt is made at once. Each attempt that fails, or whose server ends within a
+    minute, doubles the delay before the next, from one second to thirty.
     """
 
     def __init__(
@@ -42,18 +42,18 @@ class Supervisor:
         self._watching: Deferred[None] | None = None
 
     def start(self) -> None:
-        """Begin to watch a server that runs."""
+        """Begin to watch a running server."""
         self._started_at = self._clock.seconds()
         self._watching = Deferred.fromCoroutine(self._watch())
         self._watching.addErrback(self._log_failure)
 
     def cancel(self) -> None:
-        """Start nothing any more.  An attempt that is under way is broken off."""
+        """Stop restarting the server.  An attempt that is under way is cancelled."""
         if self._watching is not None:
             self._watching.cancel()
 
     async def stop(self) -> None:
-        """Wait until no attempt is under way any more, after :meth:`cancel`."""
+        """Wait until no attempt is under way, after :meth:`cancel`."""
         self.cancel()
         watching, self._watching = self._watching, None
         if watching is not None:
@@ -67,7 +67,7 @@ class Supervisor:
 
     async def _start_again(self) -> None:
         ended_at = self._clock.seconds()
-        _log.error("The embedded PostgreSQL has ended by itself; starting it again")
+        _log.error("The embedded PostgreSQL has ended by itself; restarting it")
         if ended_at - self._started_at >= _STABLE_SECS:
             self._delay_secs = 0.0
         while True:
@@ -79,7 +79,7 @@ class Supervisor:
                 raise
             except Exception as error:
                 _log.error(
-                    "The embedded PostgreSQL did not start; trying again in {secs:g} s: {error}",
+                    "The embedded PostgreSQL did not start; next attempt in {secs:g} s: {error}",
                     secs=self._delay_secs,
                     error=str(error),
                 )
@@ -87,11 +87,13 @@ class Supervisor:
                 break
         self._started_at = self._clock.seconds()
         _log.info(
-            "The embedded PostgreSQL runs again after {secs:.1f} s",
+            "The embedded PostgreSQL is running again after {secs:.1f} s",
             secs=self._started_at - ended_at,
         )
 
     @staticmethod
     def _log_failure(failure: Failure) -> None:
         if not failure.check(CancelledError):
-            _log.failure("The embedded PostgreSQL is not watched any more", failure)
+            _log.failure(
+                "The embedded PostgreSQL is no longer watched and won't be restarted", failure
+            )

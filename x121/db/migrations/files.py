@@ -1,4 +1,4 @@
-"""The migrations as files: where they are, how they are named, and what is in them."""
+"""Migration files: their folders, names and contents."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ __all__ = [
 
 FRAMEWORK = "x121"
 APPLICATION = "application"
-# PostgreSQL's integer, the type of a recorded version, holds any number of nine digits.
+# A version is recorded as PostgreSQL's integer, which can store any number of nine digits.
 _NAME = re.compile(r"([0-9]{4}|[1-9][0-9]{4,8})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql")
 NO_TRANSACTION = "-- x121: no-transaction"
 REVERT = "-- x121: revert"
 
 
 class MigrationError(Exception):
-    """Migrations can't be read or applied; the text names each file and says what to do."""
+    """Raised when migrations can't be read or applied; the text names each file and the remedy."""
 
 
 def name_file(source: str, version: int, name: str) -> str:
-    """Return how a file is named in messages; the application's own are those that have no more."""
+    """Return a file's name for messages; the application's own have no prefix."""
     file_name = f"{version:04d}_{name}.sql"
     return file_name if source == APPLICATION else f"{source}/{file_name}"
 
 
 @dataclass(frozen=True)
 class Migration:
-    """One file of a ``source``, whose versions are apart from those of others.
+    """File of a ``source``; each source has its own sequence of versions.
 
-    ``sql`` has LF line ends and no byte order mark, and so has what ``checksum``, a SHA-256 in
-    hexadecimal, is made of.
+    ``sql``, and the text that ``checksum`` is computed from, have LF line ends and no byte order
+    mark. ``checksum`` is a SHA-256 in hexadecimal.
     """
 
     version: int
@@ -57,23 +57,23 @@ class Migration:
 
     @property
     def key(self) -> tuple[str, int]:
-        """Return the source and the version."""
+        """Source and version."""
         return self.source, self.version
 
     @property
     def file_name(self) -> str:
-        """Return the name of the file it comes from."""
+        """Name of the file, for messages."""
         return name_file(self.source, self.version, self.name)
 
     @property
     def revert(self) -> str:
-        """Return the SQL that undoes it in development: comments below ``-- x121: revert``."""
+        """SQL that undoes it in development: the comments below ``-- x121: revert``."""
         lines = self.sql.partition(f"\n{REVERT}\n")[2].splitlines()
         return "\n".join(line.removeprefix("--").strip() for line in lines if line[:2] == "--")
 
     @classmethod
     def parse(cls, file_name: str, data: bytes, source: str = APPLICATION) -> Migration:
-        """Return the migration that a file is.  Raises :class:`MigrationError`."""
+        """Return the migration in a file.  Raises :class:`MigrationError`."""
         named = _NAME.fullmatch(file_name)
         if named is None:
             raise MigrationError(
@@ -85,9 +85,11 @@ class Migration:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            raise MigrationError(f"{file_name}, line {line}: this is not UTF-8") from None
+            raise MigrationError(f"{file_name}, line {line}: not UTF-8 text") from None
         if "\0" in text:
-            raise MigrationError(f"{file_name}: a NUL character, which PostgreSQL does not take")
+            raise MigrationError(
+                f"{file_name}: contains a NUL character, which PostgreSQL does not accept"
+            )
         sql = text.replace("\r\n", "\n")
         return cls(
             version=int(named[1]),
@@ -100,7 +102,7 @@ class Migration:
 
 
 def framework_migrations() -> list[Migration]:
-    """Return the framework's own migrations, which come before an application's.
+    """Return the framework's own migrations, which are applied before an application's.
 
     Raises as :func:`read_migrations` does.
     """
@@ -110,9 +112,9 @@ def framework_migrations() -> list[Migration]:
 def read_migrations(folder: Traversable, source: str = APPLICATION) -> list[Migration]:
     """Return the migrations in ``folder``, by version.
 
-    Every ``.sql`` file must be a migration; other files are ignored, and so are names that
-    begin with a dot, which editors and archives leave.  Reads files: call it before the reactor
-    runs or in a thread.  Raises one :class:`MigrationError` for everything that is wrong.
+    Every ``.sql`` file must be a migration. Other files are ignored, and so are names that begin
+    with a dot, which editors and archives leave. Blocks on the file system: call it before the
+    reactor runs, or in a thread. Raises one :class:`MigrationError` that lists everything wrong.
     """
     migrations = []
     problems = []

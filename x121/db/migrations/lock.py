@@ -1,9 +1,9 @@
-"""The lock that only one migrating process of a database has at a time.
+"""Migration lock: only one process at a time migrates a database.
 
-It is an advisory lock of a transaction that stays open on a connection of its own.  A lock of a
-session would be left behind by a pooler in transaction mode: there a session is not its client's,
-and doesn't end with it.  The open transaction is idle and has no snapshot, so that the CREATE INDEX
-CONCURRENTLY of a migration need not wait for it.
+It is an advisory lock of a transaction that stays open on a separate connection. A session-level
+lock would be left behind by a pooler in transaction mode, where a session doesn't belong to its
+client and doesn't end with it. The open transaction is idle and has no snapshot, so a CREATE INDEX
+CONCURRENTLY in a migration needn't wait for it.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
@@ -22,7 +22,7 @@ __all__ = ["LIFT_LIMITS", "LockTimeoutError", "migration_lock"]
 
 _log = Logger(namespace="x121.db.migrations")
 
-_KEY = 0x78313231  # "x121"; advisory locks of other databases are apart from ours
+_KEY = 0x78313231  # "x121"; each database has its own advisory locks
 _POLL_SECS = 0.1
 _LOG_SECS = 30.0
 
@@ -30,11 +30,11 @@ LIFT_LIMITS = (
     "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN"
     " ('statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')"
 )
-"""Statement that lets the open transaction take its time, whatever its role or a pooler says."""
+"""Statement that removes timeouts from the open transaction, whatever its role or a pooler sets."""
 
-# A higher isolation level, which may be a database's default, would keep a snapshot.
+# A higher isolation level, which may be a database's default, would hold a snapshot.
 _TRY = f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_try_advisory_xact_lock({_KEY})"
-# A process id stands for a session or for a pooler's connection that was left with the lock.
+# The process may be a session's, or that of a pooler's connection that still has the lock.
 _HOLDER = (
     "SELECT l.pid, coalesce(host(a.client_addr), 'a UNIX socket') FROM pg_locks l"
     " LEFT JOIN pg_stat_activity a USING (pid)"
@@ -45,16 +45,16 @@ _HOLDER = (
 
 
 class LockTimeoutError(Exception):
-    """Another process has held the lock for too long; the text says which one."""
+    """Raised when another process has held the lock for too long; the text names the process."""
 
 
 @asynccontextmanager
 async def migration_lock(
     connection: Connection, *, clock: Any, timeout_secs: float, on_wait: Callable[[str], object]
 ) -> AsyncIterator[None]:
-    """Hold the lock, on a ``connection`` that nobody else uses meanwhile.
+    """Hold the lock, on a ``connection`` that is used for nothing else meanwhile.
 
-    ``on_wait`` is called with a line about what is waited for.  Raises :class:`LockTimeoutError`
+    ``on_wait`` is called with a line that describes the wait. Raises :class:`LockTimeoutError`
     after ``timeout_secs``.
     """
     await _acquire(connection, clock, timeout_secs, on_wait)
@@ -66,11 +66,11 @@ async def migration_lock(
 async def _acquire(
     connection: Connection, clock: Any, timeout_secs: float, on_wait: Callable[[str], object]
 ) -> None:
-    """Try again and again.
+    """Try to acquire the lock until it is free.
 
     A SELECT that waits in pg_advisory_xact_lock() would hold a snapshot, and the CREATE INDEX
-    CONCURRENTLY of the process that has the lock would wait for that snapshot to go: a deadlock.
-    The transaction ends between two tries, so that a pooler may lend its connection to others.
+    CONCURRENTLY of the process that has the lock would wait for that snapshot: a deadlock. The
+    transaction ends between two attempts, so that a pooler can give its connection to others.
     """
     began = clock.seconds()
     logged_at = None
@@ -81,7 +81,9 @@ async def _acquire(
             raise LockTimeoutError(await _timeout_message(connection, timeout_secs))
         if logged_at is None or now - logged_at >= _LOG_SECS:
             logged_at = now
-            line = f"Another start holds the migration lock ({await _describe_holder(connection)})"
+            line = (
+                f"Another process holds the migration lock ({await _describe_holder(connection)})"
+            )
             on_wait(line)
             _log.info(
                 "{line}; waiting for it, {secs:g} s at most",
@@ -93,7 +95,7 @@ async def _acquire(
 
 async def _timeout_message(connection: Connection, timeout_secs: float) -> str:
     return (
-        f"another start has held the migration lock ({await _describe_holder(connection)}) for"
+        f"another process has held the migration lock ({await _describe_holder(connection)}) for"
         f" {timeout_secs:g} s (DB_MIGRATION_WAIT_SECS): wait until its migrations are applied; or,"
         " if it has ended and a pooler keeps its connection, end that with SELECT"
         " pg_terminate_backend of this process; then start again"

@@ -1,15 +1,15 @@
-"""Migrations: SQL files that are applied once each, in order, when the server starts.
+"""Migration runner: applies each SQL file once, in order, when the server starts.
 
-:func:`read_migrations` reads the files, :func:`migrate` applies those that a database lacks,
-:func:`status` tells which it has.  The table ``x121_migrations`` in the database is the record.
-A migration has a source, the framework or the application, which number theirs apart; those of the
-framework are applied first.
+:func:`read_migrations` reads the files, :func:`migrate` applies those that a database lacks, and
+:func:`status` returns the state of each. The record is the table ``x121_migrations`` in the
+database. A migration's source is the framework or the application; each has its own numbers, and
+the framework's are applied first.
 
-A file and its record are one transaction.  A file whose first line is
-``-- x121: no-transaction`` runs outside one, for statements that can't be in a transaction, such
-as CREATE INDEX CONCURRENTLY; it must be a single statement, because PostgreSQL makes a transaction
-of several that come together.  A new file may have a lower version than one that is applied
-already, as happens when two branches meet: it is applied too, after that one.
+A file and its record are one transaction. A file whose first line is ``-- x121: no-transaction``
+runs outside one, for statements that can't be in a transaction, such as CREATE INDEX CONCURRENTLY.
+It must be a single statement, because PostgreSQL runs several that are sent together as one
+transaction. A new file may have a lower version than one already applied, as happens when two
+branches are merged: it is applied after that one.
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ _RETRY_SECS = 0.25
 _EMPTY_QUERY = "can't execute an empty query"
 _COPY = re.compile(r"\bCOPY\b[^;]*?\b(?:FROM\s+STDIN|TO\s+STDOUT)\b", re.IGNORECASE)
 _COPY_ADVICE = (
-    "COPY ... FROM stdin (or TO stdout) exchanges rows with a client, which a migration hasn't:"
+    "COPY ... FROM stdin (or TO stdout) exchanges rows with a client, and a migration has none:"
     " write INSERT INTO ... VALUES (...) instead, as pg_dump --inserts does"
 )
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a database has of one file.  ``key`` is its source and its version.
+    """State of one file in a database.  ``key`` is its source and its version.
 
     ``applied_at`` and ``duration`` are None if it is pending.
 
-    ``edited``: it was applied with another text or name.  ``missing``: it was applied, and
-    there is no such file any more.
+    ``edited``: it was applied with another text or name. ``missing``: it was applied, and the file
+    no longer exists.
     """
 
     key: tuple[str, int]
@@ -109,10 +109,10 @@ async def migrate(
 ) -> list[Status]:
     """Apply every pending file, in order; return those that this call applied.
 
-    Processes that start together take turns; this waits ``migration_wait_secs`` for another one.
-    ``on_progress`` is called with a line about what is done now.  Raises :class:`MigrationError`
-    when an applied file was edited or is missing, before anything is applied, and when a file
-    fails: what came before it stays applied.
+    Processes that start together take turns; this one waits up to ``migration_wait_secs`` for
+    another. ``on_progress`` is called with a line that describes the current step. Raises
+    :class:`MigrationError` before anything is applied if an applied file was edited or is missing.
+    Raises it, too, when a file fails; the files before it stay applied.
     """
     began = reactor.seconds()
     on_progress("Connecting to the database")
@@ -147,9 +147,10 @@ async def migrate(
 
 
 def find_last(migrations: Sequence[Migration], states: Sequence[Status]) -> Migration:
-    """Return the application's migration that was applied last, which can be reverted.
+    """Return the application's last applied migration, which can be reverted.
 
-    Raises :class:`MigrationError` if there is none, or if it doesn't say how to revert it.
+    Raises :class:`MigrationError` if there is none, or if its file has no statements that revert
+    it.
     """
     applied = [state for state in states if state.applied_at and state.key[0] == APPLICATION]
     if not applied:
@@ -167,10 +168,10 @@ def find_last(migrations: Sequence[Migration], states: Sequence[Status]) -> Migr
 
 
 async def revert(config: DbConfig, migration: Migration, *, reactor: Any) -> None:
-    """Undo ``migration`` as its file says, so that it is pending again; or do nothing.
+    """Run the statements in its file that revert ``migration``, so that it is pending again.
 
-    It is for databases of development: what the statements delete is lost.  Raises
-    :class:`MigrationError` if a statement fails.
+    For development databases: the data that the statements delete is lost. Raises
+    :class:`MigrationError` if a statement fails; the database is then unchanged.
     """
     async with (
         _connected(config, reactor) as holder,
@@ -201,7 +202,7 @@ async def revert(config: DbConfig, migration: Migration, *, reactor: Any) -> Non
 
 @asynccontextmanager
 async def _connected(config: DbConfig, reactor: Any) -> AsyncIterator[Connection]:
-    """Give a connection; turn what PostgreSQL refuses into a MigrationError."""
+    """Yield a connection; translate database errors into MigrationError."""
     try:
         connection = await _connect(config, reactor)
         try:
@@ -218,25 +219,25 @@ async def _connected(config: DbConfig, reactor: Any) -> AsyncIterator[Connection
 
 
 async def _connect(config: DbConfig, reactor: Any) -> Connection:
-    """Connect, and try again for ``connect_timeout_secs``: the database may start beside us."""
+    """Connect; retry for ``connect_timeout_secs``, because the database may be starting too."""
     deadline = reactor.seconds() + config.connect_timeout_secs
-    told = False
+    warned = False
     while True:
         try:
             return await connect(
                 config,
                 reactor=reactor,
-                statement_timeout_secs=None,  # filling a new column takes what it takes
+                statement_timeout_secs=None,  # filling a new column may take long
                 timeout_secs=max(_RETRY_SECS, deadline - reactor.seconds()),
             )
         except psycopg2.OperationalError as error:
-            # What a pooler's settings refuse it refuses again.
+            # A connection that a pooler's settings refuse would be refused again.
             if reactor.seconds() + _RETRY_SECS > deadline or pooler_advice(error):
                 raise
-            if not told:
-                told = True
+            if not warned:
+                warned = True
                 _log.warn(
-                    "The database does not answer; trying for {secs:g} s: {error}",
+                    "The database is not reachable; retrying for {secs:g} s: {error}",
                     secs=config.connect_timeout_secs,
                     error=str(error).strip(),
                 )
@@ -244,9 +245,9 @@ async def _connect(config: DbConfig, reactor: Any) -> Connection:
 
 
 def _check_lock(holder: Connection, migration: Migration) -> None:
-    """See to it that nobody else applies migrations, before a file is begun.
+    """Raise an error if the lock was lost: another process might apply the same file.
 
-    Two that apply the same one would not both record it: one of them fails, and undoes it.
+    Two processes that apply the same file can't both record it: one of them fails and rolls back.
     """
     if holder.closed:
         raise MigrationError(
@@ -256,10 +257,10 @@ def _check_lock(holder: Connection, migration: Migration) -> None:
 
 
 async def _find_table(connection: Connection) -> str | None:
-    """Return the schema of the record; None where there is none yet.
+    """Return the schema of the record's table; None if there is no table yet.
 
-    A migration may well make a schema that comes first in the search path, so the record is
-    looked for before it is made, and its full name is used from then on.
+    A migration may create a schema that comes first in the search path. So the table is looked up
+    before it is created, and its full name is used from then on.
     """
     found = await connection.execute(
         "SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
@@ -289,7 +290,7 @@ def _table(schema: str) -> sql.Identifier:
     return sql.Identifier(schema, _TABLE)
 
 
-# Before release 0.2 records had no source.
+# Records of releases before 0.2 have no source.
 _OLD_SOURCE = sql.SQL(
     "CASE WHEN (version, name) IN ((1, 'set_updated_at'), (2, 'advance_updated_at'))"
     " THEN {} ELSE {} END"
@@ -305,7 +306,7 @@ async def _has_source(connection: Connection) -> bool:
 
 
 async def _add_source(connection: Connection, table: sql.Identifier) -> None:
-    """Give the records of an older release their source, all of them or none."""
+    """Add the source to the records of an older release, in one transaction."""
     statements = sql.SQL(
         "BEGIN;"
         " ALTER TABLE {table} ADD COLUMN source text;"
@@ -372,7 +373,7 @@ def _compare(migrations: Iterable[Migration], records: dict[_Key, _Record]) -> l
 
 
 def _order(key: _Key) -> tuple[bool, str, int]:
-    """Return what puts the framework's before all others, and then the lower version first."""
+    """Return the sort key: the framework's migrations first, then by version."""
     source, version = key
     return source != FRAMEWORK, source, version
 
@@ -390,7 +391,7 @@ async def _apply(
             await _run_in_transaction(connection, migration)
         else:
             await _run_alone(connection, migration)
-        # A file, above all one made by pg_dump, leaves a search path or a role behind.
+        # A file, especially one made by pg_dump, may leave a search path or a role behind.
         await connection.execute("RESET ALL; RESET SESSION AUTHORIZATION; RESET ROLE")
         duration = timedelta(seconds=reactor.seconds() - began)
         applied_at = await _record(connection, table, migration, duration)
@@ -405,7 +406,7 @@ async def _apply(
 
 
 async def _run_in_transaction(connection: Connection, migration: Migration) -> None:
-    """Run the file, and see to it that the transaction is still the one we began."""
+    """Run the file, and check that it has not ended its transaction."""
     number = "SELECT txid_current()"
     before = (await connection.execute(number)).rows
     try:
@@ -432,8 +433,8 @@ async def _run_alone(connection: Connection, migration: Migration) -> None:
     except psycopg2.Error as error:
         raise MigrationError(
             f"{_failure(migration, error)}\n"
-            "It runs outside a transaction, so it must be one statement, because PostgreSQL makes"
-            " one transaction of several; and what it did may be there in part, such as an index"
+            "It runs outside a transaction, so it must be one statement, because PostgreSQL runs"
+            " several as one transaction. Its changes may be there in part, such as an index"
             " that is INVALID: drop that before you start again"
         ) from error
     if connection.in_transaction:
@@ -444,11 +445,11 @@ async def _run_alone(connection: Connection, migration: Migration) -> None:
 
 
 async def _run(connection: Connection, migration: Migration) -> None:
-    """Run the file's statements, if any: a file of comments alone is applied like any other."""
+    """Run the file's statements; a file with only comments is applied like any other."""
     try:
         await connection.execute(migration.sql)
     except psycopg2.ProgrammingError as error:
-        # PostgreSQL's answer to no statement is a success, which psycopg2 raises as an error.
+        # PostgreSQL accepts an empty query, but psycopg2 raises an error.
         if str(error) != _EMPTY_QUERY:
             raise
 
@@ -466,7 +467,7 @@ async def _record(
 
 
 def _failure(migration: Migration, error: psycopg2.Error) -> str:
-    """Return what PostgreSQL said of the file, and where in it."""
+    """Return PostgreSQL's error for the file, with the line."""
     if copy := _find_copy(migration, error):
         return f"{_place(migration, copy.start())}: {_COPY_ADVICE}"
     position = error.diag.statement_position  # in characters, from 1
@@ -481,8 +482,8 @@ def _failure(migration: Migration, error: psycopg2.Error) -> str:
 def _find_copy(migration: Migration, error: psycopg2.Error) -> re.Match[str] | None:
     """Return the COPY that made the file fail.
 
-    psycopg2 refuses it without a code of PostgreSQL's.  Where rows follow it in the file,
-    PostgreSQL has already refused the first of these for its syntax.
+    psycopg2 refuses it without an error code. If rows follow it in the file, PostgreSQL has already
+    reported a syntax error at the first of them.
     """
     if error.pgcode is None and "COPY" in str(error):
         return _COPY.search(migration.sql)

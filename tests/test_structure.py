@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -315,6 +316,43 @@ def _names(module: Module) -> dict[str, str]:
             for alias in node.names:
                 names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
     return names
+
+
+# Only these have SQL: what they are for is the database, or to write a feature.
+SQL = ("x121.db", "x121.testing", "x121.commands")
+_STATEMENT = re.compile(
+    r"\s*(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|WITH \w+ AS|CREATE|ALTER|DROP) \S", re.ASCII
+)
+_QUESTION = re.compile(r"(What|Who|Whose|Whom|Whether|Where|How|Which|Is|Are)\b")
+
+
+class TextTests(SynchronousTestCase):
+    """SQL and docstrings."""
+
+    def test_sql(self) -> None:
+        """SQL stands in ``x121.db`` and in the queries of features."""
+        found = [
+            f"{module.at(node.lineno)}: {node.value[:60]!r}"
+            for module in modules().values()
+            if not any(_is_in(module.name, place) for place in SQL)
+            and module.path.name != "queries.py"
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and _STATEMENT.match(node.value)
+        ]
+        self.assertEqual(found, [], "put it into the feature's queries.py")
+
+    def test_docstrings(self) -> None:
+        """The docstring of a module or a class begins with its subject, not with a question."""
+        found = []
+        for module in modules().values():
+            classes = [node for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)]
+            for node in (module.tree, *classes):
+                doc = ast.get_docstring(node) or ""
+                if _QUESTION.match(doc):
+                    found.append(f"{module.at(getattr(node, 'lineno', 1))}: {doc.splitlines()[0]}")
+        self.assertEqual(found, [], "begin with a noun or a verb: 'Middleware that ...'")
 
 
 class PublicNamesTests(SynchronousTestCase):

@@ -22,4 +22,5 @@ application = Application(
     database="trulience_x121",
     migrations=_CHECKOUT if _CHECKOUT.is_dir() else "x121.app.migrations",
 )
+# Project management: projects are listed, created, changed, deleted and followed live.
 application.nest("/projects", Projects)

@@ -72,7 +72,7 @@ class Health(Feature):
         if pool.last_error and not pool.size:
             raise NotReady("The database can't be reached", "unreachable")
         if self.state.config.db.target_session_attrs == "any":
-            await self.state.pool.fetch_one("SELECT 1")
+            await self.state.pool.ping()
         elif not await self.state.pool.is_writable():
             raise NotReady("The database is read-only", "read-only")
         await self._check_features()

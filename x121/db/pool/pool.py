@@ -260,6 +260,10 @@ class Pool(Queryable):
         async with self.acquire() as session:
             return await session._run(query, params)
 
+    async def ping(self) -> None:
+        """Return once the database has answered; raises as a query does."""
+        await self.execute("SELECT 1")
+
     async def is_writable(self) -> bool:
         """Return True if the database accepts writes, which a standby doesn't.
 

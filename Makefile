@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # make test TESTS=tests/ws: only these; nothing that the environment happens to have.
 TESTS :=
+# Each process has a reactor and a PostgreSQL of its own, and whole files of tests.
+PARALLEL := -n auto --maxprocesses=4 --dist loadfile
 # What a package manager sets for itself would change what is tested here.
 unexport PYTHONPATH PYTHONHOME
 
@@ -29,7 +31,12 @@ hooks: $(VENV)/.test
 
 test: $(VENV)/.test
 	@echo "==> Running $(or $(TESTS),the tests$(comma) which takes some minutes)"
+ifneq ($(TESTS),)
 	$(BIN)/python -m pytest $(TESTS)
+else
+	$(BIN)/python -m pytest $(PARALLEL) --ignore=tests/abuse
+	$(BIN)/python -m pytest tests/abuse  # alone: how long others wait is what it measures
+endif
 
 lint: $(VENV)/.test
 	@echo "==> Looking for faults of style"

@@ -42,6 +42,7 @@ TESTING = [
 ]
 TEST = [
     *TESTING,
+    "pytest-xdist>=3.6",
     "hypothesis>=6.100",
     "psutil>=5.9",
     "pyhamcrest>=2.0",  # Twisted's own tests, which run on our reactor, need it

@@ -348,7 +348,8 @@ class TextTests(SynchronousTestCase):
         found = []
         for module in modules().values():
             classes = [node for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)]
-            for node in (module.tree, *classes):
+            nodes: list[ast.Module | ast.ClassDef] = [module.tree, *classes]
+            for node in nodes:
                 doc = ast.get_docstring(node) or ""
                 if _QUESTION.match(doc):
                     found.append(f"{module.at(getattr(node, 'lineno', 1))}: {doc.splitlines()[0]}")

@@ -1,4 +1,4 @@
-"""What a product's ``twisted/plugins/NAME_plugin.py`` needs, so that ``twistd NAME`` serves it.
+"""Plugins of products: a ``twisted/plugins/NAME_plugin.py`` so that ``twistd NAME`` serves one.
 
 twistd imports the plugins of all products, whichever it then runs, so this imports little::
 

@@ -58,7 +58,7 @@ __all__ = [
 _Key = tuple[str, int]
 State = Literal["applied", "pending", "edited", "missing"]
 
-_log = Logger()
+_log = Logger(namespace="x121.db.migrations")
 
 _TABLE = "x121_migrations"
 _RETRY_SECS = 0.25

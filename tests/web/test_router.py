@@ -16,7 +16,7 @@ from twisted.web.template import tags
 
 from tests.memory import AppTestCase
 from x121.application import AppState
-from x121.core.models import Id
+from x121.core.models import Id, Model
 from x121.http.request import Request
 from x121.web.responses import json_response, no_content
 from x121.web.router import Router
@@ -408,6 +408,21 @@ def _document(workspace_id: Id, document_id: Id, limit: int = 1) -> list[int]:
 
 def _plain(request: Any, workspace_id: int) -> str:
     return str(workspace_id)
+
+
+class Note(Model):
+    text: str
+
+
+class DeclarationTests(SynchronousTestCase):
+    def test_body_of_a_get(self) -> None:
+        """A GET whose handler takes a body is refused where it is declared."""
+
+        def show(self: object, note: Note) -> Note:
+            return note
+
+        error = self.assertRaises(TypeError, Router().get("/"), show)
+        self.assertIn("a GET has no body for note: use POST", str(error))
 
 
 class NestTests(SynchronousTestCase):

@@ -27,6 +27,7 @@ from typing import Any, TypeVar, Unpack
 from klein import Klein
 from werkzeug.routing import IntegerConverter, Map, Rule
 
+from x121.core.signatures import signature_error
 from x121.web.klein_compat import (
     Endpoint,
     bound_handler,
@@ -105,6 +106,12 @@ class Router(Klein):
 
         def decorate(handler: Handler) -> Handler:
             operation = read_operation(handler, self._names_in(url), declared)
+            if method == "GET" and operation.body is not None:
+                name = operation.body.argument
+                raise signature_error(
+                    handler,
+                    f"a GET has no body for {name}: use POST, or take its fields one by one",
+                )
             endpoint = make_endpoint(handler, operation)
             self._register(url, handler.__name__, endpoint, operation, methods=[method])
             return handler

@@ -45,7 +45,7 @@ __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
 
 T = TypeVar("T")
 
-_log = Logger()
+_log = Logger(namespace="x121.db.embedded")
 
 _SUPERUSER = "postgres"
 _POLL_SECS = 0.02

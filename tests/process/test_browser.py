@@ -67,8 +67,8 @@ LIVE_PAGE = """<!doctype html>
 import { live } from "/live.js";
 const page = live(`ws://${location.search.slice(1)}/ws`, {
   async welcomed(data) {
-    const failure = await page.send_request("nonsense").catch(({ code }) => code);
-    const seen = { id: data.connection_id, reply: await page.send_request("ping"), failure };
+    const failure = await page.ask("nonsense").catch(({ code }) => code);
+    const seen = { id: data.connection_id, reply: await page.ask("ping"), failure };
     await fetch("/seen", { method: "POST", body: JSON.stringify(seen) });
   },
 });
@@ -95,7 +95,7 @@ const passTime = () => {
 };
 
 const page = live("ws://nowhere.test/ws");
-const refused = await page.send_request("ping").catch(({ message }) => message);
+const refused = await page.ask("ping").catch(({ message }) => message);
 for (const code of [1001, 1006, 1011, 1013]) { lose(code); passTime(); }
 const tries = sockets.length;
 lose(1006);

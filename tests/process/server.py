@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -236,7 +237,7 @@ class ServerProcess:
 
     # --- the network ----------------------------------------------------------------------
 
-    @property
+    @cached_property
     def port(self) -> int:
         """Where the server listens, once it does."""
         if self._process.stdout is None:

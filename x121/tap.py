@@ -54,11 +54,12 @@ class Options(usage.Options):
 
         Sets ``self["application"]`` and ``self["loaded"]``.
         """
-        _choose_reactor(Environment(self._environ, self["env-file"]))
-        from x121.runtime.load import load_config
+        environment = Environment(self._environ, self["env-file"])
+        _choose_reactor(environment)
+        from x121.runtime.load import load_from
 
         try:
-            self["application"], self["loaded"] = load_config(self._environ, self["env-file"])
+            self["application"], self["loaded"] = load_from(environment)
         except ConfigError as error:
             raise _start_error(error, error.log_format) from None
         try:

@@ -24,7 +24,7 @@ from x121.config import APP, Environment, LoadedConfig, parsers
 if TYPE_CHECKING:
     from x121.application import Application
 
-__all__ = ["import_application", "load_application", "load_config"]
+__all__ = ["import_application", "load_application", "load_config", "load_from"]
 
 _PYPROJECT = "pyproject.toml"
 
@@ -42,10 +42,17 @@ def load_config(
 ) -> tuple[Application, LoadedConfig]:
     """Return the application and the configuration, including its settings.
 
+    Raises as :func:`load_from` does.
+    """
+    return load_from(Environment(environ, env_file))
+
+
+def load_from(environment: Environment) -> tuple[Application, LoadedConfig]:
+    """Return what :func:`load_config` returns, from an environment that is read already.
+
     Raises :class:`~x121.config.ConfigError`, and any exception that the application's modules
     raise.
     """
-    environment = Environment(environ, env_file)
     defaults, problems = _read_pyproject()
     path = environment.text(APP, defaults)
     try:

@@ -16,7 +16,7 @@ __all__ = ["DescriptorReserve"]
 
 _log = Logger(namespace="x121.http.descriptors")
 
-# One turn of the reactor may accept about a hundred connections before it closes any.
+# A turn of the reactor may accept 64 connections, and those that make room close two turns later.
 MAX_RESERVE = 256
 WARN_EVERY_SECS = 60.0
 
@@ -63,4 +63,4 @@ def _limit() -> int:
 
 
 def _reserve(limit: int) -> int:
-    return min(MAX_RESERVE, limit // 4)
+    return min(MAX_RESERVE, limit // 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -33,6 +33,10 @@ DRAIN_CLOSING_SECS = 0.25
 # are searched for one that isn't sending a response.
 _MAY_MAKE_ROOM = (Phase.IDLE, Phase.NEW)
 _MAX_ASKED = 100
+
+# How many are closed for a new one.  With one, the descriptors of those that are still closing
+# could add up: Twisted's ports accept 100 connections in a turn, and 20 more in each of the next.
+_ROOM = 2
 
 # Limits the cache: handlers may set any reason phrase.
 _MAX_STATUS_LINES = 100
@@ -129,15 +133,16 @@ class Site(server.Site):
             self._make_room(channel)
 
     def _make_room(self, newcomer: Channel) -> None:
-        """Close the connection that has been idle longest, or if there is none ``newcomer``."""
-        for phase in _MAY_MAKE_ROOM:
-            for channel in islice(self.deadlines[phase] or (), _MAX_ASKED):
-                if not channel.is_sending:
-                    channel.close_now()
-                    self._reserve.note(closed=1)
-                    return
-        newcomer.abort()
-        self._reserve.note(refused=1)
+        """Close the connections that have been idle longest, or if there is none ``newcomer``."""
+        idle = chain.from_iterable(
+            islice(self.deadlines[phase] or (), _MAX_ASKED) for phase in _MAY_MAKE_ROOM
+        )
+        oldest = list(islice((c for c in idle if not c.is_sending), _ROOM))
+        for channel in oldest:
+            channel.close_now()
+        if not oldest:
+            newcomer.abort()
+        self._reserve.note(closed=len(oldest), refused=int(not oldest))
 
     def closed(self, channel: Channel) -> None:
         """Note that a connection is closed."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from twisted.internet.address import UNIXAddress
@@ -31,7 +31,6 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from x121.core.deadlines import Deadlines
@@ -44,6 +43,7 @@ from x121.errors import (
     UriTooLong,
 )
 from x121.http.chunked import ChunkedDecoder
+from x121.http.exchange import Exchange, Pipeline
 from x121.http.head import (
     MAX_METHOD_BYTES,
     MAX_NAME_BYTES,
@@ -111,6 +111,7 @@ class Site(Protocol):
     is_trusted: Callable[[str], bool]
     max_body_bytes: int
     deadlines: dict[Phase, Deadlines[Channel] | None]
+    pipeline: Pipeline | None
     send_rate: SendRate
 
     def opened(self, channel: Channel, /) -> None: ...
@@ -130,7 +131,7 @@ class Channel(http.HTTPChannel):
     peer: IAddress
     local: IAddress
     requestFactory: type[Request] = Request
-    requests: list[Request]
+    requests: list[Any]  # of Request or Exchange
     MAX_LENGTH = MAX_HEAD_BYTES
     totalHeadersSize = MAX_HEAD_BYTES
     maxHeaders = MAX_HEAD_FIELDS
@@ -229,7 +230,7 @@ class Channel(http.HTTPChannel):
             request.fail(error)
             request.cancel()
 
-    def abandon(self, request: Request) -> None:
+    def abandon(self, request: Request | Exchange) -> None:
         """Drop the connection in the middle of ``request``, and end the request at once."""
         self._enter(Phase.CLOSING)
         self.abort()
@@ -534,7 +535,7 @@ class Channel(http.HTTPChannel):
         is_between = self.phase is Phase.IDLE or self.phase is Phase.NEW
         return is_between and not self._waitingForTransport and not self._intake.kept
 
-    def serve(self, request: Request, method: bytes, target: bytes) -> None:
+    def serve(self, request: Request | Exchange) -> None:
         """Serve a complete HTTP/1.1 request with a valid head, which keeps the connection open.
 
         Call this only if :attr:`may_begin` is true.
@@ -543,29 +544,26 @@ class Channel(http.HTTPChannel):
         self._head_bytes = 0
         self.persistent = True
         self.phase = Phase.ANSWER
-        request.requestReceived(method, target, b"HTTP/1.1")
+        request.process()
         if self.phase is Phase.ANSWER:  # else the response is sent, and its deadline is set
             self._enter(Phase.ANSWER)
 
     # --- the response ---
 
-    def make_head(self, version: bytes, code: int, reason: bytes, headers: Headers) -> bytes:
-        """Return the head of a response, with Date and Connection."""
+    def make_head(
+        self, version: bytes, code: int, reason: bytes, fields: Iterable[tuple[bytes, bytes]]
+    ) -> bytes:
+        """Return the head of a response with ``fields``, Date and Connection."""
+        lines = [self.site.first_lines(version, code, reason)]
+        for name, value in fields:
+            lines.append(name + b": " + value)  # a comprehension is slower here
         if not self.persistent or self.site.draining:
             self.persistent = False
             if self.site.draining and self.phase is Phase.ANSWER:
                 self.site.finishing(self)
-            headers.addRawHeader(b"Connection", b"close")
-        lines = [self.site.first_lines(version, code, reason)]
-        for name, values in headers.getAllRawHeaders():
-            for value in values:
-                lines.append(name + b": " + value)  # a comprehension is slower here
+            lines.append(b"Connection: close")
         lines.append(b"\r\n")
         return b"\r\n".join(lines)
-
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Write the head of a response, in the form that Twisted's requests use."""
-        self.write(self.make_head(version, int(code), reason, headers))
 
     # --- early responses ---
 
@@ -624,7 +622,7 @@ class Channel(http.HTTPChannel):
 
     # --- the end of a request ---
 
-    def requestDone(self, request: Request) -> None:
+    def requestDone(self, request: Request | Exchange) -> None:
         """Begin the next request, or close: gently if the client may still be sending."""
         if self.phase is Phase.UPGRADED:
             self.requests.clear()

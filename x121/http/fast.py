@@ -14,8 +14,10 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from x121.errors import AppError
 from x121.http.channel import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_LENGTH, Channel
+from x121.http.exchange import Exchange
 from x121.http.head import MAX_NAME_BYTES, check_head
 from x121.http.headers import Headers, canonical
+from x121.http.request import Request
 
 __all__ = ["FastChannel"]
 
@@ -55,10 +57,22 @@ class FastChannel(Channel):
             target = check_head(reader.method, reader.target, b"HTTP/1.1", headers)
         except AppError:
             return False  # Twisted's channel finds the same error, and responds
+        self.serve(self._request(reader.method, target, headers, body))
+        return True
+
+    def _request(
+        self, method: bytes, target: bytes, headers: Headers, body: bytes
+    ) -> Exchange | Request:
+        """Return an exchange, or Twisted's request if that is needed."""
+        pipeline = self.site.pipeline
+        if pipeline is not None:
+            exchange = Exchange(self, pipeline, method, target, b"HTTP/1.1", headers, body)
+            if pipeline.accepts(exchange):
+                return exchange
         request = self.requestFactory(self, headers=headers)
         request.content = io.BytesIO(body)
-        self.serve(request, reader.method, target)
-        return True
+        request.receive(method, target, b"HTTP/1.1")
+        return request
 
 
 class _SeveralRequestsError(Exception):

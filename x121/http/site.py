@@ -17,6 +17,7 @@ from x121.core.json_decoding import JsonLimits
 from x121.core.types import IpNetwork
 from x121.http.channel import Channel, Phase
 from x121.http.descriptors import DescriptorReserve
+from x121.http.exchange import Pipeline
 from x121.http.proxies import trusted_proxy_check
 from x121.http.send_rate import SendRate
 from x121.http.sockets import descriptor_of
@@ -50,7 +51,8 @@ class Site(server.Site):
     its body, and ``keepalive_timeout_secs`` the time between two requests.
     ``min_send_bytes_per_sec`` is the minimum rate at which clients must read responses (0: any).
     ``trusted_proxies`` are networks whose forwarding headers are trusted.  ``make_channel`` creates
-    the HTTP protocol of a connection.
+    the HTTP protocol of a connection.  ``pipeline`` serves requests that don't need Twisted's
+    ``Request`` in the same way as ``resource``.
     """
 
     noisy = False
@@ -69,9 +71,11 @@ class Site(server.Site):
         min_send_bytes_per_sec: int = 0,
         trusted_proxies: Sequence[IpNetwork] = (),
         make_channel: Callable[[], Channel] = Channel,
+        pipeline: Pipeline | None = None,
     ) -> None:
         super().__init__(resource, reactor=clock)
         self.make_channel = make_channel
+        self.pipeline = pipeline
         self.clock = clock
         self._now = now
         self.max_body_bytes = max_body_bytes

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 
 from x121.core.ids import make_id
+from x121.http.facts import RequestFacts
 from x121.http.request import Request
 from x121.logs import REQUEST_ID
 from x121.middleware.base import Middleware, Rendered
 
-__all__ = ["RequestId"]
+__all__ = ["RequestId", "id_field"]
 
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -24,15 +25,24 @@ class RequestId(Middleware):
 
     def render(self, request: Request) -> Rendered:
         """Handle the request with its id in the context, which coroutines keep."""
+        self.identify(request)
+        request.before_head(_put_on_answer)
+        return self.inner.render(request)
+
+    def identify(self, request: RequestFacts) -> None:
+        """Set the id of ``request``, here and in its context."""
         forwarded_id = request.given_request_id
         if forwarded_id is not None and _ACCEPTABLE.fullmatch(forwarded_id):
             request.request_id = forwarded_id.decode("ascii")
         else:
             request.request_id = make_id()
-        request.before_head(_put_on_answer)
         REQUEST_ID.set(request.request_id)  # each request has its own context
-        return self.inner.render(request)
+
+
+def id_field(request: RequestFacts) -> tuple[bytes, bytes]:
+    """Return the header field with the request's id."""
+    return b"X-Request-Id", request.request_id.encode("ascii")
 
 
 def _put_on_answer(request: Request) -> None:
-    request.responseHeaders.put(b"X-Request-Id", request.request_id.encode("ascii"))
+    request.responseHeaders.put(*id_field(request))

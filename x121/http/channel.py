@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.address import UNIXAddress
@@ -117,7 +117,7 @@ class Site(Protocol):
     def opened(self, channel: Channel, /) -> None: ...
     def closed(self, channel: Channel, /) -> None: ...
     def finishing(self, channel: Channel, /) -> None: ...
-    def first_lines(self, version: bytes, code: int, reason: bytes, /) -> bytes: ...
+    def first_lines(self, version: bytes, code: int, reason: bytes | None, /) -> bytes: ...
 
 
 @implementer(IHalfCloseableProtocol)
@@ -535,14 +535,14 @@ class Channel(http.HTTPChannel):
         is_between = self.phase is Phase.IDLE or self.phase is Phase.NEW
         return is_between and not self._waitingForTransport and not self._intake.kept
 
-    def serve(self, request: Request | Exchange) -> None:
-        """Serve a complete HTTP/1.1 request with a valid head, which keeps the connection open.
+    def serve(self, request: Request | Exchange, is_persistent: bool) -> None:
+        """Serve a complete request with a valid head, of which Twisted's parser knows nothing.
 
         Call this only if :attr:`may_begin` is true.
         """
         self.requests.append(request)
         self._head_bytes = 0
-        self.persistent = True
+        self.persistent = is_persistent
         self.phase = Phase.ANSWER
         request.process()
         if self.phase is Phase.ANSWER:  # else the response is sent, and its deadline is set
@@ -550,20 +550,18 @@ class Channel(http.HTTPChannel):
 
     # --- the response ---
 
-    def make_head(
-        self, version: bytes, code: int, reason: bytes, fields: Iterable[tuple[bytes, bytes]]
-    ) -> bytes:
-        """Return the head of a response with ``fields``, Date and Connection."""
-        lines = [self.site.first_lines(version, code, reason)]
-        for name, value in fields:
-            lines.append(name + b": " + value)  # a comprehension is slower here
+    def make_head(self, version: bytes, code: int, reason: bytes | None, fields: bytes) -> bytes:
+        """Return the head of a response, with Date and Connection.
+
+        ``fields`` are lines that end with CRLF; without a ``reason`` it is that of RFC 9110.
+        """
+        last = b"\r\n"
         if not self.persistent or self.site.draining:
             self.persistent = False
             if self.site.draining and self.phase is Phase.ANSWER:
                 self.site.finishing(self)
-            lines.append(b"Connection: close")
-        lines.append(b"\r\n")
-        return b"\r\n".join(lines)
+            last = b"Connection: close\r\n\r\n"
+        return self.site.first_lines(version, code, reason) + fields + last
 
     # --- early responses ---
 

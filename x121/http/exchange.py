@@ -7,8 +7,8 @@ being handled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, BinaryIO, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -45,7 +45,7 @@ class Channel(Protocol):
 
     def isSecure(self) -> bool: ...
     def make_head(
-        self, version: bytes, code: int, reason: bytes, fields: Iterable[tuple[bytes, bytes]], /
+        self, version: bytes, code: int, reason: bytes | None, fields: bytes, /
     ) -> bytes: ...
     def write(self, data: bytes, /) -> None: ...
     def requestDone(self, request: Any, /) -> None: ...
@@ -85,7 +85,7 @@ class Exchange(RequestFacts):
         target: bytes,
         version: bytes,
         headers: Headers,
-        body: bytes,
+        body: bytes | BinaryIO,
     ) -> None:
         self.channel = channel
         self.site = channel.site
@@ -107,20 +107,22 @@ class Exchange(RequestFacts):
 
     def read_body(self, limit: int) -> bytes:
         """Return the body, or its first ``limit`` bytes."""
-        return self._body[:limit]
+        body = self._body
+        return body[:limit] if isinstance(body, bytes) else body.read(limit)
 
     def _has_tls(self) -> bool:
         return self.channel.isSecure()
 
     # --- the response ---
 
-    def send(self, code: int, head: bytes, body: bytes) -> None:
-        """Write a response and end the exchange.
+    def send(self, code: int, fields: bytes, body: bytes) -> None:
+        """Write a response, with ``fields`` as lines, and end the exchange.
 
         A large body is written as fast as the client reads it.
         """
         self.code = code
         channel = self.channel
+        head = channel.make_head(self.clientproto, code, None, fields)
         if not body or self.method == b"HEAD" or code in NO_BODY_CODES:
             channel.write(head)
         elif len(body) <= MAX_JOINED_BYTES:
@@ -142,8 +144,8 @@ class Exchange(RequestFacts):
 
     def finish(self) -> None:
         """End the exchange: the response is written."""
-        self.finished = self.is_finished = True
-        self._pipeline.close(self)
+        self.finished = True
+        self._end()
         self.channel.requestDone(self)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -174,6 +176,11 @@ class Exchange(RequestFacts):
 
     def connectionLost(self, reason: Failure) -> None:
         """End the exchange: the connection is closed.  The handler is cancelled."""
+        self._end()
+        self.cancel()
+
+    def _end(self) -> None:
         self.is_finished = True
         self._pipeline.close(self)
-        self.cancel()
+        if not isinstance(self._body, bytes):
+            self._body.close()

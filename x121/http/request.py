@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -32,7 +32,7 @@ from x121.errors import AppError, Panic, ServiceUnavailable, reason_phrase
 from x121.http.delivery import MAX_JOINED_BYTES, SLICE_BYTES, Delivery
 from x121.http.facts import RequestFacts, RequestSite
 from x121.http.headers import Headers
-from x121.http.response import EncodedResponse, error_response
+from x121.http.response import EncodedResponse, error_response, field_lines
 
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
@@ -65,7 +65,7 @@ class Channel(Protocol):
     transport: Any
 
     def make_head(
-        self, version: bytes, code: int, reason: bytes, fields: Iterable[tuple[bytes, bytes]]
+        self, version: bytes, code: int, reason: bytes | None, fields: bytes, /
     ) -> bytes: ...
     def write(self, data: bytes) -> None: ...
     def requestDone(self, request: Request) -> None: ...
@@ -352,12 +352,8 @@ class Request(RequestFacts, server.Request):
         has_no_body = self.method == b"HEAD" or self.code in NO_BODY_CODES
         self._complete_headers(has_no_body)
         fields = self.responseHeaders.getAllRawHeaders()
-        first = self.channel.make_head(
-            self.clientproto,
-            self.code,
-            self.code_message,
-            [(name, value) for name, values in fields for value in values],
-        )
+        lines = field_lines((name, value) for name, values in fields for value in values)
+        first = self.channel.make_head(self.clientproto, self.code, self.code_message, lines)
         self._has_no_body = has_no_body or replacement is not None
         self.startedWriting = 1
         if has_no_body or not data:

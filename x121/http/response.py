@@ -9,7 +9,14 @@ from x121.core import json_encoding
 from x121.errors import AppError
 from x121.http.headers import Headers
 
-__all__ = ["JSON_FIELDS", "NO_FIELDS", "EncodedResponse", "error_response", "response_fields"]
+__all__ = [
+    "JSON_FIELDS",
+    "NO_FIELDS",
+    "EncodedResponse",
+    "error_response",
+    "field_lines",
+    "response_fields",
+]
 
 Fields = Mapping[bytes, bytes]
 """Header fields by their canonical names, in the order in which they are sent."""
@@ -24,6 +31,11 @@ class EncodedResponse(NamedTuple):
     status: int
     body: bytes = b""
     fields: Fields = NO_FIELDS
+
+
+def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return ``fields`` as lines of a head, each with its CRLF."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 def response_fields(headers: Iterable[tuple[str, str]]) -> dict[bytes, bytes]:

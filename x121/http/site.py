@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain, islice
+from operator import methodcaller
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -15,6 +16,7 @@ from twisted.web.resource import IResource
 from x121.core.deadlines import Deadlines
 from x121.core.json_decoding import JsonLimits
 from x121.core.types import IpNetwork
+from x121.errors import reason_phrase
 from x121.http.channel import Channel, Phase
 from x121.http.descriptors import DescriptorReserve
 from x121.http.exchange import Pipeline
@@ -99,8 +101,8 @@ class Site(server.Site):
             Phase.UPGRADED: None,
         }
         for phase, limit in seconds.items():
-            self.deadlines[phase] = Deadlines(limit, Channel.expired, clock=clock)
-        self.send_rate = SendRate(min_send_bytes_per_sec, Channel.too_slow, clock=clock)
+            self.deadlines[phase] = Deadlines(limit, methodcaller("expired"), clock=clock)
+        self.send_rate = SendRate(min_send_bytes_per_sec, methodcaller("too_slow"), clock=clock)
         # Shared, so that its keys are in the order of their clients' last activity.
         self.deadlines[Phase.HEAD] = self.deadlines[Phase.NEW]
         self._reserve = DescriptorReserve(clock=clock)
@@ -108,7 +110,7 @@ class Site(server.Site):
         self._waiting: list[Deferred[None]] = []
         self._second = -1
         self._date = b""
-        self._first_lines: dict[tuple[bytes, int, bytes], bytes] = {}
+        self._first_lines: dict[tuple[bytes, int, bytes | None], bytes] = {}
 
     # --- Twisted's factory methods ---
 
@@ -168,12 +170,13 @@ class Site(server.Site):
             self._first_lines.clear()
         return self._date
 
-    def first_lines(self, version: bytes, code: int, reason: bytes) -> bytes:
-        """Return a response's status line and Date, without the last line end."""
+    def first_lines(self, version: bytes, code: int, reason: bytes | None = None) -> bytes:
+        """Return a response's status line and Date; ``reason`` is that of RFC 9110 by default."""
         date = self.date()
         lines = self._first_lines.get((version, code, reason))
         if lines is None:
-            lines = b"%b %d %b\r\nDate: %b" % (version, code, reason, date)
+            phrase = reason_phrase(code).encode() if reason is None else reason
+            lines = b"%b %d %b\r\nDate: %b\r\n" % (version, code, phrase, date)
             if len(self._first_lines) < _MAX_STATUS_LINES:
                 self._first_lines[version, code, reason] = lines
         return lines
@@ -211,7 +214,7 @@ class Site(server.Site):
     def _shorten_closing(self) -> None:
         """Shorten the wait for clients to close, including waits that have begun."""
         self.deadlines[Phase.CLOSING] = Deadlines(
-            DRAIN_CLOSING_SECS, Channel.expired, clock=self.clock
+            DRAIN_CLOSING_SECS, methodcaller("expired"), clock=self.clock
         )
         for channel in self._channels:
             if channel.phase is Phase.CLOSING:

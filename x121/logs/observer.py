@@ -148,9 +148,13 @@ _PLAIN_TYPES = frozenset((str, int, float, bool, type(None)))
 
 
 def _timestamp(event: LogEvent) -> str:
-    # Thousandths have no exact float: add a little, because int() rounds down.
-    second, milliseconds = divmod(int(event["log_time"] * 1000 + 0.001), 1000)
+    second, milliseconds = divmod(_milliseconds(event), 1000)
     return f"{_second(second)}.{milliseconds:03d}Z"
+
+
+def _milliseconds(event: LogEvent) -> int:
+    # Thousandths have no exact float: add a little, because int() rounds down.
+    return int(event["log_time"] * 1000 + 0.001)
 
 
 @lru_cache(maxsize=2)  # lines come in the order of their times, or nearly so
@@ -204,14 +208,13 @@ def event_ids(event: LogEvent) -> dict[str, str]:
 
 def format_json(event: LogEvent) -> bytes:
     """Return ``event`` as one JSON object on one line."""
+    if FIELDS in event:
+        return _fields_line(event)
     line = {
         "timestamp": _timestamp(event),
         "level": event["log_level"].name,
         "logger": event.get("log_namespace", "-"),
-        **event.get(FIELDS, {}),
     }
-    if FIELDS in event:
-        return _json_line(line)
     if message := event_message(event):
         line["message"] = message
     line.update(_fields(event))
@@ -219,6 +222,20 @@ def format_json(event: LogEvent) -> bytes:
     if traceback := _traceback(event):
         line["traceback"] = traceback
     return _json_line(line)
+
+
+def _fields_line(event: LogEvent) -> bytes:
+    """Return an event that has only fields; most of them are the access log's, one a request."""
+    second, milliseconds = divmod(_milliseconds(event), 1000)
+    before, after = _around_milliseconds(second, event["log_level"].name, event["log_namespace"])
+    return b"%b%03d%b%b" % (before, milliseconds, after, _json_line(event[FIELDS])[1:])
+
+
+@lru_cache(maxsize=8)
+def _around_milliseconds(second: int, level: str, namespace: str) -> tuple[bytes, bytes]:
+    """Return the beginning of a line up to its first field, without the milliseconds."""
+    names = json_encoding.encode({"level": level, "logger": namespace})
+    return b'{"timestamp":"%b.' % _second(second).encode(), b'Z",%b,' % names[1:-1]
 
 
 # Characters that end a line, control a terminal, or change the reading direction.

@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 from x121.errors import Forbidden
 from x121.http.origins import quoted
 from x121.http.request import Request
+from x121.http.response import field_lines
 from x121.middleware.base import Middleware, Rendered
 
 __all__ = ["ALLOWED_HEADERS", "ALLOWED_METHODS", "CONDITIONS", "MAX_AGE_SECS", "Cors"]
@@ -57,6 +58,10 @@ class Cors(Middleware):
             name.lower().encode() for name in (*self._allowed_headers, *CONDITIONS)
         }
         self._exposed = ", ".join(("X-Request-Id", *response_headers)).encode()
+        self._lines = {
+            origin: field_lines(self.fields_for(origin, lambda _: None))
+            for origin in (*self._origins, None)
+        }
 
     def render(self, request: Request) -> Rendered:
         """Respond to a preflight; pass any other request on."""
@@ -83,6 +88,10 @@ class Cors(Middleware):
             exposed = b", ".join((self._exposed, *present)) if present else self._exposed
             fields.append((b"Access-Control-Expose-Headers", exposed))
         return fields
+
+    def lines_for_json(self, origin: bytes | None) -> bytes:
+        """Return the same fields as lines, for a response that has none of those they depend on."""
+        return self._lines.get(origin) or self._lines[None]
 
     def _answer_preflight(self, request: Request) -> None:
         request.before_head(_vary_on_preflight)

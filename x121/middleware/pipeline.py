@@ -18,16 +18,16 @@ from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
 from x121.core.coroutines import run_eagerly
-from x121.errors import AppError, reason_phrase
+from x121.errors import AppError
 from x121.http.exchange import Exchange, Result
-from x121.http.response import EncodedResponse, error_response
+from x121.http.response import JSON_FIELDS, EncodedResponse, error_response, field_lines
 from x121.middleware.access_log import AccessLog
 from x121.middleware.base import Middleware
 from x121.middleware.body_limit import BodyLimit
 from x121.middleware.cors import Cors
 from x121.middleware.cross_site import CrossSite
 from x121.middleware.errors import Errors
-from x121.middleware.request_id import RequestId, id_field
+from x121.middleware.request_id import RequestId, id_line
 from x121.middleware.server_names import ServerNames
 from x121.middleware.timeout import Timeout
 from x121.web.dispatch import RoutingResource
@@ -113,21 +113,25 @@ class Pipeline:
     def respond(self, exchange: Exchange, response: EncodedResponse) -> None:
         """Send ``response`` with the fields that middleware add to it."""
         code, body, given = response
-        fields = dict(given)
-        if code not in NO_BODY_CODES:
-            fields[b"Content-Length"] = b"%d" % len(body)
         origin = exchange.requestHeaders.get(b"Origin")
-        fields.update(self._cors.fields_for(origin, fields.get))
-        fields.update([id_field(exchange)])
-        head = exchange.channel.make_head(
-            exchange.clientproto, code, reason_phrase(code).encode(), fields.items()
-        )
-        exchange.send(code, head, body)
+        if given is JSON_FIELDS and code not in NO_BODY_CODES:
+            lines = _JSON_LINES % (len(body), self._cors.lines_for_json(origin))
+        else:
+            fields = dict(given)
+            if code not in NO_BODY_CODES:
+                fields[b"Content-Length"] = b"%d" % len(body)
+            fields.update(self._cors.fields_for(origin, fields.get))
+            lines = field_lines(fields.items())
+        exchange.send(code, lines + id_line(exchange), body)
 
     def close(self, exchange: Exchange) -> None:
         """Note that ``exchange`` is finished: responded to, or left by its client."""
         self._deadlines.stop(exchange)
         self._access_log.log(exchange, exchange.begun)
+
+
+# The same fields, in the same order, as the other responses have.
+_JSON_LINES = field_lines(JSON_FIELDS.items()) + b"Content-Length: %d\r\n%b"
 
 
 def _raise(_: Exchange, exception: HTTPException) -> NoReturn:

@@ -15,7 +15,7 @@ from x121.http.request import Request
 from x121.logs import REQUEST_ID
 from x121.middleware.base import Middleware, Rendered
 
-__all__ = ["RequestId", "id_field"]
+__all__ = ["RequestId", "id_line"]
 
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -39,10 +39,10 @@ class RequestId(Middleware):
         REQUEST_ID.set(request.request_id)  # each request has its own context
 
 
-def id_field(request: RequestFacts) -> tuple[bytes, bytes]:
-    """Return the header field with the request's id."""
-    return b"X-Request-Id", request.request_id.encode("ascii")
+def id_line(request: RequestFacts) -> bytes:
+    """Return the header line with the request's id."""
+    return b"X-Request-Id: %b\r\n" % request.request_id.encode("ascii")
 
 
 def _put_on_answer(request: Request) -> None:
-    request.responseHeaders.put(*id_field(request))
+    request.responseHeaders.put(b"X-Request-Id", request.request_id.encode("ascii"))

@@ -629,18 +629,18 @@ class Channel(http.HTTPChannel):
             self._close_gently()
         elif self.persistent and not self.site.draining:
             self.requests.remove(request)
-            self._begin_next()
+            self._enter(Phase.IDLE)
+            if self._intake.kept or self._read_all:
+                self._continue()
         else:
             # A response that began before the drain had no Connection: close.
             self.persistent = False
             self.requests.remove(request)
             self.close()
 
-    def _begin_next(self) -> None:
-        """Continue reading, beginning with the input that was kept meanwhile."""
-        self._enter(Phase.IDLE)
-        if self._intake.kept:
-            self._intake.read_later()
+    def _continue(self) -> None:
+        """Continue with the input that was kept meanwhile, or with its end."""
+        self._intake.read_later()
         if self._read_all:
             self._act_on_end_of_input()
 

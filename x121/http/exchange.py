@@ -61,7 +61,7 @@ class Exchange(RequestFacts):
     time of its arrival.  The state has the names of Twisted's ``Request``: ``code`` is the status
     of the response, ``sentLength`` the number of bytes of its body that were written, and
     ``finished`` is true once it is complete.  ``is_finished`` is also true if the client has
-    disconnected.
+    disconnected, and ``is_waiting`` once the exchange has a deadline.
     """
 
     # Most exchanges keep these values, and setting them takes time.
@@ -70,6 +70,7 @@ class Exchange(RequestFacts):
     finished = False
     is_finished = False
     is_delivering = False
+    is_waiting = False
     late_error: AppError | None = None
     running: Deferred[Any] | None = None
     begun = 0.0

@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 from x121.errors import AppError
 from x121.http.channel import Channel, Phase
 from x121.http.exchange import Exchange
-from x121.http.head import check_head
-from x121.http.head_reader import Head, HeadReader
+from x121.http.head import check_target
+from x121.http.head_reader import HeadReader
 from x121.http.request import Request
 
 __all__ = ["FastChannel"]
@@ -81,35 +81,33 @@ class FastChannel(Channel):
 
     def _serve(self, data: bytes) -> bool:
         """Serve ``data``; return False, and do nothing, if it is not one simple request."""
-        head = _reader.read(data)
-        if head is None or head.body_bytes > self.site.max_body_bytes:
+        head = _reader
+        if not head.read(data) or head.body_bytes > self.site.max_body_bytes:
             return False
+        headers = head.headers
         try:
-            target = check_head(head.method, head.target, head.version, head.headers)
+            target = check_target(head.method, head.target, head.version, headers)
         except AppError:
             return False  # Twisted's channel finds the same error, and responds
-        whole_bytes = head.head_bytes + head.body_bytes
-        if len(data) < whole_bytes:
-            if whole_bytes > _MAX_BYTES:
+        missing_bytes = head.head_bytes + head.body_bytes - len(data)
+        if missing_bytes:
+            if missing_bytes + len(data) > _MAX_BYTES:
                 return False
             self._enter(Phase.BODY)
-            self._hold(data, whole_bytes - len(data))
-        else:
-            self.serve(self._request(head, target, data[head.head_bytes :]), head.is_persistent)
-        return True
-
-    def _request(self, head: Head, target: bytes, body: bytes) -> Exchange | Request:
-        """Return an exchange, or Twisted's request if that is needed."""
-        line = head.method, target, head.version
+            self._hold(data, missing_bytes)
+            return True
+        line, body = (head.method, target, head.version), data[head.head_bytes :]
         pipeline = self.site.pipeline
         if pipeline is not None:
-            exchange = Exchange(self, pipeline, *line, head.headers, body)
+            exchange = Exchange(self, pipeline, *line, headers, body)
             if pipeline.accepts(exchange):
-                return exchange
-        request = Request(self, headers=head.headers)
+                self.serve(exchange, head.is_persistent)
+                return True
+        request = Request(self, headers=headers)
         request.content = io.BytesIO(body)
         request.receive(*line)
-        return request
+        self.serve(request, head.is_persistent)
+        return True
 
     # --- a body in several segments ---
 

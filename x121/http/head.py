@@ -21,6 +21,7 @@ __all__ = [
     "METHODS",
     "check_fields",
     "check_head",
+    "check_target",
     "options_in",
     "serve_as_1_1",
 ]
@@ -70,6 +71,11 @@ def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -
     :class:`BadRequest`, :class:`UriTooLong`, or for CONNECT :class:`MethodNotAllowed`.
     """
     _check_length(version, headers)
+    return check_target(method, target, version, headers)
+
+
+def check_target(method: bytes, target: bytes, version: bytes, headers: Headers) -> bytes:
+    """Do the same for a head without a Transfer-Encoding, whose length a parser has checked."""
     host = _host(version, headers)
     if method == b"CONNECT":
         raise MethodNotAllowed("CONNECT is not supported: this is not a proxy", allow=METHODS)

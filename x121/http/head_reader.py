@@ -6,34 +6,30 @@ response, what the channel limits, and input that isn't exactly one request.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from x121.http.channel import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_LENGTH
 from x121.http.head import MAX_NAME_BYTES
 from x121.http.headers import COMMON_NAMES, Headers, canonical
 
-__all__ = ["Head", "HeadReader"]
+__all__ = ["HeadReader"]
 
 _SPECIAL = frozenset((b"Expect", b"Transfer-Encoding", b"Upgrade"))
 _VERSIONS = frozenset((b"HTTP/1.0", b"HTTP/1.1"))
 
 
-class Head(NamedTuple):
-    """The head of a request, ``head_bytes`` long, whose body has ``body_bytes``."""
+class HeadReader:
+    """Reads one simple request, or the beginning of one; see :meth:`read`.
+
+    The attributes are the result: the head is ``head_bytes`` long, and its body ``body_bytes``.
+    """
 
     method: bytes
     target: bytes
     version: bytes
-    headers: Headers
     is_persistent: bool
     head_bytes: int
     body_bytes: int
-
-
-class HeadReader:
-    """Reads one simple request, or the beginning of one; see :meth:`read`."""
 
     def __init__(self) -> None:
         self._fields: dict[bytes, list[bytes]] = {}
@@ -44,26 +40,32 @@ class HeadReader:
         """Discard llhttp's part of a request."""
         self._parser = HttpRequestParser(self)
 
-    def read(self, data: bytes) -> Head | None:
-        """Return the head in ``data``, whose body may be incomplete.
+    @property
+    def headers(self) -> Headers:
+        """The fields of the head."""
+        return Headers.of(self._fields)
 
-        Returns None if the head isn't complete or simple, or if more than its body follows.
+    def read(self, data: bytes) -> bool:
+        """Read the head in ``data``, whose body may be incomplete.
+
+        Returns False if the head isn't complete or simple, or if more than its body follows.
         """
-        self._fields = {}
-        self._has_long_name = False
-        head = self._read(data)
-        if head is None or not head.is_persistent or len(data) < head.head_bytes + head.body_bytes:
+        is_simple = self._read(data)
+        is_whole = is_simple and len(data) == self.head_bytes + self.body_bytes
+        if not (is_whole and self.is_persistent):
             self._begin()
-        return head
+        return is_simple
 
-    def _read(self, data: bytes) -> Head | None:
+    def _read(self, data: bytes) -> bool:
+        fields: dict[bytes, list[bytes]] = {}
+        self._fields = fields
+        self._has_long_name = False
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            return None
-        head_bytes = data.find(b"\r\n\r\n") + 4
+            return False
+        self.head_bytes = head_bytes = data.find(b"\r\n\r\n") + 4
         line = data[: data.find(b"\r\n")].split(b" ")
-        fields = self._fields
         if (
             not 4 <= head_bytes <= MAX_HEAD_BYTES
             or len(line) != 3
@@ -71,23 +73,21 @@ class HeadReader:
             or data.count(b"\r\n", 0, head_bytes) > MAX_HEAD_FIELDS + 2
             or not _SPECIAL.isdisjoint(fields)
         ):
-            return None
-        method, target, version = line
+            return False
+        self.method, self.target, self.version = method, _, version = line
         if version not in _VERSIONS or not method.isalpha():  # llhttp skips empty lines
-            return None
-        lengths, options = fields.get(b"Content-Length"), fields.get(b"Connection")
-        body_bytes = 0 if lengths is None else _length(lengths)
-        is_persistent = version == b"HTTP/1.1"
+            return False
+        self.is_persistent = version == b"HTTP/1.1"
+        options = fields.get(b"Connection")
         if options is not None:
             option = b",".join(options).lower()
             if option == b"close":
-                is_persistent = False
+                self.is_persistent = False
             elif option != b"keep-alive":
-                return None
-        if body_bytes < 0 or len(data) > head_bytes + body_bytes:
-            return None
-        headers = Headers.of(fields)
-        return Head(method, target, version, headers, is_persistent, head_bytes, body_bytes)
+                return False
+        lengths = fields.get(b"Content-Length")
+        self.body_bytes = body_bytes = 0 if lengths is None else _length(lengths)
+        return body_bytes >= 0 and len(data) <= head_bytes + body_bytes
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field, without the trailing white space that llhttp leaves on its value."""

@@ -163,20 +163,23 @@ class Site(server.Site):
 
     def date(self) -> bytes:
         """Return the value of Date, formatted once a second (RFC 9110 section 5.6.7)."""
-        second = int(self._now())
-        if second != self._second:
-            self._second = second
-            self._date = datetimeToString(second)
-            self._first_lines.clear()
+        if int(self._now()) != self._second:
+            self._begin_second()
         return self._date
+
+    def _begin_second(self) -> None:
+        self._second = int(self._now())
+        self._date = datetimeToString(self._second)
+        self._first_lines.clear()
 
     def first_lines(self, version: bytes, code: int, reason: bytes | None = None) -> bytes:
         """Return a response's status line and Date; ``reason`` is that of RFC 9110 by default."""
-        date = self.date()
+        if int(self._now()) != self._second:
+            self._begin_second()
         lines = self._first_lines.get((version, code, reason))
         if lines is None:
             phrase = reason_phrase(code).encode() if reason is None else reason
-            lines = b"%b %d %b\r\nDate: %b\r\n" % (version, code, phrase, date)
+            lines = b"%b %d %b\r\nDate: %b\r\n" % (version, code, phrase, self._date)
             if len(self._first_lines) < _MAX_STATUS_LINES:
                 self._first_lines[version, code, reason] = lines
         return lines

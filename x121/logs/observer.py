@@ -148,13 +148,9 @@ _PLAIN_TYPES = frozenset((str, int, float, bool, type(None)))
 
 
 def _timestamp(event: LogEvent) -> str:
-    second, milliseconds = divmod(_milliseconds(event), 1000)
-    return f"{_second(second)}.{milliseconds:03d}Z"
-
-
-def _milliseconds(event: LogEvent) -> int:
     # Thousandths have no exact float: add a little, because int() rounds down.
-    return int(event["log_time"] * 1000 + 0.001)
+    second, milliseconds = divmod(int(event["log_time"] * 1000 + 0.001), 1000)
+    return f"{_second(second)}.{milliseconds:03d}Z"
 
 
 @lru_cache(maxsize=2)  # lines come in the order of their times, or nearly so
@@ -226,7 +222,7 @@ def format_json(event: LogEvent) -> bytes:
 
 def _fields_line(event: LogEvent) -> bytes:
     """Return an event that has only fields; most of them are the access log's, one a request."""
-    second, milliseconds = divmod(_milliseconds(event), 1000)
+    second, milliseconds = divmod(int(event["log_time"] * 1000 + 0.001), 1000)
     before, after = _around_milliseconds(second, event["log_level"].name, event["log_namespace"])
     return b"%b%03d%b%b" % (before, milliseconds, after, _json_line(event[FIELDS])[1:])
 

@@ -50,7 +50,7 @@ class AccessLog(Middleware):
             {
                 "method": request.method.decode("latin-1"),
                 "path": request.path.decode("latin-1"),
-                "status": _status(request),
+                "status": request.code if request.finished else _status(request),
                 "duration_ms": round(duration * 1000, 3),
                 "bytes": request.sentLength,
                 "remote": request.remote,
@@ -60,8 +60,7 @@ class AccessLog(Middleware):
 
 
 def _status(request: Request | Exchange) -> int:
-    if request.finished:
-        return request.code
+    """Return the status of a request that has no complete response."""
     # The server itself may have dropped the connection, after a response that failed half-way.
     error = request.late_error
     return CLIENT_CLOSED_REQUEST if error is None else error.status

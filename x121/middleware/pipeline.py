@@ -86,6 +86,7 @@ class Pipeline:
 
     def _wait(self, exchange: Exchange, result: Deferred[EncodedResponse]) -> None:
         exchange.running = result
+        exchange.is_waiting = True
         self._deadlines.start(exchange)
         result.addBoth(self._arrived, exchange)
 
@@ -126,7 +127,8 @@ class Pipeline:
 
     def close(self, exchange: Exchange) -> None:
         """Note that ``exchange`` is finished: responded to, or left by its client."""
-        self._deadlines.stop(exchange)
+        if exchange.is_waiting:
+            self._deadlines.stop(exchange)
         self._access_log.log(exchange, exchange.begun)
 
 

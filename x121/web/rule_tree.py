@@ -126,7 +126,10 @@ def _is_sure(rule: Rule) -> bool:
 class _Node:
     """A state of werkzeug's: the possible rests of a path."""
 
-    __slots__ = ("dynamic", "has_choice", "leaves", "may_add_slash", "may_drop_slash", "static")
+    __slots__ = (
+        *("dynamic", "has_choice", "leaves", "may_add_slash", "may_drop_slash"),
+        *("only", "static"),
+    )
 
     def __init__(self, state: State) -> None:
         self.static = {segment: _Node(child) for segment, child in state.static.items()}
@@ -135,6 +138,11 @@ class _Node:
         self.may_add_slash = "" in state.static
         self.may_drop_slash = any(not rule.strict_slashes for rule in state.rules)
         self.has_choice = bool(self.dynamic) or self.may_drop_slash
+        self.only = None
+        """The only converter and its child, where no other alternative is left for a segment."""
+        if len(self.dynamic) == 1 and not self.may_drop_slash:
+            match, child = self.dynamic[0]
+            self.only = None if match is None else (match, child)
 
     def find(
         self, parts: list[str], at: int, values: Values, method: str, allowed: Allowed
@@ -148,8 +156,16 @@ class _Node:
             part = parts[at]
             at += 1
             child = node.static.get(part)
-            if child is None or node.has_choice:
-                return node._choose(child, parts, at, values, method, allowed)
+            if node.has_choice:
+                if child is not None or node.only is None:
+                    return node._choose(child, parts, at, values, method, allowed)
+                match, child = node.only
+                matched = match(part)
+                if matched is None:
+                    return None
+                values += matched.groups()
+            elif child is None:
+                return None
             node = child
         return node._end(values, method, allowed)
 

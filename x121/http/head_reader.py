@@ -14,7 +14,9 @@ from x121.http.headers import COMMON_NAMES, Headers, canonical
 
 __all__ = ["HeadReader"]
 
-_SPECIAL = frozenset((b"Expect", b"Transfer-Encoding", b"Upgrade"))
+_RARE = frozenset((b"Expect", b"Transfer-Encoding", b"Upgrade"))
+_SPECIAL = _RARE | {b"Connection", b"Content-Length"}
+_KEEP_ALIVE = (b"", b"keep-alive")
 _VERSIONS = frozenset((b"HTTP/1.0", b"HTTP/1.1"))
 
 
@@ -27,9 +29,10 @@ class HeadReader:
     method: bytes
     target: bytes
     version: bytes
+    headers: Headers
     is_persistent: bool
-    head_bytes: int
-    body_bytes: int
+    head_bytes = 0
+    body_bytes = 0
 
     def __init__(self) -> None:
         self._fields: dict[bytes, list[bytes]] = {}
@@ -40,54 +43,56 @@ class HeadReader:
         """Discard llhttp's part of a request."""
         self._parser = HttpRequestParser(self)
 
-    @property
-    def headers(self) -> Headers:
-        """The fields of the head."""
-        return Headers.of(self._fields)
-
     def read(self, data: bytes) -> bool:
         """Read the head in ``data``, whose body may be incomplete.
 
         Returns False if the head isn't complete or simple, or if more than its body follows.
         """
-        is_simple = self._read(data)
-        is_whole = is_simple and len(data) == self.head_bytes + self.body_bytes
-        if not (is_whole and self.is_persistent):
-            self._begin()
-        return is_simple
-
-    def _read(self, data: bytes) -> bool:
         fields: dict[bytes, list[bytes]] = {}
         self._fields = fields
         self._has_long_name = False
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
+            self._begin()
             return False
-        self.head_bytes = head_bytes = data.find(b"\r\n\r\n") + 4
+        self.headers = Headers.of(fields)
+        is_simple = self._read_line(data) and self._read_options(fields)
+        missing_bytes = self.head_bytes + self.body_bytes - len(data)
+        if not is_simple or missing_bytes or not self.is_persistent:
+            self._begin()
+        return is_simple and missing_bytes >= 0
+
+    def _read_line(self, data: bytes) -> bool:
+        """Read the request line; return False if the head isn't complete, or over a limit."""
+        head_bytes = data.find(b"\r\n\r\n") + 4
         line = data[: data.find(b"\r\n")].split(b" ")
-        if (
-            not 4 <= head_bytes <= MAX_HEAD_BYTES
-            or len(line) != 3
-            or self._has_long_name
-            or data.count(b"\r\n", 0, head_bytes) > MAX_HEAD_FIELDS + 2
-            or not _SPECIAL.isdisjoint(fields)
-        ):
+        if not 4 <= head_bytes <= MAX_HEAD_BYTES or len(line) != 3 or self._has_long_name:
             return False
-        self.method, self.target, self.version = method, _, version = line
-        if version not in _VERSIONS or not method.isalpha():  # llhttp skips empty lines
+        self.head_bytes = head_bytes
+        self.method, self.target, self.version = line
+        return (
+            self.version in _VERSIONS
+            and self.method.isalpha()  # llhttp skips empty lines
+            and data.count(b"\r\n", 0, head_bytes) <= MAX_HEAD_FIELDS + 2
+        )
+
+    def _read_options(self, fields: dict[bytes, list[bytes]]) -> bool:
+        """Read the fields that concern the connection; return False if they aren't simple."""
+        self.body_bytes = 0
+        self.is_persistent = self.version == b"HTTP/1.1"
+        if _SPECIAL.isdisjoint(fields):
+            return True
+        options = b",".join(fields.get(b"Connection", ())).lower()
+        if options == b"close":
+            self.is_persistent = False
+        elif options not in _KEEP_ALIVE:
             return False
-        self.is_persistent = version == b"HTTP/1.1"
-        options = fields.get(b"Connection")
-        if options is not None:
-            option = b",".join(options).lower()
-            if option == b"close":
-                self.is_persistent = False
-            elif option != b"keep-alive":
-                return False
-        lengths = fields.get(b"Content-Length")
-        self.body_bytes = body_bytes = 0 if lengths is None else _length(lengths)
-        return body_bytes >= 0 and len(data) <= head_bytes + body_bytes
+        length = b",".join(fields.get(b"Content-Length", (b"0",)))
+        if len(length) > MAX_LENGTH or not length.isdigit():
+            return False
+        self.body_bytes = int(length)
+        return _RARE.isdisjoint(fields)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field, without the trailing white space that llhttp leaves on its value."""
@@ -100,10 +105,3 @@ class HeadReader:
             self._fields[name].append(value)
         else:
             self._fields[name] = [value]
-
-
-def _length(values: list[bytes]) -> int:
-    """Return the Content-Length, or -1 if it isn't simple."""
-    value = values[0]
-    is_simple = len(values) == 1 and len(value) <= MAX_LENGTH and value.isdigit()
-    return int(value) if is_simple else -1

@@ -51,7 +51,7 @@ class AccessLog(Middleware):
                 "method": request.method.decode("latin-1"),
                 "path": request.path.decode("latin-1"),
                 "status": request.code if request.finished else _status(request),
-                "duration_ms": round(duration * 1000, 3),
+                "duration_ms": int(duration * 1e6 + 0.5) / 1000,  # faster than round()
                 "bytes": request.sentLength,
                 "remote": request.remote,
                 "request_id": request.request_id,

@@ -291,7 +291,7 @@ class TCPTransport:
             self._unsent_bytes += len(data)
             if not self._will_send:
                 self._send_soon()
-            if self.producer is not None:
+            if self._unsent_bytes > self.bufferSize or self._is_blocked:
                 self._pause_if_full()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
@@ -325,7 +325,8 @@ class TCPTransport:
                 stream.write(b"".join(pieces))
             else:
                 stream.writelines(pieces)
-        if not self._is_blocked:
+        is_waited_for = self.producerPaused or self.disconnecting or self._writeDisconnecting
+        if not self._is_blocked and (is_waited_for or not self.streamingProducer):
             self._all_sent()
 
     def pause_writing(self) -> None:
@@ -372,7 +373,7 @@ class TCPTransport:
 
         Each write checks this, as in Twisted, because an HTTP channel may have a new producer.
         """
-        if self.streamingProducer:
+        if self.producer is not None and self.streamingProducer:
             waiting = self._unsent_bytes
             if self._is_blocked:
                 waiting += self._stream.get_write_buffer_size()

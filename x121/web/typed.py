@@ -111,12 +111,15 @@ class _Arguments:
         self._request = operation.request
         elsewhere = (self._query, self._headers, self._request, operation.body)
         self._is_in_path = bool(parameters) and not any(elsewhere)
+        self._has_no_inputs = not parameters and not any(elsewhere)
         self._body = operation.body
         if operation.body is not None:
             self._check_body = TypeAdapter(operation.body.type).validator.validate_json
 
     def read(self, request: RequestFacts, path: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments; ``path`` has those from the path."""
+        if self._has_no_inputs:
+            return path
         if self._is_in_path:
             try:
                 return self._check(path)

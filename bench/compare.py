@@ -20,7 +20,7 @@ from bench.http.cases import CASES as REQUESTS
 from bench.http.load import find_wrk, wrk_version
 from bench.http.requests import Requests
 from bench.machine import choose_cores, describe, package_versions
-from bench.processes import ROOT, Server, in_folder
+from bench.processes import ROOT, Failure, Server, in_folder
 from bench.programs import HTTP, WEBSOCKETS, X121, Place, Program
 from bench.report import Result, results_table, save
 from bench.rounds import Round, medians_in_turns
@@ -33,7 +33,7 @@ __all__ = ["add_options", "run"]
 _OURS = ("twisted", "klein", "autobahn", "uvloop", "httptools", "orjson", "psycopg2-binary")
 _PEERS = (
     *("uvicorn", "granian", "fastapi", "starlette", "blacksheep", "aiohttp", "websockets"),
-    *("picows", "uvloop", "httptools", "orjson", "asyncpg"),
+    *("picows", "uvloop", "httptools", "orjson", "asyncpg", "socketify", "robyn"),
 )
 _WARM_UP_SECS = 1
 
@@ -92,7 +92,9 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     with in_folder() as folder, postgres(folder) as db:
         place = Place(folder, db, cores, venv)
         loads = (Requests(wrk, place, requests), Messages(place, messages))
-        results = [result for one in loads for result in _measure(one, place, options)]
+        left_out: dict[Program, str] = {}
+        results = [result for one in loads for result in _measure(one, place, options, left_out)]
+    text += "".join(f"\nleft out  {one.title}: {why}" for one, why in left_out.items())
     text += f"\n\n{options.rounds} rounds of {options.seconds} s each, medians\n\n"
     text += results_table(results)
     print(text)
@@ -100,7 +102,9 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
         _tell(f"saved in {save(text)}")
 
 
-def _measure(load: Load, place: Place, options: argparse.Namespace) -> Iterator[Result]:
+def _measure(
+    load: Load, place: Place, options: argparse.Namespace, left_out: dict[Program, str]
+) -> Iterator[Result]:
     if not load.cases:
         return
     programs = [
@@ -112,20 +116,39 @@ def _measure(load: Load, place: Place, options: argparse.Namespace) -> Iterator[
         servers = {}
         for program in programs:
             _tell(f"{program.title}: starting and checking")
-            servers[program] = stack.enter_context(place.run(program))
-            load.check(program, servers[program])
+            with _or_left_out(program, left_out):
+                server = stack.enter_context(place.run(program))
+                load.check(program, server)
+                servers[program] = server
         for case in load.cases:
             _tell(f"{case.title}, {case.connections:,} connections")
             rounds = {
                 program: partial(load.round, program, server, case)
                 for program, server in servers.items()
-                if load.takes_part(program, case)
+                if load.takes_part(program, case) and program not in left_out
             }
-            for one in rounds.values():
-                one(_WARM_UP_SECS)
-            timed = {program: partial(one, options.seconds) for program, one in rounds.items()}
+            for program, one in rounds.items():
+                with _or_left_out(program, left_out):
+                    one(_WARM_UP_SECS)
+            timed = {
+                program: partial(one, options.seconds)
+                for program, one in rounds.items()
+                if program not in left_out
+            }
             medians = medians_in_turns(timed, options.rounds)
             yield Result(case.name, case.title, case.connections, medians)
+
+
+@contextlib.contextmanager
+def _or_left_out(program: Program, left_out: dict[Program, str]) -> Iterator[None]:
+    """Leave out a server that fails, with the reason, if it is optional."""
+    try:
+        yield
+    except Failure as failure:
+        if not program.is_optional:
+            raise
+        left_out[program] = str(failure).strip().splitlines()[-1]
+        _tell(f"{program.title} is left out: {left_out[program]}")
 
 
 def _tell(text: str) -> None:

@@ -27,6 +27,7 @@ class Program:
 
     ``{ours}`` and ``{peers}`` in ``command`` are the folders of the programs of the two
     environments.  ``has_features`` tells whether it does what the others do, or is a ceiling.
+    One that ``is_optional`` is left out if it can't run here.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Program:
     command: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
     has_features: bool = True
+    is_optional: bool = False
 
 
 def _x121(name: str, title: str, settings: Mapping[str, str] | None = None) -> Program:
@@ -82,6 +84,14 @@ HTTP = (
     Program("aiohttp", "aiohttp on uvloop", _module("on_aiohttp")),
     Program("klein", "(bare) Klein", _module("klein_site", "ours"), has_features=False),
     Program("rsgi", "(bare) Granian RSGI", _granian("rsgi", "rsgi"), has_features=False),
+    Program(
+        "socketify",
+        "(bare) socketify",
+        _module("on_socketify"),
+        has_features=False,
+        is_optional=True,
+    ),
+    Program("robyn", "(bare) Robyn", _module("on_robyn"), has_features=False, is_optional=True),
     Program("raw", "(bare) raw transport", _module("raw_transport"), has_features=False),
 )
 """Those for requests."""

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from bench.http.cases import CASES, HEALTH, MISSING, Case
-from bench.processes import Server
+from bench.processes import Failure, Server
 from bench.programs import ORIGIN, Place, Program
 
 __all__ = ["check", "check_timeout"]
@@ -164,7 +164,7 @@ class _Checker:
                     line: dict[str, Any] = json.loads(text)
                     return line
             time.sleep(_POLL_SECS)
-        raise SystemExit(self._fault(case, f"no line with {key} in the log"))
+        raise Failure(self._fault(case, f"no line with {key} in the log"))
 
     def _json(self, answer: _Answer, case: Case) -> Any:
         kind = answer.headers.get_content_type()
@@ -173,7 +173,7 @@ class _Checker:
 
     def _require(self, is_so: bool, case: Case, otherwise: str) -> None:
         if not is_so:
-            raise SystemExit(self._fault(case, otherwise))
+            raise Failure(self._fault(case, otherwise))
 
     def _fault(self, case: Case, what: str) -> str:
         return f"bench: {self._server.name}, {case.method} {case.path}: {what}"

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from bench.http.cases import Case
-from bench.processes import Server
+from bench.processes import Failure, Server
 from bench.programs import ORIGIN
 from bench.rounds import Round
 
@@ -43,9 +43,9 @@ def wrk_version(wrk: str) -> str:
 
 
 def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) -> Round:
-    """Return what ``seconds`` of load on ``server`` gave.
+    """Return the result of ``seconds`` of load on ``server``.
 
-    A request that fails, or one that isn't in the server's log, ends the program.
+    Raises :class:`~bench.processes.Failure` for a request that fails or isn't in the log.
     """
     command = [wrk, f"-c{case.connections}", "-t1", f"-d{seconds}s", "--latency"]
     command += [f"--timeout={_TIMEOUT_SECS}s", "-H", f"Origin: {ORIGIN}"]
@@ -69,7 +69,7 @@ def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) 
         or "Socket errors" in text
         or _refused(text) != requests * (case.status >= 300)
     ):
-        raise SystemExit(f"bench: requests to {server.name} failed:\n{text}{done.stderr}")
+        raise Failure(f"bench: requests to {server.name} failed:\n{text}{done.stderr}")
     server.take_log(requests)
     return Round(
         float(_find(r"Requests/sec:\s+([\d.]+)", text)),

@@ -76,7 +76,7 @@ class Server:
         return sum(one.rss - one.shared for one in memory)
 
     def take_log(self, requests: int) -> None:
-        """Empty the log, or end the program if it has fewer lines than ``requests``."""
+        """Empty the log; raise :class:`Failure` if it has fewer lines than ``requests``."""
         if self.log is None:
             return
         deadline = time.monotonic() + _LOG_TIMEOUT_SECS
@@ -114,7 +114,7 @@ def run(
 ) -> Iterator[Server]:
     """Run ``command`` in ``folder`` on ``core`` alone, and stop it in the end.
 
-    Ends the program if nothing answers at ``port`` soon.
+    Raises :class:`Failure` if nothing answers at ``port`` soon.
     """
     output = folder / "output"
     spawned = time.monotonic()

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import database, processes
+from bench import processes
+from bench.database import Database
 from bench.machine import Cores
 from bench.processes import Server
-from x121.config import DbConfig
 
 __all__ = ["AUTOBAHN", "HTTP", "ORIGIN", "STOCK", "WEBSOCKETS", "X121", "Place", "Program"]
 
@@ -113,7 +113,7 @@ class Place:
     """Where programs run.  ``venv`` is the environment of the peers."""
 
     folder: Path
-    db: DbConfig
+    db: Database
     cores: Cores
     venv: Path
 
@@ -148,10 +148,10 @@ class Place:
             "SERVER_PORT": str(port),
             "LOG_FORMAT": "json",
             "ACCESS_LOG": str(log),
-            "DB_HOST": self.db.host,
-            "DB_PORT": str(self.db.port),
-            "DB_NAME": self.db.name,
-            "DB_USER": self.db.user,
-            "DB_PASSWORD": self.db.password,
-            "DATABASE_URL": database.url(self.db),
+            "DB_HOST": self.db.config.host,
+            "DB_PORT": str(self.db.config.port),
+            "DB_NAME": self.db.config.name,
+            "DB_USER": self.db.config.user,
+            "DB_PASSWORD": self.db.config.password,
+            "DATABASE_URL": self.db.url,
         }

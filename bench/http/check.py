@@ -1,4 +1,4 @@
-"""Whether a server does all that it is measured with: one that doesn't ends the program."""
+"""Check that a server does all that it is measured with; one that doesn't is a failure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Answer:
 
 
 def check(program: Program, server: Server) -> None:
-    """End the program if ``server`` answers anything else than it should."""
+    """Raise :class:`~bench.processes.Failure` if ``server`` responds differently than it should."""
     checker = _Checker(server)
     if not program.has_features:
         checker.answers(HEALTH)
@@ -60,7 +60,7 @@ def check(program: Program, server: Server) -> None:
 
 
 def check_timeout(program: Program, place: Place) -> None:
-    """End the program if ``program`` does not end a request that takes too long."""
+    """Raise :class:`~bench.processes.Failure` if a request that takes too long isn't ended."""
     if not program.has_features:
         return
     with place.run(program, {"REQUEST_TIMEOUT_SECS": str(_TIMEOUT_SECS)}) as server:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from bench.database import Database
 from bench.http.cases import Case
 from bench.processes import Failure, Server
 from bench.programs import ORIGIN
@@ -42,7 +43,9 @@ def wrk_version(wrk: str) -> str:
     return " ".join(said.split()[:2])
 
 
-def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) -> Round:
+def run_round(
+    wrk: str, server: Server, db: Database, case: Case, seconds: int, folder: Path
+) -> Round:
     """Return the result of ``seconds`` of load on ``server``.
 
     Raises :class:`~bench.processes.Failure` for a request that fails or isn't in the log.
@@ -53,7 +56,8 @@ def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) 
         script = folder / f"{case.name}.lua"
         script.write_text(_POST.format(body=case.body.decode()))
         command += ["-s", str(script)]
-    cpu_secs, load_secs, begun = server.cpu_secs, _children_secs(), time.monotonic()
+    cpu_secs, db_secs = server.cpu_secs, db.cpu_secs
+    load_secs, begun = _children_secs(), time.monotonic()
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{server.port}{case.path}"],
         capture_output=True,
@@ -61,7 +65,8 @@ def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) 
         check=False,
     )
     elapsed = time.monotonic() - begun
-    cpu_secs, load_secs = server.cpu_secs - cpu_secs, _children_secs() - load_secs
+    cpu_secs, db_secs = server.cpu_secs - cpu_secs, db.cpu_secs - db_secs
+    load_secs = _children_secs() - load_secs
     text = done.stdout
     requests = int(_find(r"(\d+) requests in", text))
     if (
@@ -77,7 +82,7 @@ def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) 
         _seconds(_find(r"^ +50% +(\S+)", text)),
         _seconds(_find(r"^ +99% +(\S+)", text)),
         server.resident_bytes,
-        load_secs / elapsed,
+        (load_secs + db_secs) / elapsed,
     )
 
 

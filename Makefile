@@ -52,7 +52,7 @@ conformance: $(VENV)/.test
 	$(BIN)/python -m tests.conformance
 
 bench: $(VENV)/.test $(VENV)-bench/.peers
-	@echo "==> Measuring this server and its peers, which takes some ten minutes"
+	@echo "==> Measuring this server and its peers, which takes 10 to 30 minutes"
 	$(BIN)/python -m bench
 
 # With the oldest Python: what that needs is enough for the others.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from x121.core.coroutines import unawaited
 from x121.core.types import NO_NUL
+from x121.core.valid_values import recognizer
 from x121.errors import FieldError, InternalError
 
-__all__ = ["NO_SCHEMAS", "ResultSerializer", "field_errors"]
+__all__ = ["ResultSerializer", "field_errors"]
 
 T = TypeVar("T")
 
@@ -26,26 +26,8 @@ _MESSAGES = {
 }
 _PATTERNS = {NO_NUL: "Text can't hold a NUL character"}
 
-# Types whose values can't be wrong after validation, if their parts can't.
-_SOUND_TYPES = frozenset(
-    (
-        *("bool", "date", "datetime", "decimal", "definitions", "definition-ref", "default"),
-        *("dict", "enum", "float", "function-plain", "int", "list", "literal", "model"),
-        *(
-            "model-field",
-            "model-fields",
-            "none",
-            "nullable",
-            "str",
-            "time",
-            "timedelta",
-            "tuple",
-            "uuid",
-        ),
-    )
-)
-NO_SCHEMAS = frozenset(("cls", "default", "expected", "members", "metadata", "serialization"))
-"""Parts of a schema of pydantic's that contain no schemas, but arbitrary values."""
+# Types without parts: after validation, nothing in them can be wrong.
+_WITHOUT_PARTS = frozenset(("bool", "float", "int", "literal", "none", "str"))
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
@@ -88,11 +70,12 @@ class ResultSerializer(Generic[T]):
 
     def __init__(self, adapter: TypeAdapter[T], what: str) -> None:
         self._what = what
-        # Detecting errors takes longer than encoding.
-        warnings: Literal["error", False] = False if _is_sound(adapter.core_schema) else "error"
-        # Models with aliases are validated by their names in Python, and sent with the aliases.
-        self._check = partial(adapter.validator.validate_python, by_alias=True, by_name=True)
-        self._encode = partial(adapter.serializer.to_json, by_alias=True, warnings=warnings)
+        self._is_valid = recognizer(adapter.core_schema)
+        self._validate = adapter.validator.validate_python
+        self._to_json = adapter.serializer.to_json
+        # Detecting errors takes as long as encoding; parts may have changed since validation.
+        is_plain = adapter.core_schema["type"] in _WITHOUT_PARTS
+        self._warnings: Literal["error", False] = False if is_plain else "error"
 
     def write(self, value: T) -> bytes:
         """Return ``value`` as JSON.
@@ -100,30 +83,14 @@ class ResultSerializer(Generic[T]):
         Raises :class:`InternalError`, without any of the data in it, if it doesn't match its type.
         """
         try:
-            return self._encode(self._check(value))
+            if self._is_valid is not None and self._is_valid(value):
+                return self._to_json(value, by_alias=True, warnings=False)
+            # Models with aliases are validated by their names in Python, and sent with the aliases.
+            valid = self._validate(value, by_alias=True, by_name=True)
+            return self._to_json(valid, by_alias=True, warnings=self._warnings)
         except ValidationError as error:
             reason = "is not valid: " + "; ".join(map(_line, field_errors(error)))
         except PydanticSerializationError:  # its text may contain a value
             reason = "can't be sent: a part of it doesn't match its type, or isn't Unicode"
         mistake = unawaited(value)
         raise InternalError(f"{self._what} {f'is {mistake}' if mistake else reason}")
-
-
-def _is_sound(schema: Any) -> bool:
-    """Return True if validation leaves nothing to find out: it validates every part again.
-
-    Functions around a schema may return anything, and some models aren't validated again.  The
-    serializer has no type to compare with the result of a plain function.
-    """
-    if isinstance(schema, list):
-        return all(map(_is_sound, schema))
-    if not isinstance(schema, dict):
-        return True
-    kind = schema.get("type")
-    if isinstance(kind, str) and kind not in _SOUND_TYPES:
-        return False
-    if "serialization" in schema:
-        return False
-    if kind == "model" and schema["config"].get("revalidate_instances") != "always":
-        return False
-    return all(_is_sound(part) for key, part in schema.items() if key not in NO_SCHEMAS)

@@ -29,8 +29,6 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from pydantic_core import PydanticCustomError, SchemaValidator
 
-from x121.core.validation import NO_SCHEMAS
-
 __all__ = ["list_elements", "text_validator"]
 
 _Convert = Callable[[str], Any]
@@ -40,6 +38,9 @@ _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 
 _ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*"?|[^",]+)+')
+
+# Parts of a schema that contain no schemas, but arbitrary values.
+_NO_SCHEMAS = frozenset(("cls", "default", "expected", "members", "metadata", "serialization"))
 
 
 def text_validator(adapter: TypeAdapter[Any]) -> Callable[[Any], Any]:
@@ -62,7 +63,7 @@ def _read_text(schema: Any) -> Any:
         return [_read_text(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    schema = {k: part if k in NO_SCHEMAS else _read_text(part) for k, part in schema.items()}
+    schema = {k: part if k in _NO_SCHEMAS else _read_text(part) for k, part in schema.items()}
     kind = schema.get("type")
     if kind == "literal":
         return _converted(schema, _choice(schema["expected"]))

@@ -41,13 +41,13 @@ class Channel(Protocol):
 
     site: Any
     peer: IAddress
+    transport: Any
     is_trusted_proxy: bool
 
     def isSecure(self) -> bool: ...
     def make_head(
         self, version: bytes, code: int, reason: bytes | None, fields: bytes, /
     ) -> bytes: ...
-    def write(self, data: bytes, /) -> None: ...
     def requestDone(self, request: Any, /) -> None: ...
     def abandon(self, request: Any, /) -> None: ...
     def registerProducer(self, producer: Any, streaming: bool, /) -> None: ...
@@ -91,7 +91,7 @@ class Exchange(RequestFacts):
         self.channel = channel
         self.site = channel.site
         self.client = channel.peer
-        self._is_through_trusted_proxy = channel.is_trusted_proxy
+        self.is_through_trusted_proxy = channel.is_trusted_proxy
         self._pipeline = pipeline
         self.method = method
         self.uri = target
@@ -122,15 +122,15 @@ class Exchange(RequestFacts):
         A large body is written as fast as the client reads it.
         """
         self.code = code
-        channel = self.channel
-        head = channel.make_head(self.clientproto, code, None, fields)
+        head = self.channel.make_head(self.clientproto, code, None, fields)
+        write = self.channel.transport.write
         if not body or self.method == b"HEAD" or code in NO_BODY_CODES:
-            channel.write(head)
+            write(head)
         elif len(body) <= MAX_JOINED_BYTES:
             self.sentLength = len(body)
-            channel.write(head + body)
+            write(head + body)
         else:
-            channel.write(head)
+            write(head)
             if len(body) > SLICE_BYTES:
                 self.is_delivering = True
                 Delivery(self, body).start()
@@ -141,7 +141,7 @@ class Exchange(RequestFacts):
     def write(self, data: bytes) -> None:
         """Write a part of the body."""
         self.sentLength += len(data)
-        self.channel.write(data)
+        self.channel.transport.write(data)
 
     def finish(self) -> None:
         """End the exchange: the response is written."""

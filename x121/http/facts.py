@@ -24,7 +24,8 @@ class RequestSite(Protocol):
 class RequestFacts:
     """The part of a request that middleware and typed endpoints read.
 
-    ``uri`` is the request's target, and ``client`` the peer's address.
+    ``uri`` is the request's target, ``client`` the peer's address, and ``is_through_trusted_proxy``
+    tells if that is a trusted proxy, whose forwarding headers count.
     """
 
     site: RequestSite
@@ -33,7 +34,7 @@ class RequestFacts:
     client: Any
     requestHeaders: Headers
     request_id = "-"
-    _is_through_trusted_proxy: bool
+    is_through_trusted_proxy: bool
     _args: dict[bytes, list[bytes]] | None = None
 
     def read_body(self, limit: int) -> bytes:
@@ -44,21 +45,14 @@ class RequestFacts:
     def remote(self) -> str:
         """The client's address: the peer's, or the one that a trusted proxy forwards."""
         peer = str(getattr(self.client, "host", "") or "unix")
-        if not self._is_through_trusted_proxy:
+        if not self.is_through_trusted_proxy:
             return peer
         chain = self.requestHeaders.getRawHeaders(b"X-Forwarded-For") or []
         return forwarded_for(chain, peer, self.site.is_trusted)
 
-    @property
-    def given_request_id(self) -> bytes | None:
-        """The request's ``X-Request-Id``, if a trusted proxy sent it."""
-        if not self._is_through_trusted_proxy:
-            return None
-        return self.requestHeaders.get(b"X-Request-Id")
-
     def isSecure(self) -> bool:
         """Return True if the client uses TLS, to this server or to a trusted proxy."""
-        if self._is_through_trusted_proxy:
+        if self.is_through_trusted_proxy:
             schemes = self.requestHeaders.get(b"X-Forwarded-Proto")
             if schemes is not None:  # the trusted proxy appends its own
                 return schemes.rpartition(b",")[2].strip().lower() == b"https"

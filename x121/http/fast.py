@@ -32,13 +32,19 @@ _reader = HeadReader()
 
 
 class _ParsedRequest(Request):
-    """A request from Twisted's parser, served like those from llhttp."""
+    """A request from Twisted's parser, served like those from llhttp.
+
+    ``needs_itself`` is set once it is known that an exchange isn't enough.
+    """
+
+    needs_itself = False
 
     def process(self) -> None:
         """Serve the request as an exchange, or if it needs more as itself."""
         channel: Any = self.channel
         pipeline = channel.site.pipeline
-        if pipeline is not None and self.refusal is None and not self.body_too_large:
+        is_rejected = self.refusal is not None or self.body_too_large
+        if pipeline is not None and not self.needs_itself and not is_rejected:
             head = self.method, self.uri, self.clientproto
             exchange = Exchange(channel, pipeline, *head, self.requestHeaders, self.content)
             if pipeline.accepts(exchange):
@@ -51,7 +57,7 @@ class _ParsedRequest(Request):
 class FastChannel(Channel):
     """Serves simple requests without Twisted's parser."""
 
-    requestFactory = _ParsedRequest
+    requestFactory: type[_ParsedRequest] = _ParsedRequest
     _missing_bytes = 0
 
     def __init__(self) -> None:
@@ -103,7 +109,8 @@ class FastChannel(Channel):
             if pipeline.accepts(exchange):
                 self.serve(exchange, head.is_persistent)
                 return True
-        request = Request(self, headers=headers)
+        request = self.requestFactory(self, headers=headers)
+        request.needs_itself = True
         request.content = io.BytesIO(body)
         request.receive(*line)
         self.serve(request, head.is_persistent)

@@ -57,7 +57,10 @@ class HeadReader:
             self._begin()
             return False
         self.headers = Headers.of(fields)
-        is_simple = self._read_line(data) and self._read_options(fields)
+        self.body_bytes = 0
+        is_simple = self._read_line(data) and (
+            _SPECIAL.isdisjoint(fields) or self._read_options(fields)
+        )
         missing_bytes = self.head_bytes + self.body_bytes - len(data)
         if not is_simple or missing_bytes or not self.is_persistent:
             self._begin()
@@ -71,6 +74,7 @@ class HeadReader:
             return False
         self.head_bytes = head_bytes
         self.method, self.target, self.version = line
+        self.is_persistent = self.version == b"HTTP/1.1"
         return (
             self.version in _VERSIONS
             and self.method.isalpha()  # llhttp skips empty lines
@@ -79,10 +83,6 @@ class HeadReader:
 
     def _read_options(self, fields: dict[bytes, list[bytes]]) -> bool:
         """Read the fields that concern the connection; return False if they aren't simple."""
-        self.body_bytes = 0
-        self.is_persistent = self.version == b"HTTP/1.1"
-        if _SPECIAL.isdisjoint(fields):
-            return True
         options = b",".join(fields.get(b"Connection", ())).lower()
         if options == b"close":
             self.is_persistent = False

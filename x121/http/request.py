@@ -120,7 +120,7 @@ class Request(RequestFacts, server.Request):
         self.transport = channel.transport
         self.client = channel.peer
         self.host = channel.local
-        self._is_through_trusted_proxy = channel.is_trusted_proxy
+        self.is_through_trusted_proxy = channel.is_trusted_proxy
         self.requestHeaders = Headers() if headers is None else headers
         self.responseHeaders = Headers()
         self.cookies = []

@@ -204,8 +204,11 @@ def event_ids(event: LogEvent) -> dict[str, str]:
 
 def format_json(event: LogEvent) -> bytes:
     """Return ``event`` as one JSON object on one line."""
-    if FIELDS in event:
-        return _fields_line(event)
+    fields = event.get(FIELDS)
+    if fields is not None:  # most lines are the access log's
+        second, milliseconds = divmod(int(event["log_time"] * 1000 + 0.001), 1000)
+        start, names = _around_milliseconds(second, event["log_level"].name, event["log_namespace"])
+        return b"%b%03d%b%b" % (start, milliseconds, names, _json_line(fields)[1:])
     line = {
         "timestamp": _timestamp(event),
         "level": event["log_level"].name,
@@ -218,13 +221,6 @@ def format_json(event: LogEvent) -> bytes:
     if traceback := _traceback(event):
         line["traceback"] = traceback
     return _json_line(line)
-
-
-def _fields_line(event: LogEvent) -> bytes:
-    """Return an event that has only fields; most of them are the access log's, one a request."""
-    second, milliseconds = divmod(int(event["log_time"] * 1000 + 0.001), 1000)
-    before, after = _around_milliseconds(second, event["log_level"].name, event["log_namespace"])
-    return b"%b%03d%b%b" % (before, milliseconds, after, _json_line(event[FIELDS])[1:])
 
 
 @lru_cache(maxsize=8)

@@ -27,7 +27,7 @@ from x121.middleware.body_limit import BodyLimit
 from x121.middleware.cors import Cors
 from x121.middleware.cross_site import CrossSite
 from x121.middleware.errors import Errors
-from x121.middleware.request_id import RequestId, id_line
+from x121.middleware.request_id import RequestId
 from x121.middleware.server_names import ServerNames
 from x121.middleware.timeout import Timeout
 from x121.web.dispatch import RoutingResource
@@ -115,15 +115,17 @@ class Pipeline:
         """Send ``response`` with the fields that middleware add to it."""
         code, body, given = response
         origin = exchange.requestHeaders.get(b"Origin")
+        request_id = exchange.request_id.encode("ascii")
         if given is JSON_FIELDS and code not in NO_BODY_CODES:
-            lines = _JSON_LINES % (len(body), self._cors.lines_for_json(origin))
+            lines = _JSON_LINES % (len(body), self._cors.lines_for_json(origin), request_id)
         else:
             fields = dict(given)
             if code not in NO_BODY_CODES:
                 fields[b"Content-Length"] = b"%d" % len(body)
             fields.update(self._cors.fields_for(origin, fields.get))
+            fields[b"X-Request-Id"] = request_id
             lines = field_lines(fields.items())
-        exchange.send(code, lines + id_line(exchange), body)
+        exchange.send(code, lines, body)
 
     def close(self, exchange: Exchange) -> None:
         """Note that ``exchange`` is finished: responded to, or left by its client."""
@@ -133,7 +135,7 @@ class Pipeline:
 
 
 # The same fields, in the same order, as the other responses have.
-_JSON_LINES = field_lines(JSON_FIELDS.items()) + b"Content-Length: %d\r\n%b"
+_JSON_LINES = field_lines(JSON_FIELDS.items()) + b"Content-Length: %d\r\n%bX-Request-Id: %b\r\n"
 
 
 def _raise(_: Exchange, exception: HTTPException) -> NoReturn:

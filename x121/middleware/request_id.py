@@ -15,7 +15,7 @@ from x121.http.request import Request
 from x121.logs import REQUEST_ID
 from x121.middleware.base import Middleware, Rendered
 
-__all__ = ["RequestId", "id_line"]
+__all__ = ["RequestId"]
 
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -31,17 +31,14 @@ class RequestId(Middleware):
 
     def identify(self, request: RequestFacts) -> None:
         """Set the id of ``request``, here and in its context."""
-        forwarded_id = request.given_request_id
+        forwarded_id = None
+        if request.is_through_trusted_proxy:
+            forwarded_id = request.requestHeaders.get(b"X-Request-Id")
         if forwarded_id is not None and _ACCEPTABLE.fullmatch(forwarded_id):
             request.request_id = forwarded_id.decode("ascii")
         else:
             request.request_id = make_id()
         REQUEST_ID.set(request.request_id)  # each request has its own context
-
-
-def id_line(request: RequestFacts) -> bytes:
-    """Return the header line with the request's id."""
-    return b"X-Request-Id: %b\r\n" % request.request_id.encode("ascii")
 
 
 def _put_on_answer(request: Request) -> None:

@@ -167,7 +167,16 @@ class _Node:
             elif child is None:
                 return None
             node = child
-        return node._end(values, method, allowed)
+        for leaf in node.leaves:
+            if leaf.methods is not None and method not in leaf.methods:
+                allowed.append(leaf.methods)
+            elif leaf.is_sure:
+                return leaf, values
+            else:
+                raise NotDecidable
+        if node.may_add_slash:
+            raise NotDecidable
+        return None
 
     def _choose(
         self,
@@ -193,18 +202,6 @@ class _Node:
                 if leaf is not None:
                     return leaf
         if self.may_drop_slash and part == "" and at == len(parts):
-            raise NotDecidable
-        return None
-
-    def _end(self, values: Values, method: str, allowed: Allowed) -> tuple[_Leaf, Values] | None:
-        for leaf in self.leaves:
-            if leaf.methods is not None and method not in leaf.methods:
-                allowed.append(leaf.methods)
-            elif leaf.is_sure:
-                return leaf, values
-            else:
-                raise NotDecidable
-        if self.may_add_slash:
             raise NotDecidable
         return None
 

@@ -13,7 +13,11 @@ from x121.config import DbConfig
 NOT_AT_START = (
     "autobahn",
     "x121.ws.protocol",
+    # For documents and pages, at the first request for one.
     "offapi",
+    "x121.builtin.docs.asyncapi",
+    "x121.builtin.docs.message_page",
+    "x121.builtin.docs.openapi",
     # For features that call other servers.
     "treq",
     "twisted.web.client",

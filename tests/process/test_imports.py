@@ -26,6 +26,7 @@ NOT_AT_START = (
     "pytest",
     "watchfiles",
     "x121.commands",
+    "x121.db.embedded",
     "x121.testing",
 )
 

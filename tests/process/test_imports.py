@@ -43,6 +43,13 @@ def server(serve: Serve, database: DbConfig) -> ServerProcess:
     return serve(database_environ(database) | environ)
 
 
+def test_without_diagnostics(serve: Serve, database: DbConfig) -> None:
+    """A server without diagnostics doesn't import the console."""
+    environ = {"X121_APP": "tests.process.loaded:application", "DIAGNOSTICS": "false"}
+    server = serve(database_environ(database) | environ)
+    assert loaded(server).intersection(["x121.builtin.console", "x121.builtin.echo"]) == set()
+
+
 def test_start(server: ServerProcess) -> None:
     """A server that has started, and answers requests, has imported none of these modules."""
     assert [name for name in NOT_AT_START if find_spec(name) is None] == []

@@ -54,6 +54,7 @@ class MessageDocs:
     async def show_page(self, request: Request) -> bytes:
         """Send the page."""
         if not self._page:
+            # Not at start either.
             from x121.builtin.docs.message_page import make_page
 
             # Relative URLs work behind a proxy that serves this below a path, too.

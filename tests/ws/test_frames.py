@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-import sys
 from unittest import mock
 
+from autobahn import websocket
 from autobahn.websocket.protocol import PreparedMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from x121.testing.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, client_frame
-from x121.ws import frames
 from x121.ws.frames import find_frame, make_frame, take_message, unmask
 
 SIZES = (*range(201), 255, 767, 768, 769, 1023, 3071, 3072, 3073, 4096, 65_535, 65_536, 300_001)
@@ -41,7 +40,7 @@ class MaskTests(SynchronousTestCase):
     def test_without_native_code(self) -> None:
         """Where Autobahn has no masker in C, large payloads are freed of it all the same."""
         numbers = random.Random(2)
-        with mock.patch.object(frames, "_MIN_FOR_AUTOBAHN", sys.maxsize):
+        with mock.patch.object(websocket, "USES_NVX", new=False):
             for size in SIZES:
                 payload, mask = numbers.randbytes(size), numbers.randbytes(4)
                 self.assertEqual(unmask(payload, mask), xor(payload, mask), size)

@@ -7,10 +7,6 @@ everything else is left to Autobahn.
 from __future__ import annotations
 
 import struct
-import sys
-
-from autobahn.websocket import USES_NVX
-from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]
 
 __all__ = ["find_frame", "make_frame", "take_message", "unmask"]
 
@@ -79,7 +75,7 @@ def _is_utf8(payload: bytes) -> bool:
 # Up to this size, the exclusive or of two large numbers is fastest,
 _MAX_FOR_NUMBERS = 768
 # and from this size on, Autobahn's masker, if it is the one in C: creating it costs 3 us.
-_MIN_FOR_AUTOBAHN = 3072 if USES_NVX else sys.maxsize
+_MIN_FOR_AUTOBAHN = 3072
 
 
 def unmask(payload: bytes, mask: bytes) -> bytes:
@@ -89,8 +85,7 @@ def unmask(payload: bytes, mask: bytes) -> bytes:
         return _unmask_as_number(payload, mask)
     if size < _MIN_FOR_AUTOBAHN:
         return _unmask_by_table(payload, mask)
-    unmasked: bytes = create_xor_masker(mask, size).process(payload)
-    return unmasked
+    return _unmask_with_autobahn(payload, mask)
 
 
 def _unmask_as_number(payload: bytes, mask: bytes) -> bytes:
@@ -108,6 +103,17 @@ def _unmask_by_table(payload: bytes, mask: bytes) -> bytes:
     for first, byte in enumerate(mask):
         unmasked[first::4] = unmasked[first::4].translate(_XOR[byte])
     return bytes(unmasked)
+
+
+def _unmask_with_autobahn(payload: bytes, mask: bytes) -> bytes:
+    # Not at start: x121.ws.protocol imports Autobahn, at the first handshake.
+    from autobahn.websocket import USES_NVX
+    from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]
+
+    if not USES_NVX:
+        return _unmask_by_table(payload, mask)
+    unmasked: bytes = create_xor_masker(mask, len(payload)).process(payload)
+    return unmasked
 
 
 # --- out ----------------------------------------------------------------------------------

@@ -12,9 +12,8 @@ import io
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from autobahn.twisted.resource import WebSocketResource
 from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
@@ -25,7 +24,9 @@ from x121.errors import BadRequest, Forbidden, ServiceUnavailable, UpgradeRequir
 from x121.http.head import options_in
 from x121.http.origins import own_origin, quoted
 from x121.http.request import Request
-from x121.ws.protocol import Accepted, Endpoint, WsFactory, WsProtocol
+
+if TYPE_CHECKING:
+    from x121.ws.protocol import Endpoint, WsFactory, WsProtocol
 
 __all__ = ["Authenticate", "Upgrade", "check_handshake", "no_authentication"]
 
@@ -114,6 +115,11 @@ class Upgrade(Resource):
         return NOT_DONE_YET
 
     def _take_over(self, request: Request, headers: Headers) -> WsProtocol:
+        # At the first handshake, because Autobahn takes 6 MiB, which not every server needs.
+        from autobahn.twisted.resource import WebSocketResource
+
+        from x121.ws.protocol import Accepted, WsProtocol
+
         accepted = Accepted(self._user_id, request.request_id, headers)
         protocol = WsProtocol(self._factory, self._endpoint, accepted)
         WebSocketResource(_Given(protocol)).render(_Handshake(request))

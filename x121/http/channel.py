@@ -529,22 +529,18 @@ class Channel(http.HTTPChannel):
 
     # --- a request from another parser ---
 
-    @property
-    def may_begin(self) -> bool:
-        """True if the next input begins a request, and it can be served at once."""
-        is_between = self.phase is Phase.IDLE or self.phase is Phase.NEW
-        return is_between and not self._waitingForTransport and not self._intake.kept
-
-    def serve(self, request: Request | Exchange, is_persistent: bool) -> None:
+    def serve(
+        self, request: Request | Exchange, is_persistent: bool, process: Callable[[Any], object]
+    ) -> None:
         """Serve a complete request with a valid head, of which Twisted's parser knows nothing.
 
-        Call this only if :attr:`may_begin` is true.
+        ``process`` is called with the request.  There must be no other request, and no input.
         """
         self.requests.append(request)
         self._head_bytes = 0
         self.persistent = is_persistent
         self.phase = Phase.ANSWER
-        request.process()
+        process(request)
         if self.phase is Phase.ANSWER:  # else the response is sent, and its deadline is set
             self._enter(Phase.ANSWER)
 

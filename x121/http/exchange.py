@@ -74,6 +74,8 @@ class Exchange(RequestFacts):
     late_error: AppError | None = None
     running: Deferred[Any] | None = None
     begun = 0.0
+    content: BinaryIO | None = None
+    """The body of a request that isn't kept in memory."""
 
     endpoint: Callable[[Exchange, Any], Result]
     arguments: Any
@@ -86,7 +88,7 @@ class Exchange(RequestFacts):
         target: bytes,
         version: bytes,
         headers: Headers,
-        body: bytes | BinaryIO,
+        body: bytes,
     ) -> None:
         self.channel = channel
         self.site = channel.site
@@ -102,14 +104,9 @@ class Exchange(RequestFacts):
 
     # --- the request ---
 
-    def process(self) -> None:
-        """Serve the request."""
-        self._pipeline.serve(self)
-
     def read_body(self, limit: int) -> bytes:
         """Return the body, or its first ``limit`` bytes."""
-        body = self._body
-        return body[:limit] if isinstance(body, bytes) else body.read(limit)
+        return self._body[:limit] if self.content is None else self.content.read(limit)
 
     def _has_tls(self) -> bool:
         return self.channel.isSecure()
@@ -145,8 +142,10 @@ class Exchange(RequestFacts):
 
     def finish(self) -> None:
         """End the exchange: the response is written."""
-        self.finished = True
-        self._end()
+        self.finished = self.is_finished = True
+        self._pipeline.close(self)
+        if self.content is not None:
+            self.content.close()
         self.channel.requestDone(self)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -177,11 +176,8 @@ class Exchange(RequestFacts):
 
     def connectionLost(self, reason: Failure) -> None:
         """End the exchange: the connection is closed.  The handler is cancelled."""
-        self._end()
-        self.cancel()
-
-    def _end(self) -> None:
         self.is_finished = True
         self._pipeline.close(self)
-        if not isinstance(self._body, bytes):
-            self._body.close()
+        if self.content is not None:
+            self.content.close()
+        self.cancel()

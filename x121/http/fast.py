@@ -34,7 +34,7 @@ _reader = HeadReader()
 class _ParsedRequest(Request):
     """A request from Twisted's parser, served like those from llhttp.
 
-    ``needs_itself`` is set once it is known that an exchange isn't enough.
+    ``needs_itself`` is set if it is known that an exchange isn't enough.
     """
 
     needs_itself = False
@@ -44,12 +44,13 @@ class _ParsedRequest(Request):
         channel: Any = self.channel
         pipeline = channel.site.pipeline
         is_rejected = self.refusal is not None or self.body_too_large
-        if pipeline is not None and not self.needs_itself and not is_rejected:
+        if pipeline is not None and not (self.needs_itself or is_rejected):
             head = self.method, self.uri, self.clientproto
-            exchange = Exchange(channel, pipeline, *head, self.requestHeaders, self.content)
+            exchange = Exchange(channel, pipeline, *head, self.requestHeaders, b"")
+            exchange.content = self.content
             if pipeline.accepts(exchange):
                 channel.requests[-1] = exchange
-                exchange.process()
+                pipeline.serve(exchange)
                 return
         super().process()
 
@@ -73,7 +74,8 @@ class FastChannel(Channel):
                 self._hold(data, self._missing_bytes - len(data))
                 return
             data = self._unhold() + data
-        if not (self.may_begin and len(data) <= _MAX_BYTES and self._serve(data)):
+        may_begin = self.phase <= Phase.IDLE and not self._waitingForTransport
+        if not may_begin or self._intake.kept or len(data) > _MAX_BYTES or not self._serve(data):
             super().dataReceived(data)
 
     def _take_turn(self) -> None:
@@ -107,13 +109,13 @@ class FastChannel(Channel):
         if pipeline is not None:
             exchange = Exchange(self, pipeline, *line, headers, body)
             if pipeline.accepts(exchange):
-                self.serve(exchange, head.is_persistent)
+                self.serve(exchange, head.is_persistent, pipeline.serve)
                 return True
         request = self.requestFactory(self, headers=headers)
         request.needs_itself = True
         request.content = io.BytesIO(body)
         request.receive(*line)
-        self.serve(request, head.is_persistent)
+        self.serve(request, head.is_persistent, type(request).process)
         return True
 
     # --- a body in several segments ---

@@ -68,8 +68,13 @@ class RuleTree:
         match = self._top.find(parts, 0, (), method, allowed)
         if match is not None:
             leaf, values = match
+            arguments = {}
             try:
-                return leaf.rule, leaf.arguments(values)
+                for value, (name, convert) in zip(values, leaf.converters, strict=True):
+                    arguments[name] = convert(value)
+                if leaf.defaults:
+                    arguments.update(leaf.defaults)
+                return leaf.rule, arguments
             except ValidationError:
                 pass  # werkzeug tries no other rule either
         if allowed:
@@ -103,15 +108,6 @@ class _Leaf(NamedTuple):
         )
         defaults = dict(rule.defaults or {})
         return cls(rule, methods, _is_sure(rule), tuple(converters), defaults)
-
-    def arguments(self, values: Values) -> dict[str, Any]:
-        """Return the handler's arguments; raise what a converter raises."""
-        arguments = {}
-        for number, (name, convert) in enumerate(self.converters):
-            arguments[name] = convert(values[number])
-        if self.defaults:
-            arguments.update(self.defaults)
-        return arguments
 
 
 def _is_sure(rule: Rule) -> bool:

@@ -16,9 +16,10 @@ from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import NotFound as NoSuchRoute
 
 from x121.core.coroutines import run_eagerly
-from x121.errors import AppError
+from x121.errors import AppError, NotFound
 from x121.http.exchange import Exchange, Result
 from x121.http.response import JSON_FIELDS, EncodedResponse, error_response, field_lines
 from x121.middleware.access_log import AccessLog
@@ -31,7 +32,7 @@ from x121.middleware.request_id import RequestId
 from x121.middleware.server_names import ServerNames
 from x121.middleware.timeout import Timeout
 from x121.web.dispatch import RoutingResource
-from x121.web.rendering import response_to_exception
+from x121.web.rendering import NO_ROUTE, response_to_exception
 
 __all__ = ["Pipeline", "make_pipeline"]
 
@@ -55,6 +56,9 @@ class Pipeline:
             return False  # may be a preflight
         try:
             target, arguments = self._find(exchange.path, exchange.method)
+        except NoSuchRoute:
+            exchange.endpoint, exchange.arguments = _return, _NOT_FOUND
+            return True
         except HTTPException as exception:
             exchange.endpoint, exchange.arguments = _raise, exception
             return True
@@ -71,7 +75,7 @@ class Pipeline:
             result = context.run(self._call, exchange)
             if type(result) is CoroutineType:
                 result = run_eagerly(result, context)
-        except Exception as error:
+        except BaseException as error:
             result = self._failure_response(error, exchange)
         if type(result) is EncodedResponse:
             self.respond(exchange, result)
@@ -101,7 +105,7 @@ class Pipeline:
             self.respond(exchange, result)
 
     def _failure_response(
-        self, failure: Exception | Failure, exchange: Exchange
+        self, failure: BaseException | Failure, exchange: Exchange
     ) -> EncodedResponse:
         exception = failure.value if isinstance(failure, Failure) else failure
         if isinstance(exception, HTTPException):
@@ -136,6 +140,12 @@ class Pipeline:
 
 # The same fields, in the same order, as the other responses have.
 _JSON_LINES = field_lines(JSON_FIELDS.items()) + b"Content-Length: %d\r\n%bX-Request-Id: %b\r\n"
+
+_NOT_FOUND = error_response(NotFound(NO_ROUTE))
+
+
+def _return(_: Exchange, response: EncodedResponse) -> EncodedResponse:
+    return response
 
 
 def _raise(_: Exchange, exception: HTTPException) -> NoReturn:

@@ -22,7 +22,10 @@ from x121.http.facts import RequestFacts
 from x121.http.request import Request
 from x121.http.response import EncodedResponse
 
-__all__ = ["respond", "response_to_exception"]
+__all__ = ["NO_ROUTE", "respond", "response_to_exception"]
+
+NO_ROUTE = "No resource at this path"
+"""The message of a 404 for a path that no route has."""
 
 
 def respond(result: Any, request: Request) -> bytes | int:
@@ -154,7 +157,7 @@ def _as_app_error(exception: HTTPException) -> AppError:
         allow = sorted({*(exception.valid_methods or ()), "OPTIONS"})
         return MethodNotAllowed("This path has no such method", allow=allow)
     if exception.code == 404:
-        return NotFound("No resource at this path")
+        return NotFound(NO_ROUTE)
     return error_for_status(exception.code or 500, exception.get_headers())
 
 

@@ -17,8 +17,8 @@ class InboxTests(SynchronousTestCase):
         self.done: list[Any] = []
         self.waiting: list[Deferred[Any]] = []
         self.rooms = 0
-        self.may_begin = True
-        self.inbox = Inbox(lambda: self.may_begin, self.room, max_bytes=100)
+        self.is_paused = False
+        self.inbox = Inbox(self, self.room, max_bytes=100)
 
     def room(self) -> None:
         self.rooms += 1
@@ -93,15 +93,27 @@ class InboxTests(SynchronousTestCase):
     def test_not_yet(self) -> None:
         """Nothing is begun until it may be, and what is being done goes on."""
         self.put(1, ready=False)
-        self.may_begin = False
+        self.is_paused = True
         self.put(2)
         self.waiting[0].callback(None)
         self.put(3)
         self.inbox.go_on()
         self.assertEqual(self.done, [1])
-        self.may_begin = True
+        self.is_paused = False
         self.inbox.go_on()
         self.assertEqual(self.done, [1, 2, 3])
+
+    def test_in_a_hurry(self) -> None:
+        """Who closes doesn't wait until what was sent is read, but nothing is done once closed."""
+        self.is_paused = True
+        self.put(1)
+        self.inbox.hurry()
+        self.put(2)
+        self.assertEqual(self.done, [1, 2])
+        self.inbox.close()
+        self.inbox.hurry()
+        self.put(3)
+        self.assertEqual(self.done, [1, 2])
 
     def test_canceller_fails(self) -> None:
         """What fails to be cancelled is logged."""

@@ -43,8 +43,9 @@ class Parser:
         self.read = b""  # all of it, as the client sent it
         self.on_message: Callable[[], object] = int
 
-    def may_read(self) -> bool:
-        return self.room > 0
+    @property
+    def is_full(self) -> bool:
+        return self.room <= 0
 
     def take(self, payload: bytes, is_binary: bool) -> None:
         self.room -= 1
@@ -70,7 +71,7 @@ class ReaderTests(SynchronousTestCase):
         self.transport = StringTransport()
         self.parser = Parser()
         self.reader = FrameReader(
-            self.transport, self.parser, self.clock, max_fast_bytes=max_fast_bytes
+            self.transport, self.parser, self.parser, self.clock, max_fast_bytes=max_fast_bytes
         )
 
     def finish(self) -> int:

@@ -7,28 +7,25 @@ everything else is left to Autobahn.
 from __future__ import annotations
 
 import struct
-import sys
+from typing import Any
 
-from autobahn.websocket import USES_NVX
 from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]
 
 __all__ = ["find_frame", "make_frame", "take_message", "unmask"]
 
-# The first byte of a message in one frame (FIN, no reserved bits, the opcode), and True if binary.
+# The first byte of a message in one frame: FIN, no reserved bits, the opcode.
 _TEXT, _BINARY = 0x81, 0x82
-_IS_BINARY = {_TEXT: False, _BINARY: True}
 # The second byte: a bit for the mask, and the length, or 126 or 127 if the next bytes have it.
 _MASKED = 0x80
 _IN_2_BYTES, _IN_8_BYTES = 126, 127
 _MIN_IN_2_BYTES, _MIN_IN_8_BYTES = 126, 65_536
-_LEAST = {_MASKED | _IN_2_BYTES: _MIN_IN_2_BYTES, _MASKED | _IN_8_BYTES: _MIN_IN_8_BYTES}
 
 
 # --- in -----------------------------------------------------------------------------------
 
 
-def find_frame(data: bytes, at: int) -> tuple[int, int] | None:
-    """Return the start and the end of the payload of the frame at ``at``.
+def find_frame(data: bytes, at: int) -> int | None:
+    """Return the end of the frame at ``at``.
 
     Returns None while its head is incomplete; the head is assumed to have a mask.  The end may lie
     beyond the end of ``data``, by any amount that the client states.
@@ -38,35 +35,48 @@ def find_frame(data: bytes, at: int) -> tuple[int, int] | None:
         return None
     size = data[at + 1] & ~_MASKED
     if size < _IN_2_BYTES:
-        return at + 6, at + 6 + size
+        return at + 6 + size
     head = 8 if size == _IN_2_BYTES else 14
     if available < head:
         return None
     start = at + head
-    return start, start + int.from_bytes(data[at + 2 : start - 4])
+    return start + int.from_bytes(data[at + 2 : start - 4])
 
 
-def take_message(data: bytes, at: int, start: int, end: int) -> tuple[bytes, bool] | None:
-    """Return the payload of the frame at ``at``, and True if it is binary.
+def take_message(data: bytes, at: int, max_bytes: int) -> tuple[bytes, bool, int] | None:
+    """Return the payload of the frame at ``at``, True if it is binary, and the end of the frame.
 
-    The frame's payload is between ``start`` and ``end``.  Returns None if the frame is incomplete,
-    a control frame, or a part of a message; if it has reserved bits, no mask, or a length in more
-    bytes than it needs; and for text that isn't UTF-8.
+    Returns None if the frame is incomplete, a control frame, or a part of a message; if it has
+    reserved bits, no mask, a payload of more than ``max_bytes``, or a length in more bytes than it
+    needs; and for text that isn't UTF-8.
     """
-    is_binary = _IS_BINARY.get(data[at])
-    form = data[at + 1]
-    if is_binary is None or form < _MASKED or end > len(data):
+    if len(data) - at < 6:
         return None
-    if form in _LEAST and end - start < _LEAST[form]:
+    first, size = data[at], data[at + 1] - _MASKED  # negative without a mask
+    if size < 0 or (first != _TEXT and first != _BINARY):
+        return None
+    start = at + 6
+    if size == _IN_2_BYTES:
+        start += 2
+        size = data[at + 2] << 8 | data[at + 3]
+        if size < _MIN_IN_2_BYTES:
+            return None
+    elif size == _IN_8_BYTES:
+        start += 8
+        size = int.from_bytes(data[at + 2 : at + 10])
+        if size < _MIN_IN_8_BYTES:
+            return None
+    end = start + size
+    if size > max_bytes or end > len(data):
         return None
     payload = unmask(data[start:end], data[start - 4 : start])
-    return (payload, is_binary) if is_binary or _is_utf8(payload) else None
+    if first == _TEXT and not payload.isascii() and not _is_utf8(payload):
+        return None
+    return payload, first == _BINARY, end
 
 
 def _is_utf8(payload: bytes) -> bool:
     """Return True if ``payload`` is UTF-8 by RFC 3629, as RFC 6455 requires; Python's is."""
-    if payload.isascii():
-        return True
     try:
         payload.decode()
     except UnicodeDecodeError:
@@ -76,31 +86,39 @@ def _is_utf8(payload: bytes) -> bool:
 
 # --- masks --------------------------------------------------------------------------------
 
-# Up to this size, the exclusive or of two large numbers is fastest,
-_MAX_FOR_NUMBERS = 768
-# and from this size on, Autobahn's masker, if it is the one in C: creating it costs 3 us.
-_MIN_FOR_AUTOBAHN = 3072 if USES_NVX else sys.maxsize
+# The functions in C behind Autobahn's masker, if it is the one in C.  The masker itself takes 2 us
+# for each new mask.
+_masker: Any = create_xor_masker(bytes(4))
+_ffi: Any = getattr(_masker, "ffi", None)
+_lib: Any = getattr(_masker, "lib", None)
+_IS_NATIVE = _lib is not None
+
+# Up to this size, the exclusive or of two large numbers is faster.
+_MAX_FOR_NUMBERS = 256 if _IS_NATIVE else 768
+# A number of 32 bits, multiplied with one of these, is repeated as often as the index says.
+_ONES = [int.from_bytes(bytes((0, 0, 0, 1)) * times) for times in range(_MAX_FOR_NUMBERS // 4 + 1)]
+_EXCESS_BITS = (0, 24, 16, 8)
 
 
 def unmask(payload: bytes, mask: bytes) -> bytes:
     """Return ``payload`` with its mask removed, or applied (RFC 6455 section 5.3)."""
     size = len(payload)
     if size <= _MAX_FOR_NUMBERS:
-        return _unmask_as_number(payload, mask)
-    if size < _MIN_FOR_AUTOBAHN:
-        return _unmask_by_table(payload, mask)
-    unmasked: bytes = create_xor_masker(mask, size).process(payload)
-    return unmasked
+        repeated = int.from_bytes(mask) * _ONES[size + 3 >> 2] >> _EXCESS_BITS[size & 3]
+        return (int.from_bytes(payload) ^ repeated).to_bytes(size)
+    return _unmask_natively(payload, mask) if _IS_NATIVE else _unmask_by_table(payload, mask)
 
 
-def _unmask_as_number(payload: bytes, mask: bytes) -> bytes:
-    size = len(payload)
-    repeated = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload) ^ int.from_bytes(repeated)).to_bytes(size)
+def _unmask_natively(payload: bytes, mask: bytes) -> bytes:
+    unmasked = bytearray(payload)
+    masker = _lib.nvx_xormask_new(mask)
+    _lib.nvx_xormask_process(masker, _ffi.from_buffer(unmasked), len(unmasked))
+    _lib.nvx_xormask_free(masker)
+    return bytes(unmasked)
 
 
 _EVERY_BYTE = bytes(range(256))
-_XOR = [_unmask_as_number(_EVERY_BYTE, bytes([byte] * 4)) for byte in _EVERY_BYTE]
+_XOR = [unmask(_EVERY_BYTE, bytes([byte] * 4)) for byte in _EVERY_BYTE]
 
 
 def _unmask_by_table(payload: bytes, mask: bytes) -> bytes:
@@ -113,6 +131,10 @@ def _unmask_by_table(payload: bytes, mask: bytes) -> bytes:
 # --- out ----------------------------------------------------------------------------------
 
 
+# The heads of short frames, by the size of their payload.
+_SHORT_HEADS = {
+    first: [bytes((first, size)) for size in range(_MIN_IN_2_BYTES)] for first in (_TEXT, _BINARY)
+}
 _head_in_2_bytes = struct.Struct("!BBH").pack
 _head_in_8_bytes = struct.Struct("!BBQ").pack
 
@@ -122,7 +144,7 @@ def make_frame(payload: bytes, *, is_binary: bool = False) -> bytes:
     first = _BINARY if is_binary else _TEXT
     size = len(payload)
     if size < _MIN_IN_2_BYTES:
-        return bytes((first, size)) + payload
+        return _SHORT_HEADS[first][size] + payload
     if size < _MIN_IN_8_BYTES:
         return _head_in_2_bytes(first, _IN_2_BYTES, size) + payload
     return _head_in_8_bytes(first, _IN_8_BYTES, size) + payload

@@ -49,6 +49,10 @@ _MIN_BYTES_A_FRAME = 64
 # After a protocol error this much is read and discarded, so that the peer can read the close frame.
 _MAX_LINGER_BYTES = 64 << 20
 
+# Autobahn's states.  Looking them up in its classes takes longer.
+_CONNECTING = WebSocketServerProtocol.STATE_CONNECTING
+_OPEN = WebSocketServerProtocol.STATE_OPEN
+
 _FAILED = "The endpoint of a WebSocket failed"
 
 # Logged, never sent: a close frame without a code, or no close frame (RFC 6455 section 7.4.1).
@@ -122,7 +126,6 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._message = bytearray()
         self._lingered_bytes = 0
         self._is_heard = True
-        self._is_leaving = False
         self._peer_is_done = False
 
     # --- the connection --------------------------------------------------------------------
@@ -130,16 +133,15 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def connectionMade(self) -> None:
         """Set up reader, inbox and outbox on a transport that has no producer."""
         config = self.factory.config
+        self._outbox = Outbox(self.transport, self._taken, max_bytes=config.send_buffer_bytes)
+        self._inbox = Inbox(self._outbox, self._read_on, max_bytes=config.max_message_bytes)
         self._reader = FrameReader(
             self.transport,
             self,
+            self._inbox,
             self.factory.manager.clock,
             max_fast_bytes=config.max_message_bytes if config.fast_frames else -1,
         )
-        self._inbox = Inbox(
-            self._may_handle, self._reader.read_later, max_bytes=config.max_message_bytes
-        )
-        self._outbox = Outbox(self.transport, self._taken, max_bytes=config.send_buffer_bytes)
         super().connectionMade()
 
     def onConnect(self, request: ConnectionRequest) -> Any:
@@ -204,20 +206,17 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def dataReceived(self, data: bytes) -> None:
         """Read ``data``; what follows a close frame or a protocol error is discarded."""
         self._is_heard = True
-        if self.state == self.STATE_CONNECTING:
+        state = self.state
+        if state == _CONNECTING:
             self._dataReceived(data)
-        elif self.failedByMe:
+        elif state != _OPEN and self.failedByMe:
             self._linger(len(data))
         else:
             self._reader.put(data)
 
-    def may_read(self) -> bool:
-        """Return True if the inbox accepts another message."""
-        return not self._inbox.is_full
-
     def take(self, payload: bytes, is_binary: bool) -> None:
         """Queue a message, unless its reply could no longer be sent."""
-        if self.state == self.STATE_OPEN:
+        if self.state == _OPEN:
             self._inbox.put(self._handle, len(payload), payload, is_binary)
 
     def feed(self, piece: bytes) -> None:
@@ -268,12 +267,8 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._message = bytearray()
         self.take(payload, self._is_binary)
 
-    def _may_handle(self) -> bool:
-        """Return True if the next message may be handled: the peer has read the replies before it.
-
-        While the connection closes, that isn't required.
-        """
-        return self._is_leaving or self._peer_is_done or not self._outbox.is_paused
+    def _read_on(self) -> None:
+        self._reader.read_later()
 
     def _taken(self) -> None:
         """Continue: the peer has read what was sent, which is a sign of life, too."""
@@ -301,6 +296,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         """Close: at once if the server's close frame was sent, else after the pending replies."""
         self._peer_is_done = True
         self._reader.stop()
+        self._inbox.hurry()
         if self.can_send:
             self._code = code or _NO_STATUS
             self._inbox.put(partial(self._complete_close, code, reasonRaw))
@@ -315,7 +311,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     @property
     def can_send(self) -> bool:
         """True from the end of the handshake until a close frame is sent."""
-        return bool(self.state == self.STATE_OPEN)
+        return bool(self.state == _OPEN)
 
     @property
     def waiting_bytes(self) -> int:
@@ -324,7 +320,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
     def send_frame(self, frame: bytes) -> bool:
         """Send a whole frame, if the connection is open; return True if it still is."""
-        if self.state != self.STATE_OPEN:
+        if self.state != _OPEN:
             return False
         if self._outbox.write(frame):
             return True
@@ -352,7 +348,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
     def close_after_replies(self) -> None:
         """Close with 1001 when the messages before this have their replies."""
-        self._is_leaving = True
+        self._inbox.hurry()
         self._inbox.put(partial(self.end, 1001, "The server is shutting down"))
 
     def sendCloseFrame(

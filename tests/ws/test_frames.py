@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from x121.testing.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, client_frame
 from x121.ws import frames
-from x121.ws.frames import find_frame, make_frame, take_message, unmask
+from x121.ws.frames import find_frame, make_frame, take_message
 
 SIZES = (*range(262), 767, 768, 769, 1023, 4096, 65_535, 65_536, 300_001)
 
@@ -27,6 +27,17 @@ def xor(payload: bytes, mask: bytes) -> bytes:
 def take(data: bytes, at: int = 0) -> tuple[bytes, bool, int] | None:
     """Return the message at ``at``, of any size."""
     return take_message(data, at, sys.maxsize)
+
+
+def unmask(payload: bytes, mask: bytes) -> bytes:
+    """Return the payload of a message whose masked payload is this."""
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else b"\xff" + size.to_bytes(8)
+    if 126 <= size < 65_536:
+        length = b"\xfe" + size.to_bytes(2)
+    message = take(b"\x82" + length + mask + payload + b"more")
+    assert message is not None
+    return message[0]
 
 
 class MaskTests(SynchronousTestCase):

@@ -33,14 +33,14 @@ class InboxTests(SynchronousTestCase):
     def put(self, name: object, size: int = 0, ready: bool = True) -> None:
         """Put something in that notes its name, and waits unless it is ``ready``."""
 
-        def work() -> Deferred[Any] | None:
+        def work(name: object) -> Deferred[Any] | None:
             self.done.append(name)
             if ready:
                 return None
             self.waiting.append(Deferred())
             return self.waiting[-1]
 
-        self.inbox.put(work, size)
+        self.inbox.put(work, name, size)
 
     def test_at_once(self) -> None:
         """What is ready is done at once, and leaves nothing."""
@@ -61,9 +61,9 @@ class InboxTests(SynchronousTestCase):
     def test_fired_already(self) -> None:
         """A Deferred that has fired is no reason to wait, one that is chained is."""
         inner: Deferred[Any] = Deferred()
-        self.inbox.put(lambda: succeed(None))
+        self.inbox.put(succeed)
         self.put("next")
-        self.inbox.put(lambda: succeed(None).addCallback(lambda _: inner))
+        self.inbox.put(lambda _: succeed(None).addCallback(lambda _: inner))
         self.put("last")
         self.assertEqual(self.done, ["next"])
         inner.callback(None)
@@ -73,9 +73,9 @@ class InboxTests(SynchronousTestCase):
         """Thousands that waited are done without growing the stack."""
         self.put("slow", ready=False)
         for number in range(5000):
-            self.inbox.put(lambda number=number: self.done.append(number))
+            self.inbox.put(self.done.append, number)
         for _ in range(5000):
-            self.inbox.put(lambda: succeed(None))
+            self.inbox.put(succeed)
         self.put("last")
         self.waiting[0].callback(None)
         self.assertEqual(self.done, ["slow", *range(5000), "last"])
@@ -83,7 +83,7 @@ class InboxTests(SynchronousTestCase):
     def test_put_in_meanwhile(self) -> None:
         """What is put in by what is being done waits until that is done."""
 
-        def work() -> None:
+        def work(_: object) -> None:
             self.put("inner")
             self.done.append("outer")
 
@@ -122,7 +122,7 @@ class InboxTests(SynchronousTestCase):
             raise RuntimeError("no")
 
         doing: Deferred[Any] = Deferred(fail)
-        self.inbox.put(lambda: doing)
+        self.inbox.put(lambda _: doing)
         self.inbox.close()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
@@ -150,7 +150,7 @@ class InboxTests(SynchronousTestCase):
         """It is full at its limit, not below; what has no size takes no room."""
         self.put("slow", ready=False)
         self.put(1, 99)
-        self.inbox.put(lambda: None)
+        self.inbox.put(lambda _: None)
         self.assertFalse(self.inbox.is_full)
         self.put(2, 1)
         self.assertTrue(self.inbox.is_full)
@@ -190,7 +190,7 @@ class InboxTests(SynchronousTestCase):
         """What is being done is cancelled, and what waits forgotten."""
         cancelled: list[object] = []
         doing: Deferred[Any] = Deferred(cancelled.append)
-        self.inbox.put(lambda: doing)
+        self.inbox.put(lambda _: doing)
         self.put("next")
         self.inbox.close()
         self.assertEqual((cancelled, self.done), ([doing], []))

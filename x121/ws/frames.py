@@ -11,7 +11,7 @@ from typing import Any
 
 from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]
 
-__all__ = ["find_frame", "make_frame", "take_message", "unmask"]
+__all__ = ["find_frame", "make_frame", "take_message"]
 
 # The first byte of a message in one frame: FIN, no reserved bits, the opcode.
 _TEXT, _BINARY = 0x81, 0x82
@@ -69,7 +69,13 @@ def take_message(data: bytes, at: int, max_bytes: int) -> tuple[bytes, bool, int
     end = start + size
     if size > max_bytes or end > len(data):
         return None
-    payload = unmask(data[start:end], data[start - 4 : start])
+    if size > _MAX_FOR_NUMBERS:
+        payload = _unmask_large(data[start:end], data[start - 4 : start])
+    else:
+        # The exclusive or of two large numbers: the frame from its mask on, and the mask repeated.
+        masked = int.from_bytes(data[start - 4 : end])
+        mask = (masked >> 8 * size) * _ONES[size + 7 >> 2] >> _EXCESS_BITS[size & 3]
+        payload = (masked ^ mask).to_bytes(size)
     if first == _TEXT and not payload.isascii() and not _is_utf8(payload):
         return None
     return payload, first == _BINARY, end
@@ -84,7 +90,8 @@ def _is_utf8(payload: bytes) -> bool:
     return True
 
 
-# --- masks --------------------------------------------------------------------------------
+# --- masks (RFC 6455 section 5.3) -----------------------------------------------------------
+
 
 # The functions in C behind Autobahn's masker, if it is the one in C.  The masker itself takes 2 us
 # for each new mask.
@@ -95,17 +102,13 @@ _IS_NATIVE = _lib is not None
 
 # Up to this size, the exclusive or of two large numbers is faster.
 _MAX_FOR_NUMBERS = 256 if _IS_NATIVE else 768
-# A number of 32 bits, multiplied with one of these, is repeated as often as the index says.
-_ONES = [int.from_bytes(bytes((0, 0, 0, 1)) * times) for times in range(_MAX_FOR_NUMBERS // 4 + 1)]
+# A mask multiplied with one of these is repeated as often as the index says.
+_ONES = [int.from_bytes(bytes((0, 0, 0, 1)) * times) for times in range(_MAX_FOR_NUMBERS // 4 + 2)]
+# By the size of a payload modulo 4: the bits of the last mask that are too many.
 _EXCESS_BITS = (0, 24, 16, 8)
 
 
-def unmask(payload: bytes, mask: bytes) -> bytes:
-    """Return ``payload`` with its mask removed, or applied (RFC 6455 section 5.3)."""
-    size = len(payload)
-    if size <= _MAX_FOR_NUMBERS:
-        repeated = int.from_bytes(mask) * _ONES[size + 3 >> 2] >> _EXCESS_BITS[size & 3]
-        return (int.from_bytes(payload) ^ repeated).to_bytes(size)
+def _unmask_large(payload: bytes, mask: bytes) -> bytes:
     return _unmask_natively(payload, mask) if _IS_NATIVE else _unmask_by_table(payload, mask)
 
 
@@ -117,8 +120,8 @@ def _unmask_natively(payload: bytes, mask: bytes) -> bytes:
     return bytes(unmasked)
 
 
-_EVERY_BYTE = bytes(range(256))
-_XOR = [unmask(_EVERY_BYTE, bytes([byte] * 4)) for byte in _EVERY_BYTE]
+_EVERY_BYTE = int.from_bytes(bytes(range(256)))
+_XOR = [(_EVERY_BYTE ^ int.from_bytes(bytes([key]) * 256)).to_bytes(256) for key in range(256)]
 
 
 def _unmask_by_table(payload: bytes, mask: bytes) -> bytes:

@@ -14,7 +14,7 @@ _log = Logger(namespace="x121.ws.inbox")
 
 _MAX_WAITING = 16
 
-Work = Callable[..., Deferred[Any] | None]
+Work = Callable[[Any], Deferred[Any] | None]
 """A task that doesn't fail.  It is done when its Deferred fires, or at once if it returns None."""
 
 
@@ -48,22 +48,22 @@ class Inbox:
         self._output = output
         self._on_room = on_room
         self._max_bytes = max_bytes
-        self._waiting: list[tuple[Work, tuple[Any, ...], int]] = []
+        self._waiting: list[tuple[Work, Any, int]] = []
         self._bytes = 0
         self._current: Deferred[Any] | None = None
         self._is_looping = False
         self.is_full = False
 
-    def put(self, work: Work, size: int = 0, *arguments: Any) -> None:
-        """Run ``work(*arguments)`` after all tasks before it; it keeps ``size`` bytes alive."""
+    def put(self, work: Work, argument: Any = None, size: int = 0) -> None:
+        """Run ``work(argument)`` after all tasks before it; it keeps ``size`` bytes alive."""
         if self._is_looping or self._waiting or self._current or self._output.is_paused:
-            self._waiting.append((work, arguments, size))
+            self._waiting.append((work, argument, size))
             self._bytes += size
             self._set_full()
         else:
             self._is_looping = True
             try:
-                self._current = doing = work(*arguments)
+                self._current = doing = work(argument)
                 if doing is not None:
                     doing.addBoth(self._done)
             finally:
@@ -112,10 +112,10 @@ class Inbox:
 
     def _begin_next(self) -> None:
         was_full = self.is_full
-        work, arguments, size = self._waiting.pop(0)
+        work, argument, size = self._waiting.pop(0)
         self._bytes -= size
         self._set_full()
-        self._current = doing = work(*arguments)
+        self._current = doing = work(argument)
         if doing is not None:
             doing.addBoth(self._done)
         if was_full and not self.is_full:

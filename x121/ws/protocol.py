@@ -11,7 +11,6 @@ from collections.abc import Coroutine
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -217,7 +216,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def take(self, payload: bytes, is_binary: bool) -> None:
         """Queue a message, unless its reply could no longer be sent."""
         if self.state == _OPEN:
-            self._inbox.put(self._handle, len(payload), payload, is_binary)
+            self._inbox.put(self._handle, (payload, is_binary), len(payload))
 
     def feed(self, piece: bytes) -> None:
         """Let Autobahn parse a frame, or a piece of one."""
@@ -275,8 +274,9 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._is_heard = True
         self._inbox.go_on()
 
-    def _handle(self, payload: bytes, is_binary: bool) -> Deferred[Any] | None:
+    def _handle(self, message: tuple[bytes, bool]) -> Deferred[Any] | None:
         """Call the endpoint with a message, in a separate context that has the connection's id."""
+        payload, is_binary = message
         connection = self.connection
         context = self._context.copy()
         try:
@@ -299,12 +299,12 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._inbox.hurry()
         if self.can_send:
             self._code = code or _NO_STATUS
-            self._inbox.put(partial(self._complete_close, code, reasonRaw))
+            self._inbox.put(self._complete_close, (code, reasonRaw))
         else:
-            self._complete_close(code, reasonRaw)
+            self._complete_close((code, reasonRaw))
 
-    def _complete_close(self, code: Any, reason: Any) -> None:
-        super().onCloseFrame(code, reason)
+    def _complete_close(self, frame: tuple[Any, Any]) -> None:
+        super().onCloseFrame(*frame)
 
     # --- outgoing --------------------------------------------------------------------------
 
@@ -349,7 +349,10 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def close_after_replies(self) -> None:
         """Close with 1001 when the messages before this have their replies."""
         self._inbox.hurry()
-        self._inbox.put(partial(self.end, 1001, "The server is shutting down"))
+        self._inbox.put(self._leave)
+
+    def _leave(self, _: None) -> None:
+        self.end(1001, "The server is shutting down")
 
     def sendCloseFrame(
         self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False

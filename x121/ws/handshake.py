@@ -1,7 +1,7 @@
 """Opening handshake: checks the HTTP request, then upgrades its connection to a WebSocket.
 
-A handshake that is rejected gets an HTTP response, like any other error.  Autobahn accepts every
-handshake that passes here.
+A handshake that is rejected gets an HTTP response, like any other error.  Autobahn would accept
+every handshake that passes here.
 """
 
 from __future__ import annotations
@@ -114,9 +114,10 @@ class Upgrade(Resource):
         return NOT_DONE_YET
 
     def _take_over(self, request: Request, headers: Headers) -> WsProtocol:
-        accepted = Accepted(self._user_id, request.request_id, headers)
+        (key,) = _values(request, b"Sec-WebSocket-Key")
+        accepted = Accepted(self._user_id, request.request_id, key, headers)
         protocol = WsProtocol(self._factory, self._endpoint, accepted)
-        WebSocketResource(_Given(protocol)).render(_Handshake(request))
+        WebSocketResource(_Given(protocol)).render(_Handshake(request, key))
         return protocol
 
 
@@ -136,7 +137,7 @@ class _Handshake:
     method = b"GET"
     uri = b"/"
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, key: bytes) -> None:
         channel: Any = request.channel
         self.channel = channel  # Autobahn's resource takes its transport
         self.transport = channel.transport
@@ -147,6 +148,6 @@ class _Handshake:
                 b"Upgrade": [b"websocket"],
                 b"Connection": [b"Upgrade"],
                 b"Sec-WebSocket-Version": [b"13"],
-                b"Sec-WebSocket-Key": _values(request, b"Sec-WebSocket-Key"),
+                b"Sec-WebSocket-Key": [key],
             }
         )

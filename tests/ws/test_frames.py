@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from x121.testing.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, client_frame
 from x121.ws import frames
-from x121.ws.frames import find_frame, make_frame, take_message
+from x121.ws.frames import Message, find_frame, make_frame, take_message
 
 SIZES = (*range(262), 767, 768, 769, 1023, 4096, 65_535, 65_536, 300_001)
 
@@ -24,7 +24,7 @@ def xor(payload: bytes, mask: bytes) -> bytes:
     return bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
-def take(data: bytes, at: int = 0) -> tuple[bytes, bool, int] | None:
+def take(data: bytes, at: int = 0) -> Message | None:
     """Return the message at ``at``, of any size."""
     return take_message(data, at, sys.maxsize)
 

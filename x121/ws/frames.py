@@ -11,7 +11,7 @@ from typing import Any
 
 from autobahn.websocket.xormasker import create_xor_masker  # type: ignore[attr-defined]
 
-__all__ = ["find_frame", "make_frame", "take_message"]
+__all__ = ["Message", "find_frame", "make_frame", "take_message"]
 
 # The first byte of a message in one frame: FIN, no reserved bits, the opcode.
 _TEXT, _BINARY = 0x81, 0x82
@@ -19,6 +19,10 @@ _TEXT, _BINARY = 0x81, 0x82
 _MASKED = 0x80
 _IN_2_BYTES, _IN_8_BYTES = 126, 127
 _MIN_IN_2_BYTES, _MIN_IN_8_BYTES = 126, 65_536
+
+
+Message = tuple[bytes, bool, int]
+"""The payload of a message, True if it is binary, and the end of its frame."""
 
 
 # --- in -----------------------------------------------------------------------------------
@@ -43,8 +47,8 @@ def find_frame(data: bytes, at: int) -> int | None:
     return start + int.from_bytes(data[at + 2 : start - 4])
 
 
-def take_message(data: bytes, at: int, max_bytes: int) -> tuple[bytes, bool, int] | None:
-    """Return the payload of the frame at ``at``, True if it is binary, and the end of the frame.
+def take_message(data: bytes, at: int, max_bytes: int) -> Message | None:
+    """Return the message in the frame at ``at``.
 
     Returns None if the frame is incomplete, a control frame, or a part of a message; if it has
     reserved bits, no mask, a payload of more than ``max_bytes``, or a length in more bytes than it

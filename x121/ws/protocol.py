@@ -31,7 +31,7 @@ from x121.ws.connection import WsConnection
 from x121.ws.inbox import Inbox
 from x121.ws.manager import WsManager
 from x121.ws.options import Options
-from x121.ws.outbox import Outbox
+from x121.ws.outbox import PIECE_BYTES, Outbox
 from x121.ws.reader import FrameReader
 
 __all__ = ["CLOSE_TIMEOUT_SECS", "Accepted", "Endpoint", "WsFactory", "WsProtocol"]
@@ -338,7 +338,13 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         """Send a whole frame, if the connection is open; return True if it still is."""
         if self.state != _OPEN:
             return False
-        if self._outbox.write(frame):
+        outbox = self._outbox
+        if not outbox.is_paused and len(frame) <= PIECE_BYTES:
+            self.transport.write(
+                frame
+            )  # what the outbox would do: a broadcast saves a call for each
+            return True
+        if outbox.write(frame):
             return True
         self._give_up_on_reader()
         return False

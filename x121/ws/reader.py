@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from x121.ws.frames import find_frame, take_message
+from x121.ws.frames import Message, find_frame, take_message
 
 __all__ = ["FrameReader", "Parser"]
 
@@ -92,12 +92,19 @@ class FrameReader:
 
     def put(self, data: bytes) -> None:
         """Read ``data`` after all bytes before it."""
-        if self._parser is None:
+        parser = self._parser
+        if parser is None:
             return
+        message = None
+        if not (self._unread or self._frame_bytes or parser.inside_message or self._inbox.is_full):
+            message = take_message(data, 0, self._max_fast_bytes)
+            if message is not None and message[2] == len(data):
+                parser.take(message[0], message[1])  # most segments are one message
+                return
         self._unread = self._unread[self._position :] + data if self._unread else data
         self._position = 0
         if self._next_turn is None:
-            self._read()
+            self._read(message)
 
     def read_later(self) -> None:
         """Continue in the next turn of the reactor, after the other connections."""
@@ -118,8 +125,8 @@ class FrameReader:
         self._next_turn = None
         self._read()
 
-    def _read(self) -> None:
-        """Read up to a turn's share of the frames.
+    def _read(self, message: Message | None = None) -> None:
+        """Read up to a turn's share of the frames, the first of which may be a known ``message``.
 
         The position is set before each call of the parser, which may call :meth:`stop` or
         :meth:`put`.
@@ -128,11 +135,11 @@ class FrameReader:
         while (parser := self._parser) is not None and self._position < len(self._unread):
             if inbox.is_full:
                 break
-            message = None
-            if not self._frame_bytes and not parser.inside_message:
+            if message is None and not self._frame_bytes and not parser.inside_message:
                 message = take_message(self._unread, self._position, self._max_fast_bytes)
             if message is not None:
                 payload, is_binary, self._position = message
+                message = None
                 parser.take(payload, is_binary)
             elif not self._read_piece(parser):
                 break

@@ -56,7 +56,8 @@ class Inbox:
 
     def put(self, work: Work, argument: Any = None, size: int = 0) -> None:
         """Run ``work(argument)`` after all tasks before it; it keeps ``size`` bytes alive."""
-        if self._is_looping or self._waiting or self._current or self._output.is_paused:
+        is_busy = self._is_looping or self._waiting or self._current is not None
+        if is_busy or self._output.is_paused:
             self._waiting.append((work, argument, size))
             self._bytes += size
             self._set_full()

@@ -147,7 +147,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def processHandshake(self) -> None:
         """Send the response: :mod:`x121.ws.handshake` has judged the request.
 
-        With ``X121_WEBSOCKET=stock`` Autobahn judges it, too, which takes four times as long.
+        With ``X121_WEBSOCKET=stock`` Autobahn judges it, too; the response is the same.
         """
         if not self.factory.config.fast_frames:
             super().processHandshake()
@@ -340,9 +340,7 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
             return False
         outbox = self._outbox
         if not outbox.is_paused and len(frame) <= PIECE_BYTES:
-            self.transport.write(
-                frame
-            )  # what the outbox would do: a broadcast saves a call for each
+            self.transport.write(frame)  # as the outbox does: a broadcast saves many calls
             return True
         if outbox.write(frame):
             return True

@@ -132,6 +132,15 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(self.parser.messages, [(b"text", False)])
         self.assert_idle()
 
+    def test_frame_in_a_frame(self) -> None:
+        """The rest of a frame is no message, even if it arrives alone and looks like one."""
+        inner = client_frame(TEXT, b"text")
+        head = b"\x82" + bytes([0x80 | len(inner)]) + b"mask"
+        self.reader.put(head)
+        self.reader.put(inner)
+        self.assertEqual((self.parser.messages, self.parser.pieces), ([], [head, inner]))
+        self.assert_idle()
+
     def test_heads(self) -> None:
         """A head that isn't whole is shown to the parser, and kept: it may be for the lane."""
         frame = client_frame(TEXT, b"x" * 200)

@@ -1,7 +1,7 @@
 """Opening handshake: checks the HTTP request, then upgrades its connection to a WebSocket.
 
-A handshake that is rejected gets an HTTP response, like any other error.  Autobahn accepts every
-handshake that passes here.
+A handshake that is rejected gets an HTTP response, like any other error.  Autobahn would accept
+every handshake that passes here.
 """
 
 from __future__ import annotations
@@ -120,9 +120,10 @@ class Upgrade(Resource):
 
         from x121.ws.protocol import Accepted, WsProtocol
 
-        accepted = Accepted(self._user_id, request.request_id, headers)
+        (key,) = _values(request, b"Sec-WebSocket-Key")
+        accepted = Accepted(self._user_id, request.request_id, key, headers)
         protocol = WsProtocol(self._factory, self._endpoint, accepted)
-        WebSocketResource(_Given(protocol)).render(_Handshake(request))
+        WebSocketResource(_Given(protocol)).render(_Handshake(request, key))
         return protocol
 
 
@@ -142,7 +143,7 @@ class _Handshake:
     method = b"GET"
     uri = b"/"
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, key: bytes) -> None:
         channel: Any = request.channel
         self.channel = channel  # Autobahn's resource takes its transport
         self.transport = channel.transport
@@ -153,6 +154,6 @@ class _Handshake:
                 b"Upgrade": [b"websocket"],
                 b"Connection": [b"Upgrade"],
                 b"Sec-WebSocket-Version": [b"13"],
-                b"Sec-WebSocket-Key": _values(request, b"Sec-WebSocket-Key"),
+                b"Sec-WebSocket-Key": [key],
             }
         )

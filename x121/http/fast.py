@@ -16,7 +16,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from x121.errors import AppError
-from x121.http.channel import Channel, Phase
+from x121.http.channel import BODY, IDLE, Channel
 from x121.http.exchange import Exchange
 from x121.http.head import check_target
 from x121.http.head_reader import HeadReader
@@ -74,7 +74,7 @@ class FastChannel(Channel):
                 self._hold(data, self._missing_bytes - len(data))
                 return
             data = self._unhold() + data
-        may_begin = self.phase <= Phase.IDLE and not self._waitingForTransport
+        may_begin = self.phase <= IDLE and not self._waitingForTransport
         if not may_begin or self._intake.kept or len(data) > _MAX_BYTES or not self._serve(data):
             super().dataReceived(data)
 
@@ -101,7 +101,7 @@ class FastChannel(Channel):
         if missing_bytes:
             if missing_bytes + len(data) > _MAX_BYTES:
                 return False
-            self._enter(Phase.BODY)
+            self._enter(BODY)
             self._hold(data, missing_bytes)
             return True
         line, body = (head.method, target, head.version), data[head.head_bytes :]
@@ -130,7 +130,7 @@ class FastChannel(Channel):
         data = b"".join(self._held)
         self._held.clear()
         self._missing_bytes = 0
-        self.phase = Phase.IDLE  # its deadline still runs
+        self.phase = IDLE  # its deadline still runs
         return data
 
     def _give_up_holding(self) -> None:

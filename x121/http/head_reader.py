@@ -17,7 +17,6 @@ __all__ = ["HeadReader"]
 _RARE = frozenset((b"Expect", b"Transfer-Encoding", b"Upgrade"))
 _SPECIAL = _RARE | {b"Connection", b"Content-Length"}
 _KEEP_ALIVE = (b"", b"keep-alive")
-_VERSIONS = frozenset((b"HTTP/1.0", b"HTTP/1.1"))
 
 
 class HeadReader:
@@ -36,7 +35,7 @@ class HeadReader:
 
     def __init__(self) -> None:
         self._fields: dict[bytes, list[bytes]] = {}
-        self._has_long_name = False
+        self._count = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -50,7 +49,7 @@ class HeadReader:
         """
         fields: dict[bytes, list[bytes]] = {}
         self._fields = fields
-        self._has_long_name = False
+        self._count = 0
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
@@ -68,18 +67,18 @@ class HeadReader:
 
     def _read_line(self, data: bytes) -> bool:
         """Read the request line; return False if the head isn't complete, or over a limit."""
-        head_bytes = data.find(b"\r\n\r\n") + 4
-        line = data[: data.find(b"\r\n")].split(b" ")
-        if not 4 <= head_bytes <= MAX_HEAD_BYTES or len(line) != 3 or self._has_long_name:
+        self.head_bytes = head_bytes = data.find(b"\r\n\r\n") + 4
+        parts = data.split(b" ", 2)
+        if head_bytes < 4 or head_bytes > MAX_HEAD_BYTES or len(parts) != 3:
             return False
-        self.head_bytes = head_bytes
-        self.method, self.target, self.version = line
-        self.is_persistent = self.version == b"HTTP/1.1"
-        return (
-            self.version in _VERSIONS
-            and self.method.isalpha()  # llhttp skips empty lines
-            and data.count(b"\r\n", 0, head_bytes) <= MAX_HEAD_FIELDS + 2
-        )
+        self.method, self.target, rest = parts
+        if rest.startswith(b"HTTP/1.1\r\n"):
+            self.version, self.is_persistent = b"HTTP/1.1", True
+        elif rest.startswith(b"HTTP/1.0\r\n"):
+            self.version, self.is_persistent = b"HTTP/1.0", False
+        else:
+            return False
+        return self.method.isalpha() and self._count <= MAX_HEAD_FIELDS  # llhttp skips empty lines
 
     def _read_options(self, fields: dict[bytes, list[bytes]]) -> bool:
         """Read the fields that concern the connection; return False if they aren't simple."""
@@ -96,8 +95,9 @@ class HeadReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field, without the trailing white space that llhttp leaves on its value."""
+        self._count += 1
         if len(name) > MAX_NAME_BYTES:
-            self._has_long_name = True  # rejected by Twisted's channel, and not cached
+            self._count += MAX_HEAD_FIELDS  # rejected by Twisted's channel, and not cached
             return
         name = COMMON_NAMES.get(name) or canonical(name)
         value = value.rstrip(b" \t")

@@ -88,7 +88,7 @@ class _TypedEndpoint:
             result = handler(**read(request, path))
             if type(result) is CoroutineType:
                 return finish(result, request)
-            if isinstance(result, Deferred):
+            if Deferred in type(result).__mro__:  # isinstance() asks an abstract class, for long
                 return result.addCallback(encode, request)
             return encode(result, request)
 

@@ -630,7 +630,7 @@ class Channel(http.HTTPChannel):
 
     def requestDone(self, request: Request | Exchange) -> None:
         """Begin the next request, or close: gently if the client may still be sending."""
-        if self.phase is ANSWER and self.persistent and not self.site.draining:
+        if self.phase <= ANSWER and self.persistent and not self.site.draining:
             self.requests.remove(request)
             self._enter(IDLE)
             if self._intake.kept or self._read_all:

@@ -82,7 +82,7 @@ def shown_in_the_readme() -> tuple[list[str], list[str]]:
 
 def test_here(tmp_path: Path) -> None:
     """It works in a checkout of x121, as the README shows."""
-    for name in ("x121", "migrations", "tests", "twisted"):
+    for name in ("bench", "migrations", "tests", "twisted", "x121"):
         shutil.copytree(
             ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.cache")
         )

@@ -35,6 +35,7 @@ from txpostgres import txpostgres
 
 from x121.config import DbConfig
 from x121.db.adapters import register_adapters
+from x121.db.composed import compose
 from x121.db.connection_params import connection_params, hint, resolve
 from x121.db.placeholders import Params, explain
 from x121.db.session_state import changes_session
@@ -88,6 +89,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     """
 
     cursorFactory = _Cursor
+    without_log_prefix = True
     _connection: Any
     _pollingD: Deferred[Any] | None
 
@@ -144,7 +146,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         """
         try:
             cursor = self._connection.cursor()
-            text = query if isinstance(query, str) else query.as_string(self._connection)
+            text = query if isinstance(query, str) else compose(query, self._connection)
         except psycopg2.Error:
             return defer.fail()
         if changes_session(text):

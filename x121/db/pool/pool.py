@@ -114,6 +114,14 @@ class Pool(Queryable):
         self._acquired_total = 0
         self._recoveries: set[Deferred[Any]] = set()
         self._all_returned: list[Deferred[None]] = []
+        self._waiters = Waiters(
+            clock=clock,
+            seconds=acquire_timeout_secs,
+            limit=max_waiting,
+            why=self._describe,
+            joined=lambda: self._members.ensure_min(),
+            returned=self.release_connection,
+        )
         self._members = ConnectionSet(
             connect,
             clock=clock,
@@ -121,16 +129,8 @@ class Pool(Queryable):
             max_size=max_size,
             max_lifetime_secs=max_lifetime_secs,
             rng=self._rng,
-            waiting=lambda: len(self._waiters.queue),
+            waiting=self._waiters.queue,
             available=self._serve,
-        )
-        self._waiters = Waiters(
-            clock=clock,
-            seconds=acquire_timeout_secs,
-            limit=max_waiting,
-            why=self._describe,
-            joined=self._members.ensure_min,
-            returned=self.release_connection,
         )
 
     # --- life -------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ conformance: $(VENV)/.test
 	$(BIN)/python -m tests.conformance
 
 bench: $(VENV)/.test $(VENV)-bench/.peers
-	@echo "==> Measuring this server and its peers, which takes some ten minutes"
+	@echo "==> Measuring this server and its peers, which takes 10 to 30 minutes"
 	$(BIN)/python -m bench
 
 # With the oldest Python: what that needs is enough for the others.
@@ -79,10 +79,14 @@ $(BIN)/python:
 	@echo "==> Making a virtual environment in $(VENV) with `$(PYTHON) --version`"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(VENV)-bench/.peers: bench/requirements.txt | $(BIN)/python
+$(VENV)-bench/.peers: bench/requirements.txt bench/requirements-optional.txt | $(BIN)/python
 	@echo "==> Installing the peers to measure in $(VENV)-bench"
 	@$(BIN)/python -m venv $(VENV)-bench || { rm -rf $(VENV)-bench; exit 1; }
 	@$(VENV)-bench/bin/python -m pip --disable-pip-version-check install --quiet -r bench/requirements.txt
+	@for peer in $$(grep -v '^#' bench/requirements-optional.txt); do \
+		$(VENV)-bench/bin/python -m pip --disable-pip-version-check install --quiet -r bench/requirements.txt "$$peer" \
+		|| echo "==> $$peer can't be installed here: the benchmark goes on without it"; \
+	done
 	@touch $@
 
 $(VENV)/.run: $(BIN)/python setup.py

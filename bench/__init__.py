@@ -1,1 +1,1 @@
-"""How fast x121 is, and beside what it stands on: ``python -m bench``."""
+"""Benchmarks of x121, its peers and what it is built on: ``python -m bench``."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil  # type: ignore[import-untyped]
 import psycopg2
 
+from bench.processes import family_cpu_secs
 from x121.config import DbConfig
 from x121.testing.postgres import Postgres
 
-__all__ = ["postgres", "url"]
+__all__ = ["Database", "postgres"]
 
 _ROWS = """
     CREATE TABLE bench_rows (id bigint PRIMARY KEY, title text NOT NULL);
@@ -21,26 +24,47 @@ _ROWS = """
 """
 
 
+@dataclass(frozen=True)
+class Database:
+    """A database of a PostgreSQL that runs."""
+
+    config: DbConfig
+    process: psutil.Process
+
+    @property
+    def url(self) -> str:
+        """The address of the database, as libpq and asyncpg read it."""
+        user = f"{quote(self.config.user)}:{quote(self.config.password)}"
+        return f"postgresql://{user}@{self.config.host}:{self.config.port}/{self.config.name}"
+
+    @property
+    def cpu_secs(self) -> float:
+        """The CPU time that PostgreSQL's processes have used so far."""
+        return family_cpu_secs(self.process)
+
+
 @contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[DbConfig]:
+def postgres(folder: Path) -> Iterator[Database]:
     """Run a PostgreSQL, over TCP, with a table of rows."""
     server = Postgres()
     server.create(folder / "postgres")
     try:
         server.start()
         config = server.config(server.create_database())
-        _fill(config)
-        yield config
+        yield Database(config, _fill(config))
     finally:
         server.stop("immediate")
 
 
-def _fill(config: DbConfig) -> None:
-    with contextlib.closing(psycopg2.connect(url(config))) as connection, connection:
+def _fill(config: DbConfig) -> psutil.Process:
+    """Create the table, and return the parent of all of PostgreSQL's processes."""
+    connecting = psycopg2.connect(
+        host=config.host,
+        port=config.port,
+        dbname=config.name,
+        user=config.user,
+        password=config.password,
+    )
+    with contextlib.closing(connecting) as connection, connection:
         connection.cursor().execute(_ROWS)
-
-
-def url(config: DbConfig) -> str:
-    """Return what connects to the database, as libpq and asyncpg read it."""
-    user = f"{quote(config.user)}:{quote(config.password)}"
-    return f"postgresql://{user}@{config.host}:{config.port}/{config.name}"
+        return psutil.Process(connection.info.backend_pid).parent()

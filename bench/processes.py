@@ -19,7 +19,18 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-__all__ = ["ROOT", "Server", "cpu_secs_of", "end", "environment", "free_port", "in_folder", "run"]
+__all__ = [
+    "ROOT",
+    "Failure",
+    "Server",
+    "cpu_secs_of",
+    "end",
+    "environment",
+    "family_cpu_secs",
+    "free_port",
+    "in_folder",
+    "run",
+]
 
 ROOT = Path(__file__).parents[1]
 _START_TIMEOUT_SECS = 30.0
@@ -28,6 +39,10 @@ _LOG_TIMEOUT_SECS = 2.0
 _POLL_SECS = 0.005
 # A line of an access log, of x121's and of its peers'.
 _LOGGED = b'"duration_ms":'
+
+
+class Failure(SystemExit):
+    """Raised if a server fails; ends the program, unless the server can be left out."""
 
 
 @dataclass(frozen=True)
@@ -47,30 +62,27 @@ class Server:
     @property
     def cpu_secs(self) -> float:
         """The CPU time used so far, in user and system mode, by it and its children."""
-        return sum(cpu_secs_of(process.pid) for process in self._family())
+        return family_cpu_secs(self.process)
 
     @property
     def resident_bytes(self) -> int:
         """The memory that it and its children have in RAM."""
-        return sum(process.memory_info().rss for process in self._family())
+        return sum(process.memory_info().rss for process in _family(self.process))
 
     @property
     def anonymous_bytes(self) -> int:
         """The part of it that belongs to no file, so that no other process can share it."""
-        memory = [process.memory_info() for process in self._family()]
+        memory = [process.memory_info() for process in _family(self.process)]
         return sum(one.rss - one.shared for one in memory)
 
-    def _family(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children(recursive=True)]
-
     def take_log(self, requests: int) -> None:
-        """Empty the log, or end the program if it has fewer lines than ``requests``."""
+        """Empty the log; raise :class:`Failure` if it has fewer lines than ``requests``."""
         if self.log is None:
             return
         deadline = time.monotonic() + _LOG_TIMEOUT_SECS
         while (found := _count(self.log)) < requests:
             if time.monotonic() > deadline:
-                raise SystemExit(f"bench: {self.name} logged {found} of {requests} requests")
+                raise Failure(f"bench: {self.name} logged {found} of {requests} requests")
             time.sleep(_POLL_SECS)
         os.truncate(self.log, 0)
 
@@ -102,7 +114,7 @@ def run(
 ) -> Iterator[Server]:
     """Run ``command`` in ``folder`` on ``core`` alone, and stop it in the end.
 
-    Ends the program if nothing answers at ``port`` soon.
+    Raises :class:`Failure` if nothing answers at ``port`` soon.
     """
     output = folder / "output"
     spawned = time.monotonic()
@@ -157,6 +169,15 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT)}
 
 
+def family_cpu_secs(process: psutil.Process) -> float:
+    """Return the CPU time that a process and its children have used so far."""
+    return sum(cpu_secs_of(one.pid) for one in _family(process))
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
 def cpu_secs_of(pid: int) -> float:
     """Return the CPU time that a process has used so far, in user and system mode."""
     if platform.system() == "Linux":  # in ns, where /proc has ticks of 10 ms
@@ -180,7 +201,7 @@ def _wait_for_answer(
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:
             said = "".join(p.read_text(errors="replace")[-2000:] for p in outputs if p.exists())
-            raise SystemExit(f"bench: {name} did not start:\n{said}")
+            raise Failure(f"bench: {name} did not start:\n{said}")
         time.sleep(_POLL_SECS)
 
 

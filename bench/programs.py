@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import database, processes
+from bench import processes
+from bench.database import Database
 from bench.machine import Cores
 from bench.processes import Server
-from x121.config import DbConfig
 
 __all__ = ["AUTOBAHN", "HTTP", "ORIGIN", "STOCK", "WEBSOCKETS", "X121", "Place", "Program"]
 
@@ -27,6 +27,7 @@ class Program:
 
     ``{ours}`` and ``{peers}`` in ``command`` are the folders of the programs of the two
     environments.  ``has_features`` tells whether it does what the others do, or is a ceiling.
+    One that ``is_optional`` is left out if it can't run here.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Program:
     command: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
     has_features: bool = True
+    is_optional: bool = False
 
 
 def _x121(name: str, title: str, settings: Mapping[str, str] | None = None) -> Program:
@@ -82,6 +84,14 @@ HTTP = (
     Program("aiohttp", "aiohttp on uvloop", _module("on_aiohttp")),
     Program("klein", "(bare) Klein", _module("klein_site", "ours"), has_features=False),
     Program("rsgi", "(bare) Granian RSGI", _granian("rsgi", "rsgi"), has_features=False),
+    Program(
+        "socketify",
+        "(bare) socketify",
+        _module("on_socketify"),
+        has_features=False,
+        is_optional=True,
+    ),
+    Program("robyn", "(bare) Robyn", _module("on_robyn"), has_features=False, is_optional=True),
     Program("raw", "(bare) raw transport", _module("raw_transport"), has_features=False),
 )
 """Those for requests."""
@@ -103,7 +113,7 @@ class Place:
     """Where programs run.  ``venv`` is the environment of the peers."""
 
     folder: Path
-    db: DbConfig
+    db: Database
     cores: Cores
     venv: Path
 
@@ -138,10 +148,10 @@ class Place:
             "SERVER_PORT": str(port),
             "LOG_FORMAT": "json",
             "ACCESS_LOG": str(log),
-            "DB_HOST": self.db.host,
-            "DB_PORT": str(self.db.port),
-            "DB_NAME": self.db.name,
-            "DB_USER": self.db.user,
-            "DB_PASSWORD": self.db.password,
-            "DATABASE_URL": database.url(self.db),
+            "DB_HOST": self.db.config.host,
+            "DB_PORT": str(self.db.config.port),
+            "DB_NAME": self.db.config.name,
+            "DB_USER": self.db.config.user,
+            "DB_PASSWORD": self.db.config.password,
+            "DATABASE_URL": self.db.url,
         }

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from bench import goals
 from bench.machine import file_name
 from bench.processes import ROOT
-from bench.programs import X121, Program
-from bench.rounds import Round
+from bench.programs import X121
+from bench.result import Measured, Result
+from bench.rounds import FULL_SHARE, Round
 from bench.table import Column, table
 
-__all__ = ["Result", "results_table", "save"]
+__all__ = ["repeats_text", "results_table", "save"]
 
 _FOLDER = ROOT / "bench" / "results"
 _COLUMNS = (
@@ -27,37 +26,42 @@ _COLUMNS = (
 _RATIOS = (Column("rate", "per_sec"), Column("CPU", "cpu_secs"))
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one case gave: the medians of each program."""
-
-    case: str
-    title: str
-    connections: int
-    medians: Mapping[Program, Round]
-
-
 def results_table(results: Sequence[Result]) -> str:
     """Return every result in one table: a line for each case, and below it one a server."""
     head = ["", *(column.title for column in _COLUMNS)]
     head += [f"fast: {column.title}" for column in _RATIOS]
-    rows = [[*head, "goal of x121"]]
+    head += ["repeated", "disturbed"]
+    rows = [head]
     for result in results:
-        title = f"{result.title}, {result.connections:,} connections"
-        rows += [[""] * len(rows[0]), [title, *[""] * len(head)], *_rows(result)]
-    return table(rows, texts=(0, len(head)))
+        ours = result.by_name[X121.name].median
+        rows += [[""] * len(head), [result.heading, *[""] * (len(head) - 1)]]
+        rows += [_row(ours, one) for one in result.by_name.values()]
+    return table(rows)
 
 
-def _rows(result: Result) -> list[list[str]]:
-    rounds = {program.name: one for program, one in result.medians.items()}
-    said = goals.verdicts(result.case, result.connections, rounds)
-    ours = rounds[X121.name]
-    rows = []
-    for program, one in result.medians.items():
-        cells = [f"  {program.title}", *(column.text(one) for column in _COLUMNS)]
-        cells += [column.ratio(ours, one) for column in _RATIOS]
-        rows.append([*cells, said.get(program.name, "")])
-    return rows
+def _row(ours: Round, measured: Measured) -> list[str]:
+    median = measured.median
+    cells = [f"  {measured.title}", *(column.text(median) for column in _COLUMNS)]
+    cells += [column.ratio(ours, median) for column in _RATIOS]
+    return [*cells, *(str(one or "") for one in (measured.repeated, measured.disturbed))]
+
+
+def repeats_text(results: Sequence[Result], rounds: int) -> str:
+    """Return how many of the rounds, ``rounds`` for each server, were repeated, and why."""
+    every = list(_every(results))
+    repeated = sum(one.repeated for one in every)
+    disturbed = sum(one.disturbed for one in every)
+    share = f"{FULL_SHARE * 100:g} %"
+    return (
+        f"disturbed: the server had less than {share} of its core, and the load less than {share}"
+        f" of the other\n{len(every) * rounds} rounds, {repeated} repetitions of disturbed ones,"
+        f" {disturbed} disturbed to the end"
+    )
+
+
+def _every(results: Sequence[Result]) -> Iterator[Measured]:
+    for result in results:
+        yield from result.by_name.values()
 
 
 def save(text: str) -> str:

@@ -20,7 +20,7 @@ from importlib.resources.abc import Traversable
 from inspect import isfunction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from klein import Klein
 from twisted.application.service import IService, MultiService
@@ -35,7 +35,9 @@ from x121.db.pool import Pool
 from x121.messaging.handlers import Handlers
 from x121.ws.handshake import Authenticate
 from x121.ws.manager import WsManager
-from x121.ws.protocol import Endpoint
+
+if TYPE_CHECKING:
+    from x121.ws.protocol import Endpoint
 
 __all__ = [
     "API_PREFIX",

@@ -27,7 +27,7 @@ from x121.http.channel import Channel
 from x121.logs.output import LogOutput
 from x121.reactor.lookups import install_resolver
 from x121.runtime.pid_file import PidFileError, prepare_pid_file
-from x121.runtime.signals import Exit, Signals, raise_descriptor_limit
+from x121.runtime.signals import Exit, Signals, freeze_imports, raise_descriptor_limit
 from x121.runtime.systemd import Notifier
 
 __all__ = ["Options", "makeService"]
@@ -54,6 +54,7 @@ class Options(usage.Options):
 
         Sets ``self["application"]`` and ``self["loaded"]``.
         """
+        freeze_imports()
         environment = Environment(self._environ, self["env-file"])
         _choose_reactor(environment)
         from x121.runtime.load import load_from
@@ -108,6 +109,7 @@ def _choose_channel(config: ServerConfig) -> type[Channel]:
 
 def makeService(options: Options) -> MultiService:
     """Return the server as a service, which also installs the log observer in twistd."""
+    freeze_imports()
     # Not before the reactor is chosen: Klein imports the reactor, and so installs the default.
     from twisted.internet import reactor as _reactor
 

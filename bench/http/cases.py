@@ -1,4 +1,4 @@
-"""What is asked of every server, and what it has to answer."""
+"""The requests that every server gets, and the responses it must give."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Case:
     """A request, sent over so many ``connections`` at a time.
 
     ``answer`` is what the body of its response decodes to, or None for an error in the one form.
-    ``with_bare`` tells whether servers without features take part.
+    ``with_bare`` tells whether servers without features take part.  With ``requests_each`` a
+    connection closes after so many requests, and connecting is measured too.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Case:
     body: bytes = b""
     connections: int = 100
     with_bare: bool = False
+    requests_each: int = 0
 
 
 def _document(size: int) -> dict[str, Any]:
@@ -51,10 +53,17 @@ HEALTH = Case("health", "GET /health", "/health", _OK, with_bare=True)
 MISSING = Case("missing", "GET, 404", "/nothing/here", None, status=404)
 CASES = (
     HEALTH,
-    Case("item", "GET /items/<int>, coroutine", "/items/7", {"id": 7}),
-    Case("echo", "POST 1 KiB of JSON", "/echo", _ORDER, method="POST", body=_encode(_ORDER)),
+    Case("item", "GET /items/<int>, coroutine, typed", "/items/7", {"id": 7}),
+    Case("echo", "POST 1 KiB of JSON, typed", "/echo", _ORDER, method="POST", body=_encode(_ORDER)),
     MISSING,
     Case("row", "GET /rows/<int>, from the database", "/rows/7", {"id": 7, "title": "row 7"}),
+    Case(
+        "connect",
+        "GET /health, connecting included",
+        "/health",
+        _OK,
+        requests_each=10,
+    ),
     # The last: it leaves more memory behind.
     Case("health-1000", "GET /health", "/health", _OK, connections=1000, with_bare=True),
 )

@@ -1,4 +1,4 @@
-"""Whether a server does all that it is measured with: one that doesn't ends the program."""
+"""Check that a server does all that it is measured with; one that doesn't is a failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from bench.http.cases import CASES, HEALTH, MISSING, Case
-from bench.processes import Server
+from bench.processes import Failure, Server
 from bench.programs import ORIGIN, Place, Program
 
 __all__ = ["check", "check_timeout"]
@@ -46,7 +46,7 @@ class _Answer:
 
 
 def check(program: Program, server: Server) -> None:
-    """End the program if ``server`` answers anything else than it should."""
+    """Raise :class:`~bench.processes.Failure` if ``server`` responds differently than it should."""
     checker = _Checker(server)
     if not program.has_features:
         checker.answers(HEALTH)
@@ -60,7 +60,7 @@ def check(program: Program, server: Server) -> None:
 
 
 def check_timeout(program: Program, place: Place) -> None:
-    """End the program if ``program`` does not end a request that takes too long."""
+    """Raise :class:`~bench.processes.Failure` if a request that takes too long isn't ended."""
     if not program.has_features:
         return
     with place.run(program, {"REQUEST_TIMEOUT_SECS": str(_TIMEOUT_SECS)}) as server:
@@ -164,7 +164,7 @@ class _Checker:
                     line: dict[str, Any] = json.loads(text)
                     return line
             time.sleep(_POLL_SECS)
-        raise SystemExit(self._fault(case, f"no line with {key} in the log"))
+        raise Failure(self._fault(case, f"no line with {key} in the log"))
 
     def _json(self, answer: _Answer, case: Case) -> Any:
         kind = answer.headers.get_content_type()
@@ -173,7 +173,7 @@ class _Checker:
 
     def _require(self, is_so: bool, case: Case, otherwise: str) -> None:
         if not is_so:
-            raise SystemExit(self._fault(case, otherwise))
+            raise Failure(self._fault(case, otherwise))
 
     def _fault(self, case: Case, what: str) -> str:
         return f"bench: {self._server.name}, {case.method} {case.path}: {what}"

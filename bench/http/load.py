@@ -9,8 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from bench.database import Database
 from bench.http.cases import Case
-from bench.processes import Server
+from bench.processes import Failure, Server
 from bench.programs import ORIGIN
 from bench.rounds import Round
 
@@ -42,10 +43,12 @@ def wrk_version(wrk: str) -> str:
     return " ".join(said.split()[:2])
 
 
-def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) -> Round:
-    """Return what ``seconds`` of load on ``server`` gave.
+def run_round(
+    wrk: str, server: Server, db: Database, case: Case, seconds: int, folder: Path
+) -> Round:
+    """Return the result of ``seconds`` of load on ``server``.
 
-    A request that fails, or one that isn't in the server's log, ends the program.
+    Raises :class:`~bench.processes.Failure` for a request that fails or isn't in the log.
     """
     command = [wrk, f"-c{case.connections}", "-t1", f"-d{seconds}s", "--latency"]
     command += [f"--timeout={_TIMEOUT_SECS}s", "-H", f"Origin: {ORIGIN}"]
@@ -53,7 +56,8 @@ def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) 
         script = folder / f"{case.name}.lua"
         script.write_text(_POST.format(body=case.body.decode()))
         command += ["-s", str(script)]
-    cpu_secs, load_secs, begun = server.cpu_secs, _children_secs(), time.monotonic()
+    cpu_secs, db_secs = server.cpu_secs, db.cpu_secs
+    load_secs, begun = _children_secs(), time.monotonic()
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{server.port}{case.path}"],
         capture_output=True,
@@ -61,7 +65,8 @@ def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) 
         check=False,
     )
     elapsed = time.monotonic() - begun
-    cpu_secs, load_secs = server.cpu_secs - cpu_secs, _children_secs() - load_secs
+    cpu_secs, db_secs = server.cpu_secs - cpu_secs, db.cpu_secs - db_secs
+    load_secs = _children_secs() - load_secs
     text = done.stdout
     requests = int(_find(r"(\d+) requests in", text))
     if (
@@ -69,7 +74,7 @@ def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) 
         or "Socket errors" in text
         or _refused(text) != requests * (case.status >= 300)
     ):
-        raise SystemExit(f"bench: requests to {server.name} failed:\n{text}{done.stderr}")
+        raise Failure(f"bench: requests to {server.name} failed:\n{text}{done.stderr}")
     server.take_log(requests)
     return Round(
         float(_find(r"Requests/sec:\s+([\d.]+)", text)),
@@ -77,7 +82,7 @@ def run_round(wrk: str, server: Server, case: Case, seconds: int, folder: Path) 
         _seconds(_find(r"^ +50% +(\S+)", text)),
         _seconds(_find(r"^ +99% +(\S+)", text)),
         server.resident_bytes,
-        load_secs / elapsed,
+        (load_secs + db_secs) / elapsed,
     )
 
 

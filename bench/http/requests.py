@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.http.bursts import run_bursts
 from bench.http.cases import Case
 from bench.http.check import check, check_timeout
 from bench.http.load import run_round
@@ -15,7 +16,7 @@ __all__ = ["Requests"]
 
 
 class Requests:
-    """Has wrk send requests."""
+    """Requests: wrk sends them, or clients of our own if connecting is measured too."""
 
     programs: Sequence[Program] = HTTP
 
@@ -29,11 +30,18 @@ class Requests:
         return program.has_features or case.with_bare
 
     def check(self, program: Program, server: Server) -> None:
-        """End the program if ``server`` does not do all that the others do."""
+        """Raise :class:`~bench.processes.Failure` if ``server`` doesn't do all the others do."""
         check(program, server)
         check_timeout(program, self._place)
         server.take_log(0)
 
+    def fills_core(self, _: Case) -> bool:
+        """Return True: some request always waits for the server."""
+        return True
+
     def round(self, _: Program, server: Server, case: Case, seconds: int) -> Round:
-        """Return what one round gave."""
-        return run_round(self._wrk, server, case, seconds, self._place.folder)
+        """Return the result of one round."""
+        db, folder = self._place.db, self._place.folder
+        if case.requests_each:
+            return run_bursts(server, db, case, seconds, folder)
+        return run_round(self._wrk, server, db, case, seconds, folder)

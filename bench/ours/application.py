@@ -1,21 +1,51 @@
-"""What is measured beside ``/health`` and ``/ws/echo``: features as anybody would write them."""
+"""The measured features besides ``/health`` and ``/ws/echo``, typed as users write them."""
 
 from __future__ import annotations
 
-import orjson
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
 from bench.processes import ROOT
 from bench.ws.contract import BROADCAST, EVENT, PATH
 from x121.application import Application, AppState, Feature
-from x121.http.request import Request
+from x121.core.models import Id, Model, Text
 from x121.messaging.handlers import Handlers, Message
 from x121.messaging.router import WsRouter
-from x121.web.responses import json_response
 from x121.web.router import Router
 
 __all__ = ["application"]
+
+
+class Item(Model):
+    """A thing with a number."""
+
+    id: Id
+
+
+class Line(Model):
+    """A line of an order."""
+
+    sku: Text
+    name: Text
+    count: int
+    price: float
+
+
+class Order(Model):
+    """An order of several things."""
+
+    id: Id
+    paid: bool
+    address: Text | None
+    lines: list[Line]
+    note: Text
+
+
+class Row(Model):
+    """A row of the database."""
+
+    id: Id
+    title: Text
 
 
 class Items(Feature):
@@ -23,10 +53,10 @@ class Items(Feature):
 
     router = Router()
 
-    @router.route("/<int:item_id>")
-    async def show(self, request: IRequest, item_id: int) -> bytes:
-        """Answer with the number in the path."""
-        return json_response(request, {"id": item_id})
+    @router.get("/<int:item_id>")
+    async def show(self, item_id: Id) -> Item:
+        """Show an item."""
+        return Item(id=item_id)
 
 
 class Echo(Feature):
@@ -34,10 +64,10 @@ class Echo(Feature):
 
     router = Router()
 
-    @router.route("/", methods=["POST"])
-    def echo(self, request: Request) -> bytes:
-        """Answer with what was sent."""
-        return json_response(request, orjson.loads(request.content.read()))
+    @router.post("/")
+    async def echo(self, order: Order) -> Order:
+        """Send an order back."""
+        return order
 
 
 class Rows(Feature):
@@ -48,13 +78,11 @@ class Rows(Feature):
     def __init__(self, state: AppState) -> None:
         self._pool = state.pool
 
-    @router.route("/<int:row_id>")
-    async def show(self, request: IRequest, row_id: int) -> bytes:
-        """Answer with a row of the database."""
-        (title,) = await self._pool.fetch_one(
-            "SELECT title FROM bench_rows WHERE id = %s", (row_id,)
-        )
-        return json_response(request, {"id": row_id, "title": title})
+    @router.get("/<int:row_id>")
+    async def show(self, row_id: Id) -> Row:
+        """Show a row of the database."""
+        query = "SELECT id, title FROM bench_rows WHERE id = %s"
+        return await self._pool.fetch_one(query, (row_id,), into=Row)
 
 
 class Panic(Feature):

@@ -23,7 +23,7 @@ from bench.peers.features import (
     make_id,
     permission,
 )
-from bench.peers.rows import open_pool, title_of
+from bench.peers.rows import find_row, open_pool
 
 POOL: web.AppKey[asyncpg.Pool] = web.AppKey("POOL", asyncpg.Pool)
 LOG: web.AppKey[AccessLog] = web.AppKey("LOG", AccessLog)
@@ -55,11 +55,10 @@ async def echo(request: web.Request) -> web.Response:
 
 async def row(request: web.Request) -> web.Response:
     """Answer with a row of the database."""
-    row_id = int(request.match_info["row_id"])
-    title = await title_of(request.app[POOL], row_id)
-    if title is None:
+    found = await find_row(request.app[POOL], int(request.match_info["row_id"]))
+    if found is None:
         raise web.HTTPNotFound(text="Resource not found")
-    return json_response({"id": row_id, "title": title})
+    return json_response(dict(found))
 
 
 async def panic(_: web.Request) -> web.Response:

@@ -1,20 +1,19 @@
-"""FastAPI, with handlers that return their responses, which it then need not validate."""
+"""FastAPI, with models as inputs and results."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncpg
-import orjson
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from bench.peers.asgi import Features
 from bench.peers.features import error_body
-from bench.peers.rows import open_pool, title_of
+from bench.peers.models import Health, Item, Order, Row
+from bench.peers.rows import find_row, open_pool
 
 __all__ = ["app"]
 
@@ -33,49 +32,43 @@ app = FastAPI(lifespan=lifespan)
 app.add_middleware(Features)
 
 
-def json_response(value: Any) -> Response:
-    """Answer with ``value``."""
-    return Response(orjson.dumps(value), media_type="application/json")
-
-
 @app.get("/health")
-async def health() -> Response:
+async def health() -> Health:
     """Say that the server is there."""
-    return json_response({"status": "ok"})
+    return Health(status="ok")
 
 
 @app.get("/items/{item_id}")
-async def item(item_id: int) -> Response:
-    """Answer with the number in the path."""
-    return json_response({"id": item_id})
+async def item(item_id: int) -> Item:
+    """Show an item."""
+    return Item(id=item_id)
 
 
 @app.post("/echo")
-async def echo(request: Request) -> Response:
-    """Answer with what was sent."""
-    return json_response(orjson.loads(await request.body()))
+async def echo(order: Order) -> Order:
+    """Send an order back."""
+    return order
 
 
 @app.get("/rows/{row_id}")
-async def row(row_id: int) -> Response:
-    """Answer with a row of the database."""
-    title = await title_of(pool, row_id)
-    if title is None:
+async def row(row_id: int) -> Row:
+    """Show a row of the database."""
+    found = await find_row(pool, row_id)
+    if found is None:
         raise HTTPException(404, "Resource not found")
-    return json_response({"id": row_id, "title": title})
+    return Row(**found)
 
 
 @app.get("/panic")
-async def panic() -> Response:
+async def panic() -> None:
     """Fail as nobody expects."""
     raise RuntimeError("nobody expects this")
 
 
 @app.get("/slow")
-async def slow() -> Response:
+async def slow() -> None:
     """Take too long."""
     await asyncio.sleep(3600)
-    return json_response(None)
 
 
 @app.exception_handler(HTTPException)

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from bench.peers.asgi import Features
 from bench.peers.features import error_body
-from bench.peers.rows import open_pool, title_of
+from bench.peers.rows import find_row, open_pool
 
 __all__ = ["app"]
 
@@ -47,11 +47,10 @@ async def echo(request: Request) -> Response:
 
 async def row(request: Request) -> Response:
     """Answer with a row of the database."""
-    row_id = request.path_params["row_id"]
-    title = await title_of(pool, row_id)
-    if title is None:
+    found = await find_row(pool, request.path_params["row_id"])
+    if found is None:
         raise HTTPException(404, "Resource not found")
-    return json_response({"id": row_id, "title": title})
+    return json_response(dict(found))
 
 
 async def panic(_: Request) -> Response:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncpg
 
-__all__ = ["open_pool", "title_of"]
+__all__ = ["find_row", "open_pool"]
 
 _POOL_MIN, _POOL_MAX = 2, 10
 
@@ -28,6 +27,6 @@ async def _keep(_: object) -> None:
     """Leave the session as it is, as x121 does: to reset it costs a round trip each time."""
 
 
-async def title_of(pool: asyncpg.Pool, row_id: int) -> Any:
-    """Return the title of a row, or None."""
-    return await pool.fetchval("SELECT title FROM bench_rows WHERE id = $1", row_id)
+async def find_row(pool: asyncpg.Pool, row_id: int) -> asyncpg.Record | None:
+    """Return a row, or None if there is none."""
+    return await pool.fetchrow("SELECT id, title FROM bench_rows WHERE id = $1", row_id)

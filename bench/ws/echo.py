@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 
 from bench.processes import Server
-from bench.rounds import Round
+from bench.rounds import Round, percentiles
 from bench.table import Column, comparison
 from bench.ws.fleet import Answers, Fleet
 
@@ -30,12 +29,12 @@ def run_round(server: Server, clients: Fleet, text: str, seconds: float) -> Roun
 
 def summary(server: Server, answers: Answers, cpu_secs: float, load_secs: float) -> Round:
     """Return ``answers``, and what they cost the server and the clients, as a round."""
-    hundredths = statistics.quantiles(answers.latencies_secs, n=100, method="inclusive")
+    p50_secs, p99_secs = percentiles(answers.latencies_secs)
     return Round(
         answers.per_sec,
         cpu_secs / answers.count,
-        hundredths[49],
-        hundredths[98],
+        p50_secs,
+        p99_secs,
         server.resident_bytes,
         load_secs * answers.per_sec / answers.count,
     )

@@ -35,8 +35,12 @@ class Messages:
             if self.takes_part(program, case):
                 check(target(program, server), case)
 
+    def fills_core(self, case: Case) -> bool:
+        """Return False if the server waits for the clients at times, as between broadcasts."""
+        return not case.is_broadcast
+
     def round(self, program: Program, server: Server, case: Case, seconds: int) -> Round:
-        """Return what one round gave."""
+        """Return the result of one round."""
         aim = target(program, server)
         with fleet(self._place.folder, server, 1) as clients:
             if case.is_broadcast:

@@ -7,7 +7,7 @@ import weakref
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from x121.runtime.signals import freeze_gc
+from x121.runtime.signals import freeze_gc, freeze_imports
 
 
 class Node:
@@ -17,8 +17,18 @@ class Node:
         self.itself = self
 
 
-class SettleTests(SynchronousTestCase):
-    """freeze_gc()."""
+class FreezeTests(SynchronousTestCase):
+    """freeze_imports() and freeze_gc()."""
+
+    def test_imports(self) -> None:
+        """A collection doesn't scan what was there before."""
+        self.addCleanup(gc.unfreeze)
+        kept = Node()
+        freeze_imports()
+        self.assertFalse(any(one is kept for one in gc.get_objects()))
+        after = weakref.ref(Node())
+        gc.collect()
+        self.assertIsNone(after())
 
     def test_passes_over(self) -> None:
         """What was there before is looked at no more; what comes after is, as ever."""

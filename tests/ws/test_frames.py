@@ -6,6 +6,7 @@ import random
 import sys
 from unittest import mock
 
+from autobahn.websocket import USES_NVX
 from autobahn.websocket.protocol import PreparedMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from x121.testing.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, client_frame
 from x121.ws import frames
-from x121.ws.frames import find_frame, make_frame, take_message, unmask
+from x121.ws.frames import Message, find_frame, make_frame, take_message
 
-SIZES = (*range(201), 255, 767, 768, 769, 1023, 3071, 3072, 3073, 4096, 65_535, 65_536, 300_001)
+SIZES = (*range(262), 767, 768, 769, 1023, 4096, 65_535, 65_536, 300_001)
 
 
 def xor(payload: bytes, mask: bytes) -> bytes:
@@ -23,11 +24,20 @@ def xor(payload: bytes, mask: bytes) -> bytes:
     return bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
-def take(data: bytes, at: int = 0) -> tuple[bytes, bool] | None:
-    """Return the message at ``at``, whose head is there."""
-    frame = find_frame(data, at)
-    assert frame is not None
-    return take_message(data, at, *frame)
+def take(data: bytes, at: int = 0) -> Message | None:
+    """Return the message at ``at``, of any size."""
+    return take_message(data, at, sys.maxsize)
+
+
+def unmask(payload: bytes, mask: bytes) -> bytes:
+    """Return the payload of a message whose masked payload is this."""
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else b"\xff" + size.to_bytes(8)
+    if 126 <= size < 65_536:
+        length = b"\xfe" + size.to_bytes(2)
+    message = take(b"\x82" + length + mask + payload + b"more")
+    assert message is not None
+    return message[0]
 
 
 class MaskTests(SynchronousTestCase):
@@ -38,10 +48,14 @@ class MaskTests(SynchronousTestCase):
             payload, mask = numbers.randbytes(size), numbers.randbytes(4)
             self.assertEqual(unmask(payload, mask), xor(payload, mask), size)
 
+    def test_native_code(self) -> None:
+        """Where Autobahn has a masker in C, its functions are there, and are used."""
+        self.assertEqual(frames._native_masker() is not None, USES_NVX)
+
     def test_without_native_code(self) -> None:
         """Where Autobahn has no masker in C, large payloads are freed of it all the same."""
         numbers = random.Random(2)
-        with mock.patch.object(frames, "_MIN_FOR_AUTOBAHN", sys.maxsize):
+        with mock.patch.object(frames, "_native_masker", return_value=None):
             for size in SIZES:
                 payload, mask = numbers.randbytes(size), numbers.randbytes(4)
                 self.assertEqual(unmask(payload, mask), xor(payload, mask), size)
@@ -69,8 +83,8 @@ class TakeTests(SynchronousTestCase):
                 for before in (b"", b"\xff" * 7):
                     data = before + frame + b"\xff" * 20
                     end = len(before + frame)
-                    self.assertEqual(find_frame(data, len(before)), (end - size, end))
-                    self.assertEqual(take(data, len(before)), (payload, opcode == BINARY))
+                    self.assertEqual(find_frame(data, len(before)), end)
+                    self.assertEqual(take(data, len(before)), (payload, opcode == BINARY, end))
 
     def test_left_to_autobahn(self) -> None:
         """Whatever isn't a message, whole and in order, is not taken."""
@@ -96,11 +110,13 @@ class TakeTests(SynchronousTestCase):
         """Text is UTF-8 by RFC 3629: nothing overlong, no surrogates, nothing above U+10FFFF."""
         good = ["", "ascii", "Grüße €", "\U0010ffff", "\ud7ff\ue000", "\x00\x7f\x80"]
         for text in good:
-            self.assertEqual(take(client_frame(TEXT, text.encode())), (text.encode(), False))
+            frame = client_frame(TEXT, text.encode())
+            self.assertEqual(take(frame), (text.encode(), False, len(frame)))
         bad = [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"a\x80"]
         for payload in bad:
             self.assertIsNone(take(client_frame(TEXT, payload)))
-            self.assertEqual(take(client_frame(BINARY, payload)), (payload, True))
+            frame = client_frame(BINARY, payload)
+            self.assertEqual(take(frame), (payload, True, len(frame)))
 
     def test_incomplete_heads(self) -> None:
         """Until a frame's head is there whole, nobody knows where it ends."""
@@ -108,7 +124,15 @@ class TakeTests(SynchronousTestCase):
             data = b"\xff" * 3 + client_frame(TEXT, b"x" * size)
             for known in range(head):
                 self.assertIsNone(find_frame(data[: 3 + known], 3))
-            self.assertEqual(find_frame(data[: 3 + head], 3), (3 + head, 3 + head + size))
+                self.assertIsNone(take(data[: 3 + known], 3))
+            self.assertEqual(find_frame(data[: 3 + head], 3), 3 + head + size)
+
+    def test_too_large(self) -> None:
+        """What is larger than it may be is not taken."""
+        frame = client_frame(TEXT, b"x" * 200)
+        self.assertEqual(take_message(frame, 0, 200), (b"x" * 200, False, len(frame)))
+        self.assertIsNone(take_message(frame, 0, 199))
+        self.assertIsNone(take_message(client_frame(TEXT), 0, -1))
 
 
 class MakeTests(SynchronousTestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import Any
 
 from klein import Klein
@@ -47,6 +48,23 @@ class HandshakeTests(WebSocketTestCase):
             self.assertIn(name, headers)
         for name in ("server", "sec-websocket-extensions", "sec-websocket-protocol"):
             self.assertNotIn(name, headers)
+
+    def test_as_autobahn(self) -> None:
+        """The response is, byte by byte, that of Autobahn, which judges a handshake itself."""
+        for headers in (
+            {"Origin": ORIGIN},
+            {"Sec-WebSocket-Protocol": "chat, superchat"},
+            {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"},
+            {"Upgrade": "h2c, WebSocket", "Connection": "keep-alive, UPGRADE"},
+            {"Cookie": "name=value", "Host": "b.test:3000", "Origin": "http://b.test:3000"},
+        ):
+            responses = []
+            for way in ("fast", "stock"):
+                connection = self.app(X121_WEBSOCKET=way, DIAGNOSTICS="true").connect()
+                connection.send(handshake("/ws/echo", headers) + client_frame(TEXT, b"early"))
+                responses.append(re.sub(rb"X-Request-Id: [0-9a-f-]{36}", b"", connection.received))
+            self.assertTrue(responses[0].startswith(b"HTTP/1.1 101 "))
+            self.assertEqual(*responses)
 
     def test_logged(self) -> None:
         """The handshake has an access log line, and a line that ties it to its connection."""
@@ -392,3 +410,14 @@ class AuthenticationTests(WebSocketTestCase):
         app = self.authenticated_by(lambda _: None)
         client = WebSocket(app, "/test")
         self.assertIsNone(client.protocol.connection.user_id)
+
+
+# --- all of it once more, judged by Autobahn, too -----------------------------------------
+
+
+class StockHandshakeTests(HandshakeTests):
+    way = "stock"
+
+
+class StockAuthenticationTests(AuthenticationTests):
+    way = "stock"

@@ -17,8 +17,8 @@ class InboxTests(SynchronousTestCase):
         self.done: list[Any] = []
         self.waiting: list[Deferred[Any]] = []
         self.rooms = 0
-        self.may_begin = True
-        self.inbox = Inbox(lambda: self.may_begin, self.room, max_bytes=100)
+        self.is_paused = False
+        self.inbox = Inbox(self, self.room, max_bytes=100)
 
     def room(self) -> None:
         self.rooms += 1
@@ -33,14 +33,14 @@ class InboxTests(SynchronousTestCase):
     def put(self, name: object, size: int = 0, ready: bool = True) -> None:
         """Put something in that notes its name, and waits unless it is ``ready``."""
 
-        def work() -> Deferred[Any] | None:
+        def work(name: object) -> Deferred[Any] | None:
             self.done.append(name)
             if ready:
                 return None
             self.waiting.append(Deferred())
             return self.waiting[-1]
 
-        self.inbox.put(work, size)
+        self.inbox.put(work, name, size)
 
     def test_at_once(self) -> None:
         """What is ready is done at once, and leaves nothing."""
@@ -61,9 +61,9 @@ class InboxTests(SynchronousTestCase):
     def test_fired_already(self) -> None:
         """A Deferred that has fired is no reason to wait, one that is chained is."""
         inner: Deferred[Any] = Deferred()
-        self.inbox.put(lambda: succeed(None))
+        self.inbox.put(succeed)
         self.put("next")
-        self.inbox.put(lambda: succeed(None).addCallback(lambda _: inner))
+        self.inbox.put(lambda _: succeed(None).addCallback(lambda _: inner))
         self.put("last")
         self.assertEqual(self.done, ["next"])
         inner.callback(None)
@@ -73,9 +73,9 @@ class InboxTests(SynchronousTestCase):
         """Thousands that waited are done without growing the stack."""
         self.put("slow", ready=False)
         for number in range(5000):
-            self.inbox.put(lambda number=number: self.done.append(number))
+            self.inbox.put(self.done.append, number)
         for _ in range(5000):
-            self.inbox.put(lambda: succeed(None))
+            self.inbox.put(succeed)
         self.put("last")
         self.waiting[0].callback(None)
         self.assertEqual(self.done, ["slow", *range(5000), "last"])
@@ -83,7 +83,7 @@ class InboxTests(SynchronousTestCase):
     def test_put_in_meanwhile(self) -> None:
         """What is put in by what is being done waits until that is done."""
 
-        def work() -> None:
+        def work(_: object) -> None:
             self.put("inner")
             self.done.append("outer")
 
@@ -93,15 +93,27 @@ class InboxTests(SynchronousTestCase):
     def test_not_yet(self) -> None:
         """Nothing is begun until it may be, and what is being done goes on."""
         self.put(1, ready=False)
-        self.may_begin = False
+        self.is_paused = True
         self.put(2)
         self.waiting[0].callback(None)
         self.put(3)
         self.inbox.go_on()
         self.assertEqual(self.done, [1])
-        self.may_begin = True
+        self.is_paused = False
         self.inbox.go_on()
         self.assertEqual(self.done, [1, 2, 3])
+
+    def test_in_a_hurry(self) -> None:
+        """Who closes doesn't wait until what was sent is read, but nothing is done once closed."""
+        self.is_paused = True
+        self.put(1)
+        self.inbox.hurry()
+        self.put(2)
+        self.assertEqual(self.done, [1, 2])
+        self.inbox.close()
+        self.inbox.hurry()
+        self.put(3)
+        self.assertEqual(self.done, [1, 2])
 
     def test_canceller_fails(self) -> None:
         """What fails to be cancelled is logged."""
@@ -110,7 +122,7 @@ class InboxTests(SynchronousTestCase):
             raise RuntimeError("no")
 
         doing: Deferred[Any] = Deferred(fail)
-        self.inbox.put(lambda: doing)
+        self.inbox.put(lambda _: doing)
         self.inbox.close()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
@@ -138,7 +150,7 @@ class InboxTests(SynchronousTestCase):
         """It is full at its limit, not below; what has no size takes no room."""
         self.put("slow", ready=False)
         self.put(1, 99)
-        self.inbox.put(lambda: None)
+        self.inbox.put(lambda _: None)
         self.assertFalse(self.inbox.is_full)
         self.put(2, 1)
         self.assertTrue(self.inbox.is_full)
@@ -178,7 +190,7 @@ class InboxTests(SynchronousTestCase):
         """What is being done is cancelled, and what waits forgotten."""
         cancelled: list[object] = []
         doing: Deferred[Any] = Deferred(cancelled.append)
-        self.inbox.put(lambda: doing)
+        self.inbox.put(lambda _: doing)
         self.put("next")
         self.inbox.close()
         self.assertEqual((cancelled, self.done), ([doing], []))

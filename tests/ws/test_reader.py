@@ -43,8 +43,9 @@ class Parser:
         self.read = b""  # all of it, as the client sent it
         self.on_message: Callable[[], object] = int
 
-    def may_read(self) -> bool:
-        return self.room > 0
+    @property
+    def is_full(self) -> bool:
+        return self.room <= 0
 
     def take(self, payload: bytes, is_binary: bool) -> None:
         self.room -= 1
@@ -70,7 +71,7 @@ class ReaderTests(SynchronousTestCase):
         self.transport = StringTransport()
         self.parser = Parser()
         self.reader = FrameReader(
-            self.transport, self.parser, self.clock, max_fast_bytes=max_fast_bytes
+            self.transport, self.parser, self.parser, self.clock, max_fast_bytes=max_fast_bytes
         )
 
     def finish(self) -> int:
@@ -129,6 +130,15 @@ class ReaderTests(SynchronousTestCase):
         self.reader.put(frame[20:] + text)
         self.assertEqual(b"".join(self.parser.pieces), frame)
         self.assertEqual(self.parser.messages, [(b"text", False)])
+        self.assert_idle()
+
+    def test_frame_in_a_frame(self) -> None:
+        """The rest of a frame is no message, even if it arrives alone and looks like one."""
+        inner = client_frame(TEXT, b"text")
+        head = b"\x82" + bytes([0x80 | len(inner)]) + b"mask"
+        self.reader.put(head)
+        self.reader.put(inner)
+        self.assertEqual((self.parser.messages, self.parser.pieces), ([], [head, inner]))
         self.assert_idle()
 
     def test_heads(self) -> None:

@@ -7,12 +7,10 @@ from typing import Any, ClassVar, Literal
 from twisted.internet.defer import CancelledError, ensureDeferred, gatherResults, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.logger import Logger
-from twisted.web.iweb import IRequest
 
 from x121.application import Check, Feature, Stage
 from x121.core.models import Model
 from x121.errors import ServiceUnavailable
-from x121.web.responses import json_response
 from x121.web.router import Router
 
 __all__ = ["Health"]
@@ -24,6 +22,9 @@ class Status(Model):
     """The status of a healthy server."""
 
     status: Literal["ok"]
+
+
+_OK = Status(status="ok")
 
 
 class NotReady(ServiceUnavailable):
@@ -47,18 +48,18 @@ class Health(Feature):
 
     router = Router()
 
-    @router.route("/", result=Status)
-    def health(self, request: IRequest) -> bytes:
+    @router.get("/")
+    def health(self) -> Status:
         """Return 200 if the server runs; the database is not checked."""
-        return json_response(request, {"status": "ok"})
+        return _OK
 
-    @router.route("/live", result=Status)
-    def live(self, request: IRequest) -> bytes:
+    @router.get("/live")
+    def live(self) -> Status:
         """Return 200 if the server's event loop runs."""
-        return json_response(request, {"status": "ok"})
+        return _OK
 
-    @router.route("/ready", result=Status, errors=[NotReady])
-    async def ready(self, request: IRequest) -> bytes:
+    @router.get("/ready", errors=[NotReady])
+    async def ready(self) -> Status:
         """Return 200 if the server is ready for requests.
 
         The database accepts writes, its migrations are applied, every feature is ready, and the
@@ -76,7 +77,7 @@ class Health(Feature):
         elif not await self.state.pool.is_writable():
             raise NotReady("The database is read-only", "read-only")
         await self._check_features()
-        return json_response(request, {"status": "ok"})
+        return _OK
 
     async def _check_features(self) -> None:
         """Run all readiness checks at the same time.  Raises :class:`NotReady` if one fails."""

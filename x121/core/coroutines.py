@@ -21,19 +21,21 @@ _UNAWAITED: tuple[tuple[Any, str], ...] = (
 )
 
 
-def run_eagerly(coroutine: Coroutine[Deferred[Any], Any, T]) -> T | Deferred[T]:
+def run_eagerly(
+    coroutine: Coroutine[Deferred[Any], Any, T], context: Context | None = None
+) -> T | Deferred[T]:
     """Return the result of ``coroutine`` if it doesn't wait, else a Deferred of the result.
 
     An exception is raised if the coroutine hasn't waited; otherwise it fails the Deferred.
     Everything else is like ``Deferred.fromCoroutine``, which takes three times as long if the
-    coroutine doesn't wait: it runs in a copy of the caller's context, and cancelling the Deferred
-    cancels the one that it waits for.
+    coroutine doesn't wait: it runs in a copy of the caller's context, or in ``context``, and
+    cancelling the Deferred cancels the one that it waits for.
 
     Raises :class:`NotACoroutineError` if ``coroutine`` isn't one.
     """
     if type(coroutine) is not CoroutineType and not isinstance(coroutine, Coroutine):
         raise NotACoroutineError(f"{coroutine!r} is not a coroutine")
-    context = copy_context()
+    context = context or copy_context()
     try:
         awaited = context.run(coroutine.send, None)
     except StopIteration as end:

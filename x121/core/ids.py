@@ -22,14 +22,16 @@ def make_id() -> str:
     try:
         return _ready.pop()
     except IndexError:
-        _ready.extend(_make(os.urandom(16 * _AT_ONCE).hex()))
+        _ready.extend(_make(os.urandom(16 * _AT_ONCE)))
         return _ready.pop()
 
 
-def _make(digits: str) -> list[str]:
+def _make(random: bytes) -> list[str]:
+    digits = (int.from_bytes(random) & _RANDOM | _FIXED).to_bytes(len(random)).hex()
     parts = [digits[start : start + 32] for start in range(0, len(digits), 32)]
-    return [f"{p[:8]}-{p[8:12]}-4{p[13:16]}-{_VARIANTS[p[16]]}{p[17:20]}-{p[20:]}" for p in parts]
+    return [f"{p[:8]}-{p[8:12]}-{p[12:16]}-{p[16:20]}-{p[20:]}" for p in parts]
 
 
-# The first two bits of this digit are 10 (RFC 9562 section 4.1); the other two stay random.
-_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+# The version, 4, and the variant of RFC 9562 (sections 4.1 and 4.2), in each id.
+_FIXED = int.from_bytes(bytes.fromhex("00000000000040008000000000000000") * _AT_ONCE)
+_RANDOM = int.from_bytes(bytes.fromhex("ffffffffffff0fff3fffffffffffffff") * _AT_ONCE)

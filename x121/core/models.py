@@ -7,15 +7,16 @@ The same class validates a request's body or a result, and documents it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from x121.core.types import NO_NUL, DbId
 
-__all__ = ["Id", "Model", "Text", "Timestamp", "optional"]
+__all__ = ["Id", "Model", "Text", "Timestamp", "is_moment", "optional"]
 
 
 _RFC_3339 = re.compile(  # section 5.6
@@ -27,9 +28,9 @@ _RFC_3339 = re.compile(  # section 5.6
 class Model(BaseModel):
     """An immutable value with validated fields.
 
-    An unknown field is an error, so that a misspelled one isn't lost.  A model inside another, or
-    in a handler's result, is always validated again.  The text of an error, which may be logged,
-    never contains the invalid value.
+    An unknown field is an error, so that a misspelled one isn't lost.  A model inside another
+    is validated again, as is a handler's result unless it can't have changed since it was made.
+    The text of an error, which may be logged, never contains the invalid value.
     """
 
     model_config = ConfigDict(
@@ -41,6 +42,28 @@ class Model(BaseModel):
         use_attribute_docstrings=True,
         ser_json_inf_nan="null",
     )
+
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
+        """Return an instance that isn't validated, and is marked so: it is validated when sent."""
+        return _mark(super().model_construct(_fields_set, **values))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; one with an ``update`` isn't validated, and is marked so."""
+        copy = super().model_copy(update=update, deep=deep)
+        return _mark(copy) if update else copy
+
+
+class _Unvalidated(set[str]):
+    """Fields that are set in a model that isn't validated."""
+
+
+M = TypeVar("M", bound=Model)
+
+
+def _mark(model: M) -> M:
+    object.__setattr__(model, "__pydantic_fields_set__", _Unvalidated(model.model_fields_set))
+    return model
 
 
 def optional() -> Any:
@@ -73,6 +96,12 @@ Text = Annotated[str, Field(pattern=NO_NUL)]
 
 Id = Annotated[DbId, Field(ge=1, le=2**63 - 1)]
 """The key of a row, in the range of a ``BIGINT`` identity."""
+
+
+def is_moment(schema: Mapping[str, Any]) -> bool:
+    """Return True for pydantic's schema of a :data:`Timestamp`."""
+    function: Any = schema.get("function")
+    return schema["type"] == "function-plain" and function["function"] is _read_moment
 
 
 class _Moment:

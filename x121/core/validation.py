@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,6 +9,7 @@ from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from x121.core.coroutines import unawaited
 from x121.core.types import NO_NUL
+from x121.core.valid_values import recognizer
 from x121.errors import FieldError, InternalError
 
 __all__ = ["ResultSerializer", "field_errors"]
@@ -70,12 +70,12 @@ class ResultSerializer(Generic[T]):
 
     def __init__(self, adapter: TypeAdapter[T], what: str) -> None:
         self._what = what
+        self._is_valid = recognizer(adapter.core_schema)
+        self._validate = adapter.validator.validate_python
+        self._to_json = adapter.serializer.to_json
         # Detecting errors takes as long as encoding; parts may have changed since validation.
         is_plain = adapter.core_schema["type"] in _WITHOUT_PARTS
-        warnings: Literal["error", False] = False if is_plain else "error"
-        # Models with aliases are validated by their names in Python, and sent with the aliases.
-        self._check = partial(adapter.validator.validate_python, by_alias=True, by_name=True)
-        self._encode = partial(adapter.serializer.to_json, by_alias=True, warnings=warnings)
+        self._warnings: Literal["error", False] = False if is_plain else "error"
 
     def write(self, value: T) -> bytes:
         """Return ``value`` as JSON.
@@ -83,7 +83,11 @@ class ResultSerializer(Generic[T]):
         Raises :class:`InternalError`, without any of the data in it, if it doesn't match its type.
         """
         try:
-            return self._encode(self._check(value))
+            if self._is_valid is not None and self._is_valid(value):
+                return self._to_json(value, by_alias=True, warnings=False)
+            # Models with aliases are validated by their names in Python, and sent with the aliases.
+            valid = self._validate(value, by_alias=True, by_name=True)
+            return self._to_json(valid, by_alias=True, warnings=self._warnings)
         except ValidationError as error:
             reason = "is not valid: " + "; ".join(map(_line, field_errors(error)))
         except PydanticSerializationError:  # its text may contain a value

@@ -12,7 +12,7 @@ __all__ = ["log_failure"]
 _log = Logger(namespace="x121.errors")
 
 
-def log_failure(failure: Failure, error: AppError, line: str, **about: str) -> None:
+def log_failure(failure: Failure | BaseException, error: AppError, line: str, **about: str) -> None:
     """Log ``failure``, for which ``error`` is sent, if it needs attention.
 
     A server error is logged with its traceback.  Any other error is logged only if it has a
@@ -21,6 +21,8 @@ def log_failure(failure: Failure, error: AppError, line: str, **about: str) -> N
     """
     if error.ours:
         reason = error.detail or error.message
+        if not isinstance(failure, Failure):
+            failure = Failure(failure)
         _log.failure(line, failure, LogLevel.error, log_reason=reason, **about)
     elif error.detail:
         _log.warn(line, log_reason=error.detail, **about)

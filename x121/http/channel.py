@@ -31,7 +31,6 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from x121.core.deadlines import Deadlines
@@ -44,6 +43,7 @@ from x121.errors import (
     UriTooLong,
 )
 from x121.http.chunked import ChunkedDecoder
+from x121.http.exchange import Exchange, Pipeline
 from x121.http.head import (
     MAX_METHOD_BYTES,
     MAX_NAME_BYTES,
@@ -58,7 +58,15 @@ from x121.http.request import Request, no_room
 from x121.http.send_rate import SendRate
 from x121.http.sockets import acknowledged_bytes, bytes_to_read, drop_when_stuck, has_hung_up
 
-__all__ = ["MAX_HEAD_BYTES", "MAX_HEAD_FIELDS", "MAX_LENGTH", "Channel", "Phase"]
+__all__ = [
+    "BODY",
+    "IDLE",
+    "MAX_HEAD_BYTES",
+    "MAX_HEAD_FIELDS",
+    "MAX_LENGTH",
+    "Channel",
+    "Phase",
+]
 
 _log = Logger(namespace="x121.http")
 
@@ -103,6 +111,10 @@ class Phase(enum.IntEnum):
         return self <= Phase.IDLE
 
 
+# A global takes a quarter of the time of a member of an enumeration, in Python 3.11.
+NEW, IDLE, HEAD, BODY, ANSWER, CLOSING, UPGRADED = Phase
+
+
 class Site(Protocol):
     """The part of a site that a connection uses."""
 
@@ -111,12 +123,13 @@ class Site(Protocol):
     is_trusted: Callable[[str], bool]
     max_body_bytes: int
     deadlines: dict[Phase, Deadlines[Channel] | None]
+    pipeline: Pipeline | None
     send_rate: SendRate
 
     def opened(self, channel: Channel, /) -> None: ...
     def closed(self, channel: Channel, /) -> None: ...
     def finishing(self, channel: Channel, /) -> None: ...
-    def first_lines(self, version: bytes, code: int, reason: bytes, /) -> bytes: ...
+    def first_lines(self, version: bytes, code: int, reason: bytes | None, /) -> bytes: ...
 
 
 @implementer(IHalfCloseableProtocol)
@@ -130,12 +143,12 @@ class Channel(http.HTTPChannel):
     peer: IAddress
     local: IAddress
     requestFactory: type[Request] = Request
-    requests: list[Request]
+    requests: list[Any]  # of Request or Exchange
     MAX_LENGTH = MAX_HEAD_BYTES
     totalHeadersSize = MAX_HEAD_BYTES
     maxHeaders = MAX_HEAD_FIELDS
     timeOut = None  # Twisted's timer restarts with every byte; see Phase
-    phase = Phase.NEW
+    phase = NEW
     _deadlines: Deadlines[Channel] | None = None
     _intake: Intake
 
@@ -155,7 +168,7 @@ class Channel(http.HTTPChannel):
         self.is_trusted_proxy = self.site.is_trusted(getattr(self.peer, "host", ""))
         drop_when_stuck(self.transport)
         self.site.opened(self)
-        self._enter(Phase.NEW)
+        self._enter(NEW)
 
     def getPeer(self) -> IAddress:
         """Return the address of the client."""
@@ -167,7 +180,7 @@ class Channel(http.HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._intake.stop()
-        if self.phase is Phase.BODY:
+        if self.phase is BODY:
             self._log_half_request()
         if self._deadlines is not None:
             self._deadlines.stop(self)
@@ -189,12 +202,12 @@ class Channel(http.HTTPChannel):
 
     def close(self) -> None:
         """Close once everything written is sent; drop the connection if the client won't close."""
-        self._enter(Phase.CLOSING)
+        self._enter(CLOSING)
         self._close_gently()
 
     def close_now(self) -> None:
         """Close without waiting for the client to close first."""
-        self._enter(Phase.CLOSING)
+        self._enter(CLOSING)
         self.loseConnection()
 
     def abort(self) -> None:
@@ -204,10 +217,10 @@ class Channel(http.HTTPChannel):
     def drop(self) -> None:
         """End the requests and the connection, because the server is stopping."""
         error = ServiceUnavailable("The server is shutting down")
-        if self.phase is Phase.ANSWER:
+        if self.phase is ANSWER:
             self._fail_requests(error)
             self.abort()
-        elif self.phase is Phase.HEAD or self.phase is Phase.BODY:
+        elif self.phase is HEAD or self.phase is BODY:
             self.refuse(error)
             self.loseConnection()
         else:
@@ -220,7 +233,7 @@ class Channel(http.HTTPChannel):
             remote=getattr(self.peer, "host", "") or "unix",
             bytes=acknowledged_bytes(self.transport),
         )
-        if self.phase is Phase.ANSWER:
+        if self.phase is ANSWER:
             self._fail_requests(RequestTimeout("The client reads the response too slowly"))
         self.abort()
 
@@ -229,9 +242,9 @@ class Channel(http.HTTPChannel):
             request.fail(error)
             request.cancel()
 
-    def abandon(self, request: Request) -> None:
+    def abandon(self, request: Request | Exchange) -> None:
         """Drop the connection in the middle of ``request``, and end the request at once."""
-        self._enter(Phase.CLOSING)
+        self._enter(CLOSING)
         self.abort()
         if request in self.requests:
             self.requests.remove(request)
@@ -239,9 +252,9 @@ class Channel(http.HTTPChannel):
 
     def expired(self) -> None:
         """Handle the end of this phase's deadline."""
-        if self.phase is Phase.HEAD:
+        if self.phase is HEAD:
             self.refuse(RequestTimeout("The request's head did not arrive in time"))
-        elif self.phase is Phase.BODY:
+        elif self.phase is BODY:
             self.refuse(RequestTimeout("The request's body did not arrive in time"))
         elif self.is_sending:
             self._enter(self.phase)  # the client is slow, not disconnected
@@ -251,7 +264,7 @@ class Channel(http.HTTPChannel):
             self.abort()
         else:
             # The client had its time to close first.  The kernel continues to send.
-            self._enter(Phase.CLOSING)
+            self._enter(CLOSING)
             self.loseConnection()
 
     @property
@@ -262,7 +275,7 @@ class Channel(http.HTTPChannel):
     @property
     def in_flight(self) -> bool:
         """True if there is a complete request whose response is not sent yet."""
-        return self.is_sending or self.phase is Phase.ANSWER
+        return self.is_sending or self.phase is ANSWER
 
     @property
     def has_input(self) -> bool:
@@ -281,7 +294,7 @@ class Channel(http.HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Read ``data`` in turn; after the last response only count it."""
-        if self.phase is Phase.CLOSING:
+        if self.phase is CLOSING:
             self._linger(len(data))
             return
         self._intake.put(data)
@@ -294,7 +307,7 @@ class Channel(http.HTTPChannel):
     def _read(self) -> None:
         """Read the input that has arrived, up to this turn's share."""
         self._intake.read(self._read_piece)
-        if self.phase is Phase.CLOSING:
+        if self.phase is CLOSING:
             self._linger(len(self._intake.clear()))
         if self._read_all:
             self._act_on_end_of_input()
@@ -306,15 +319,15 @@ class Channel(http.HTTPChannel):
 
     def _read_piece(self) -> bool:
         """Read a head, or a piece of a body; return False if neither is possible now."""
-        if self.phase is Phase.BODY:
+        if self.phase is BODY:
             self._read_body()
             return True
-        if self.phase > Phase.BODY or (self._waitingForTransport and self._is_held_back):
+        if self.phase > BODY or (self._waitingForTransport and self._is_held_back):
             return False
         take_line = self._intake.take_line
         while (line := take_line()) is not None:
             self.lineReceived(line)
-            if not self._head_lines or self.phase > Phase.HEAD:
+            if not self._head_lines or self.phase > HEAD:
                 return True
         self._wait_for_head()
         self._check_begun_line()
@@ -353,19 +366,19 @@ class Channel(http.HTTPChannel):
     def writeConnectionLost(self) -> None:
         """Wait for the client to close, now that everything is sent."""
         self._waitingForTransport = False
-        self._enter(Phase.CLOSING)
+        self._enter(CLOSING)
 
     def _act_on_end_of_input(self) -> None:
         """Close, once all complete requests are read and responded to.
 
         An incomplete request gets no response.
         """
-        if self.phase is Phase.CLOSING:
+        if self.phase is CLOSING:
             self.loseConnection()
-        elif self.phase is Phase.ANSWER:
+        elif self.phase is ANSWER:
             if self._has_left():
                 self._leave()
-        elif self.phase is not Phase.UPGRADED and not (self._is_held_back or self._intake.is_busy):
+        elif self.phase is not UPGRADED and not (self._is_held_back or self._intake.is_busy):
             self._leave()
 
     def _has_left(self) -> bool:
@@ -383,9 +396,9 @@ class Channel(http.HTTPChannel):
 
     def _leave(self) -> None:
         """Cancel the handlers, and close when everything written is sent."""
-        if self.phase is Phase.BODY:
+        if self.phase is BODY:
             self._log_half_request()
-        self._enter(Phase.CLOSING)
+        self._enter(CLOSING)
         self._end_requests(connectionDone)
         self.loseConnection()
 
@@ -394,7 +407,7 @@ class Channel(http.HTTPChannel):
     def _wait_for_head(self) -> None:
         """Set a deadline for the rest of a head; most heads arrive whole and need none."""
         if self.phase.between_requests:
-            self._enter(Phase.HEAD)
+            self._enter(HEAD)
 
     def _check_begun_line(self) -> None:
         """Reject an incomplete line if no valid line can begin like that."""
@@ -486,7 +499,7 @@ class Channel(http.HTTPChannel):
             self.refuse(no_room(error))
             return
         if self.length != 0:
-            self._enter(Phase.BODY)
+            self._enter(BODY)
 
     def _send100Continue(self) -> None:
         # Twisted's also sends it if there is no body.
@@ -519,53 +532,44 @@ class Channel(http.HTTPChannel):
 
     def allContentReceived(self) -> None:
         """Serve the request, which is complete, unless its response was already sent."""
-        if self.phase is Phase.CLOSING:
+        if self.phase is CLOSING:
             return
         self._head_bytes = self._head_lines = 0
         self._intake.spend(SHARE // _REQUESTS_PER_TURN)
-        self._enter(Phase.ANSWER)
+        self._enter(ANSWER)
         super().allContentReceived()
 
     # --- a request from another parser ---
 
-    @property
-    def may_begin(self) -> bool:
-        """True if the next input begins a request, and it can be served at once."""
-        is_between = self.phase is Phase.IDLE or self.phase is Phase.NEW
-        return is_between and not self._waitingForTransport and not self._intake.kept
+    def serve(
+        self, request: Request | Exchange, is_persistent: bool, process: Callable[[Any], object]
+    ) -> None:
+        """Serve a complete request with a valid head, of which Twisted's parser knows nothing.
 
-    def serve(self, request: Request, method: bytes, target: bytes) -> None:
-        """Serve a complete HTTP/1.1 request with a valid head, which keeps the connection open.
-
-        Call this only if :attr:`may_begin` is true.
+        ``process`` is called with the request.  There must be no other request, and no input.
         """
         self.requests.append(request)
         self._head_bytes = 0
-        self.persistent = True
-        self.phase = Phase.ANSWER
-        request.requestReceived(method, target, b"HTTP/1.1")
-        if self.phase is Phase.ANSWER:  # else the response is sent, and its deadline is set
-            self._enter(Phase.ANSWER)
+        self.persistent = is_persistent
+        self.phase = ANSWER
+        process(request)
+        if self.phase is ANSWER:  # else the response is sent, and its deadline is set
+            self._enter(ANSWER)
 
     # --- the response ---
 
-    def make_head(self, version: bytes, code: int, reason: bytes, headers: Headers) -> bytes:
-        """Return the head of a response, with Date and Connection."""
+    def make_head(self, version: bytes, code: int, reason: bytes | None, fields: bytes) -> bytes:
+        """Return the head of a response, with Date and Connection.
+
+        ``fields`` are lines that end with CRLF; without a ``reason`` it is that of RFC 9110.
+        """
+        last = b"\r\n"
         if not self.persistent or self.site.draining:
             self.persistent = False
-            if self.site.draining and self.phase is Phase.ANSWER:
+            if self.site.draining and self.phase is ANSWER:
                 self.site.finishing(self)
-            headers.addRawHeader(b"Connection", b"close")
-        lines = [self.site.first_lines(version, code, reason)]
-        for name, values in headers.getAllRawHeaders():
-            for value in values:
-                lines.append(name + b": " + value)  # a comprehension is slower here
-        lines.append(b"\r\n")
-        return b"\r\n".join(lines)
-
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Write the head of a response, in the form that Twisted's requests use."""
-        self.write(self.make_head(version, int(code), reason, headers))
+            last = b"Connection: close\r\n\r\n"
+        return self.site.first_lines(version, code, reason) + fields + last
 
     # --- early responses ---
 
@@ -574,7 +578,7 @@ class Channel(http.HTTPChannel):
 
         Does nothing if the connection is closing already.
         """
-        if self.phase is not Phase.CLOSING:
+        if self.phase is not CLOSING:
             self._answer_early(refusal=error)
 
     def overflow(self) -> None:
@@ -586,7 +590,7 @@ class Channel(http.HTTPChannel):
         self.refuse(BadRequest("The request is malformed"))
 
     def _answer_early(self, refusal: AppError | None) -> None:
-        self._enter(Phase.CLOSING)
+        self._enter(CLOSING)
         if not self.requests:
             self.requests.append(self.requestFactory(self))
         request = self.requests[-1]
@@ -609,7 +613,7 @@ class Channel(http.HTTPChannel):
 
     def release(self) -> Any:
         """Detach the transport and return it, for another protocol (RFC 9110 section 7.8)."""
-        self._enter(Phase.UPGRADED)
+        self._enter(UPGRADED)
         self.site.send_rate.stop(self)
         transport: Any = self.transport
         transport.unregisterProducer()
@@ -624,27 +628,27 @@ class Channel(http.HTTPChannel):
 
     # --- the end of a request ---
 
-    def requestDone(self, request: Request) -> None:
+    def requestDone(self, request: Request | Exchange) -> None:
         """Begin the next request, or close: gently if the client may still be sending."""
-        if self.phase is Phase.UPGRADED:
+        if self.phase <= ANSWER and self.persistent and not self.site.draining:
+            self.requests.remove(request)
+            self._enter(IDLE)
+            if self._intake.kept or self._read_all:
+                self._continue()
+        elif self.phase is UPGRADED:
             self.requests.clear()
-        elif self.phase is Phase.CLOSING:
+        elif self.phase is CLOSING:
             del self.requests[0]
             self._close_gently()
-        elif self.persistent and not self.site.draining:
-            self.requests.remove(request)
-            self._begin_next()
         else:
             # A response that began before the drain had no Connection: close.
             self.persistent = False
             self.requests.remove(request)
             self.close()
 
-    def _begin_next(self) -> None:
-        """Continue reading, beginning with the input that was kept meanwhile."""
-        self._enter(Phase.IDLE)
-        if self._intake.kept:
-            self._intake.read_later()
+    def _continue(self) -> None:
+        """Continue with the input that was kept meanwhile, or with its end."""
+        self._intake.read_later()
         if self._read_all:
             self._act_on_end_of_input()
 

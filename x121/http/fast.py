@@ -1,144 +1,163 @@
-"""Channel that parses requests that arrive whole with llhttp, and all others with Twisted.
+"""Channel that parses requests with llhttp, and leaves special ones to Twisted's parser.
 
 Most requests are one segment: a head, and a small body or none.  httptools (node's llhttp) parses
-such a request in a few microseconds.  Any other input (a part of a request, several requests, one
-that is malformed, chunked, or asks for an upgrade or a close) is passed unchanged to
+such a request in a few microseconds.  Browsers and proxies may send the body in segments of its
+own; these are kept until it is complete.  Any other input (a part of a head, several requests, one
+that is malformed, chunked, or asks for an upgrade) is passed unchanged to
 :class:`x121.http.channel.Channel`, so that the responses of both channels are the same.
 """
 
 from __future__ import annotations
 
 import io
+from typing import Any
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 
 from x121.errors import AppError
-from x121.http.channel import MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_LENGTH, Channel
-from x121.http.head import MAX_NAME_BYTES, check_head
-from x121.http.headers import Headers, canonical
+from x121.http.channel import BODY, IDLE, Channel
+from x121.http.exchange import Exchange
+from x121.http.head import check_target
+from x121.http.head_reader import HeadReader
+from x121.http.request import Request
 
 __all__ = ["FastChannel"]
 
-# A larger segment is unlikely to be one whole request, so it isn't parsed twice to find out.
+# A larger request is left to Twisted's parser, which doesn't keep it in memory.
 _MAX_BYTES = 16_384
 
-# Fields that may require more than a response on a connection that stays open.
-_SPECIAL = frozenset(
-    (b"Connection", b"Content-Length", b"Expect", b"Transfer-Encoding", b"Upgrade")
-)
+# Shared by all connections: it keeps no part of an incomplete request.
+_reader = HeadReader()
+
+
+class _ParsedRequest(Request):
+    """A request from Twisted's parser, served like those from llhttp.
+
+    ``needs_itself`` is set if it is known that an exchange isn't enough.
+    """
+
+    needs_itself = False
+
+    def process(self) -> None:
+        """Serve the request as an exchange, or if it needs more as itself."""
+        channel: Any = self.channel
+        pipeline = channel.site.pipeline
+        is_rejected = self.refusal is not None or self.body_too_large
+        if pipeline is not None and not (self.needs_itself or is_rejected):
+            head = self.method, self.uri, self.clientproto
+            exchange = Exchange(channel, pipeline, *head, self.requestHeaders, b"")
+            exchange.content = self.content
+            if pipeline.accepts(exchange):
+                channel.requests[-1] = exchange
+                pipeline.serve(exchange)
+                return
+        super().process()
 
 
 class FastChannel(Channel):
-    """Serves requests that arrive whole without Twisted's parser."""
+    """Serves simple requests without Twisted's parser."""
+
+    requestFactory: type[_ParsedRequest] = _ParsedRequest
+    _missing_bytes = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: list[bytes] = []
+
+    # --- input ---
 
     def dataReceived(self, data: bytes) -> None:
         """Serve ``data`` if it is a whole request, or leave it to Twisted's parser."""
-        if not (self.may_begin and len(data) <= _MAX_BYTES and self._serve(data)):
+        if self._missing_bytes:
+            if len(data) < self._missing_bytes:
+                self._hold(data, self._missing_bytes - len(data))
+                return
+            data = self._unhold() + data
+        may_begin = self.phase <= IDLE and not self._waitingForTransport
+        if not may_begin or self._intake.kept or len(data) > _MAX_BYTES or not self._serve(data):
             super().dataReceived(data)
 
     def _take_turn(self) -> None:
         """Serve the input that was kept meanwhile in the same way."""
-        if len(self._intake) <= _MAX_BYTES:
-            self.dataReceived(self._intake.clear())
-        else:
+        if len(self._intake) > _MAX_BYTES:
             super()._take_turn()
+            return
+        self.dataReceived(self._intake.clear())
+        if self._read_all:
+            self._act_on_end_of_input()
 
     def _serve(self, data: bytes) -> bool:
         """Serve ``data``; return False, and do nothing, if it is not one simple request."""
-        reader = _reader
-        if not reader.read(data):
+        head = _reader
+        if not head.read(data) or head.body_bytes > self.site.max_body_bytes:
             return False
-        headers, body = reader.headers, reader.body
-        if len(body) > self.site.max_body_bytes:
-            return False
+        headers = head.headers
         try:
-            target = check_head(reader.method, reader.target, b"HTTP/1.1", headers)
+            target = check_target(head.method, head.target, head.version, headers)
         except AppError:
             return False  # Twisted's channel finds the same error, and responds
+        missing_bytes = head.head_bytes + head.body_bytes - len(data)
+        if missing_bytes:
+            if missing_bytes + len(data) > _MAX_BYTES:
+                return False
+            self._enter(BODY)
+            self._hold(data, missing_bytes)
+            return True
+        line, body = (head.method, target, head.version), data[head.head_bytes :]
+        pipeline = self.site.pipeline
+        if pipeline is not None:
+            exchange = Exchange(self, pipeline, *line, headers, body)
+            if pipeline.accepts(exchange):
+                self.serve(exchange, head.is_persistent, pipeline.serve)
+                return True
         request = self.requestFactory(self, headers=headers)
+        request.needs_itself = True
         request.content = io.BytesIO(body)
-        self.serve(request, reader.method, target)
+        request.receive(*line)
+        self.serve(request, head.is_persistent, type(request).process)
         return True
 
+    # --- a body in several segments ---
 
-class _SeveralRequestsError(Exception):
-    """Stops llhttp at the second request in a segment."""
+    def _hold(self, data: bytes, missing_bytes: int) -> None:
+        """Keep a part of a request until its missing bytes arrive."""
+        self._held.append(data)
+        self._missing_bytes = missing_bytes
 
+    def _unhold(self) -> bytes:
+        """Return what is kept, as if it arrived now."""
+        data = b"".join(self._held)
+        self._held.clear()
+        self._missing_bytes = 0
+        self.phase = IDLE  # its deadline still runs
+        return data
 
-class _Reader:
-    """Parses one simple request from one segment.
+    def _give_up_holding(self) -> None:
+        """Leave what is kept to Twisted's parser, because something else has happened."""
+        if self._missing_bytes:
+            super().dataReceived(self._unhold())
 
-    ``method``, ``target``, ``headers`` and ``body`` are the result.  All connections share one
-    reader, because it keeps no part of an incomplete request.
-    """
+    def expired(self) -> None:
+        """Handle the end of this phase's deadline."""
+        self._give_up_holding()
+        super().expired()
 
-    method: bytes
-    target: bytes
-    headers: Headers
-    body: bytes
+    def drop(self) -> None:
+        """End the requests and the connection, because the server is stopping."""
+        self._give_up_holding()
+        super().drop()
 
-    def __init__(self) -> None:
-        self._begin()
+    def pauseProducing(self) -> None:
+        """Begin no more requests until the client has read what was written."""
+        self._give_up_holding()
+        super().pauseProducing()
 
-    def _begin(self) -> None:
-        self._parser = HttpRequestParser(self)
+    def readConnectionLost(self) -> None:
+        """Note that the client will send no more."""
+        self._give_up_holding()
+        super().readConnectionLost()
 
-    def read(self, data: bytes) -> bool:
-        """Parse ``data``; return True if it is exactly one simple HTTP/1.1 request."""
-        self.headers = Headers()
-        self.body = b""
-        self._fields = self._ends = 0
-        self._asks_for_more = False
-        try:
-            self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade):
-            self._begin()
-            return False
-        whole = data.find(b"\r\n\r\n") + 4 + len(self.body)
-        if self._ends != 1 or len(data) != whole:
-            self._begin()  # discards llhttp's part of the next request
-            return False
-        self.method = self._parser.get_method()
-        return (
-            not self._asks_for_more
-            and data.startswith(b" HTTP/1.1\r\n", len(self.method) + 1 + len(self.target))
-            and self._fields <= MAX_HEAD_FIELDS
-            and len(data) - len(self.body) <= MAX_HEAD_BYTES
-        )
-
-    # --- llhttp's callbacks ---
-
-    def on_url(self, target: bytes) -> None:
-        """Keep the target.  A second target belongs to a second request, which stops the parser."""
-        if self._ends:
-            raise _SeveralRequestsError
-        self.target = target
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a field, without the trailing white space that llhttp leaves on its value."""
-        self._fields += 1
-        if len(name) > MAX_NAME_BYTES:
-            self._asks_for_more = True  # rejected by Twisted's channel, and not cached
-            return
-        name, value = canonical(name), value.rstrip(b" \t")
-        self.headers.take(name, value)
-        if name in _SPECIAL and not _is_plain(name, value):
-            self._asks_for_more = True
-
-    def on_body(self, part: bytes) -> None:
-        """Keep a part of the body."""
-        self.body += part
-
-    def on_message_complete(self) -> None:
-        """Note that the request is complete."""
-        self._ends += 1
-
-
-def _is_plain(name: bytes, value: bytes) -> bool:
-    """Return True if a special field has a value that requires nothing special."""
-    if name == b"Content-Length":
-        return len(value) <= MAX_LENGTH
-    return name == b"Connection" and value.lower() == b"keep-alive"
-
-
-_reader = _Reader()
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._give_up_holding()
+        super().connectionLost(reason)

@@ -21,6 +21,7 @@ __all__ = [
     "METHODS",
     "check_fields",
     "check_head",
+    "check_target",
     "options_in",
     "serve_as_1_1",
 ]
@@ -70,7 +71,14 @@ def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -
     :class:`BadRequest`, :class:`UriTooLong`, or for CONNECT :class:`MethodNotAllowed`.
     """
     _check_length(version, headers)
-    host = _host(version, headers)
+    return check_target(method, target, version, headers)
+
+
+def check_target(method: bytes, target: bytes, version: bytes, headers: Headers) -> bytes:
+    """Do the same for a head without a Transfer-Encoding, whose length a parser has checked."""
+    hosts = headers.get_all(b"Host")
+    if len(hosts) != 1 or len(hosts[0]) > _MAX_AUTHORITY_BYTES or not _is_known_host(hosts[0]):
+        _check_no_host(version, hosts)
     if method == b"CONNECT":
         raise MethodNotAllowed("CONNECT is not supported: this is not a proxy", allow=METHODS)
     if len(target) > MAX_TARGET_BYTES:
@@ -84,7 +92,7 @@ def check_head(method: bytes, target: bytes, version: bytes, headers: Headers) -
             raise BadRequest("The target * is for OPTIONS only")
         return target
     if not target.startswith(b"/"):
-        target = _from_absolute(target, host)
+        target = _from_absolute(target, hosts[0] if hosts else None)
     _check_path(target)
     return target
 
@@ -110,18 +118,15 @@ def _check_length(version: bytes, headers: Headers) -> None:
         raise BadRequest("Content-Length and Transfer-Encoding exclude each other")
 
 
-def _host(version: bytes, headers: Headers) -> bytes | None:
-    """Return the only, valid Host; HTTP/1.0 may omit it (RFC 9112 section 3.2)."""
-    hosts = headers.get_all(b"Host")
+def _check_no_host(version: bytes, hosts: list[bytes]) -> None:
+    """Raise the error for a head without one valid Host (RFC 9112 section 3.2)."""
+    if not hosts and version == b"HTTP/1.0":
+        return  # may omit it
     if not hosts:
-        if version == b"HTTP/1.0":
-            return None
         raise BadRequest("A Host header is required")
     if len(hosts) != 1:
         raise BadRequest("There is more than one Host header")
-    if len(hosts[0]) > _MAX_AUTHORITY_BYTES or not _is_known_authority(hosts[0]):
-        raise BadRequest("The Host header is not a host name or address with an optional port")
-    return hosts[0]
+    raise BadRequest("The Host header is not a host name or address with an optional port")
 
 
 def _is_authority(text: bytes) -> bool:
@@ -132,7 +137,7 @@ def _is_authority(text: bytes) -> bool:
 
 
 # Most requests have one of the same few names.
-_is_known_authority = lru_cache(maxsize=256)(_is_authority)
+_is_known_host = lru_cache(maxsize=256)(_is_authority)
 
 
 def _is_ipv6(text: bytes) -> bool:

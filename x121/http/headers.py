@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from twisted.web import http_headers
 
-__all__ = ["Headers", "canonical"]
+__all__ = ["COMMON_NAMES", "Headers", "canonical"]
 
 
 class Headers(http_headers.Headers):
@@ -18,6 +18,13 @@ class Headers(http_headers.Headers):
 
     __slots__ = ()
 
+    @classmethod
+    def of(cls, fields: dict[bytes, list[bytes]]) -> Headers:
+        """Return headers that hold ``fields``, of a strict parser, by their canonical names."""
+        headers = cls.__new__(cls)
+        headers._rawHeaders = fields
+        return headers
+
     def set(self, name: str | bytes, value: str | bytes) -> None:
         """Set ``name`` to ``value``, like :meth:`setRawHeaders`."""
         if type(value) is bytes and b"\n" not in value and b"\r" not in value:
@@ -28,13 +35,6 @@ class Headers(http_headers.Headers):
     def put(self, name: bytes, value: bytes) -> None:
         """Set ``name``, which is :func:`canonical`, to ``value``, which has no line breaks."""
         self._rawHeaders[name] = [value]
-
-    def take(self, name: bytes, value: bytes) -> None:
-        """Add a field from a strict parser; ``name`` is :func:`canonical`."""
-        if name in self._rawHeaders:
-            self._rawHeaders[name].append(value)
-        else:
-            self._rawHeaders[name] = [value]
 
     def get(self, name: bytes) -> bytes | None:
         """Return the last value of ``name``, which is :func:`canonical`, or None."""
@@ -63,3 +63,17 @@ def _canonical(name: str | bytes) -> bytes:
 # Names come from clients, so the cache is bounded: in number, and by the length of a name.
 _MAX_CACHED = 64
 _cached = lru_cache(maxsize=512)(_canonical)
+
+_COMMON = (
+    *("Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control"),
+    *("Connection", "Content-Length", "Content-Type", "Cookie", "Host", "If-Match"),
+    *("If-None-Match", "Origin", "Priority", "Referer", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile"),
+    *("Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site"),
+    *("User-Agent", "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id"),
+)
+COMMON_NAMES = {
+    spelling.encode(): canonical(name)
+    for name in _COMMON
+    for spelling in (name, name.lower(), name.replace("Sec-Ch-Ua", "sec-ch-ua"))
+}
+"""The canonical names of fields that browsers and proxies send, by the names that they send."""

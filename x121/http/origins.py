@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from x121.http.request import Request
+from x121.http.facts import RequestFacts
 
 __all__ = ["own_origin", "quoted"]
 
 _MAX_QUOTED = 100
 
 
-def own_origin(request: Request) -> bytes:
+def own_origin(request: RequestFacts) -> bytes:
     """Return the origin of this server's pages, as the client of ``request`` sees it.
 
     Behind a trusted proxy, the scheme is the one that the proxy forwards.

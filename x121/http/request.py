@@ -23,18 +23,16 @@ from twisted.web.http import (
     NO_CONTENT,
     NOT_MODIFIED,
     datetimeToString,
-    parse_qs,
     toChunk,
 )
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 
-from x121.core import json_encoding
-from x121.core.json_decoding import JsonLimits
 from x121.errors import AppError, Panic, ServiceUnavailable, reason_phrase
-from x121.http.delivery import SLICE_BYTES, Delivery
+from x121.http.delivery import MAX_JOINED_BYTES, SLICE_BYTES, Delivery
+from x121.http.facts import RequestFacts, RequestSite
 from x121.http.headers import Headers
-from x121.http.proxies import forwarded_for
+from x121.http.response import EncodedResponse, error_response, field_lines
 
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
@@ -42,21 +40,17 @@ if TYPE_CHECKING:
 __all__ = ["BeforeHead", "Request", "no_room"]
 
 MAX_BODY_BYTES_IN_MEMORY = 100_000
-# Copying a small body to its head takes less time than a second write.
-_MAX_JOINED_BYTES = 16_384
 _NO_TYPE_CODES = frozenset((NO_CONTENT, NOT_MODIFIED))
 
 BeforeHead = Callable[["Request"], bytes | None]
 """Called before the head of a response is written; may return a body to replace the response's."""
 
 
-class Site(Protocol):
+class Site(RequestSite, Protocol):
     """The part of a site that a request uses."""
 
     resource: IResource
     max_body_bytes: int
-    json_limits: JsonLimits
-    is_trusted: Callable[[str], bool]
 
     def date(self) -> bytes: ...
 
@@ -71,7 +65,7 @@ class Channel(Protocol):
     transport: Any
 
     def make_head(
-        self, version: bytes, code: int, reason: bytes, headers: http_headers.Headers
+        self, version: bytes, code: int, reason: bytes | None, fields: bytes, /
     ) -> bytes: ...
     def write(self, data: bytes) -> None: ...
     def requestDone(self, request: Request) -> None: ...
@@ -82,7 +76,7 @@ class Channel(Protocol):
     def hand_over(self, successor: IProtocol) -> None: ...
 
 
-class Request(server.Request):
+class Request(RequestFacts, server.Request):
     """One request and its response.
 
     ``request_id`` is the id that every log line and the response carry.  ``refusal`` is the error
@@ -105,7 +99,6 @@ class Request(server.Request):
     defaultContentType = b"text/plain; charset=utf-8"
 
     queued = False
-    request_id = "-"
     refusal: AppError | None = None
     body_too_large = False
     is_delivering = False
@@ -116,7 +109,6 @@ class Request(server.Request):
     _matched_segments = 0
     _prepath: list[bytes] | None = None
     _postpath: list[bytes] | None = None
-    _args: dict[bytes, list[bytes]] | None = None
     _received_cookies: dict[bytes, bytes] | None = None
 
     def __init__(
@@ -128,7 +120,7 @@ class Request(server.Request):
         self.transport = channel.transport
         self.client = channel.peer
         self.host = channel.local
-        self._is_through_trusted_proxy = channel.is_trusted_proxy
+        self.is_through_trusted_proxy = channel.is_trusted_proxy
         self.requestHeaders = Headers() if headers is None else headers
         self.responseHeaders = Headers()
         self.cookies = []
@@ -141,49 +133,14 @@ class Request(server.Request):
     # --- facts ---
 
     @property
-    def remote(self) -> str:
-        """The client's address: the peer's, or the one that a trusted proxy forwards."""
-        peer = str(getattr(self.client, "host", "") or "unix")
-        if not self._is_through_trusted_proxy:
-            return peer
-        chain = self.requestHeaders.getRawHeaders(b"X-Forwarded-For") or []
-        return forwarded_for(chain, peer, self.site.is_trusted)
-
-    @property
-    def given_request_id(self) -> bytes | None:
-        """The request's ``X-Request-Id``, if a trusted proxy sent it."""
-        if not self._is_through_trusted_proxy:
-            return None
-        return self.requestHeaders.get(b"X-Request-Id")
-
-    @property
     def is_finished(self) -> bool:
         """True once the response is finished or the client has disconnected."""
         return bool(self.finished or self._disconnected)
 
-    def isSecure(self) -> bool:
-        """Return True if the client uses TLS, to this server or to a trusted proxy."""
-        if self._is_through_trusted_proxy:
-            schemes = self.getHeader(b"X-Forwarded-Proto")
-            if schemes is not None:  # the trusted proxy appends its own
-                return schemes.rpartition(b",")[2].strip().lower() == b"https"
-        return bool(super().isSecure())
+    def _has_tls(self) -> bool:
+        return bool(server.Request.isSecure(self))
 
     # --- the target ---
-
-    @property
-    def args(self) -> dict[bytes, list[bytes]]:
-        """The arguments of the query: a list of values for each name."""
-        if self._args is None:
-            # Twisted also splits at semicolons, which are not separators any more:
-            # https://url.spec.whatwg.org/#concept-urlencoded-parser
-            query = self.uri.partition(b"?")[2].replace(b";", b"%3B")
-            self._args = parse_qs(query, keep_blank_values=True) if query else {}
-        return self._args
-
-    @args.setter
-    def args(self, args: dict[bytes, list[bytes]]) -> None:
-        self._args = args
 
     @property
     def prepath(self) -> list[bytes]:
@@ -291,12 +248,16 @@ class Request(server.Request):
 
         A form in its body is parsed by the handler, within its deadline and error handling.
         """
-        self.method = command
-        self.uri = path
-        self.clientproto = version
-        self.path = path.partition(b"?")[0]
-        self.content.seek(0)
+        self.receive(command, path, version)
         self.process()
+
+    def receive(self, method: bytes, target: bytes, version: bytes) -> None:
+        """Note the request line; the body is complete."""
+        self.method = method
+        self.uri = target
+        self.clientproto = version
+        self.path = target.partition(b"?")[0]
+        self.content.seek(0)
 
     def process(self) -> None:
         """Pass the request to the site's resource, in its own context."""
@@ -321,6 +282,10 @@ class Request(server.Request):
         self.on_failure(self, reason)
 
     # --- the response ---
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        """Set the status and its reason phrase, by default that of RFC 9110."""
+        super().setResponseCode(code, message or reason_phrase(code).encode())
 
     def setHeader(self, name: str | bytes, value: str | bytes) -> None:
         """Set a header of the response, replacing its old value; line breaks become spaces."""
@@ -386,9 +351,9 @@ class Request(server.Request):
             self.responseHeaders.put(b"Content-Length", b"%d" % len(data))
         has_no_body = self.method == b"HEAD" or self.code in NO_BODY_CODES
         self._complete_headers(has_no_body)
-        first = self.channel.make_head(
-            self.clientproto, self.code, self.code_message, self.responseHeaders
-        )
+        fields = self.responseHeaders.getAllRawHeaders()
+        lines = field_lines((name, value) for name, values in fields for value in values)
+        first = self.channel.make_head(self.clientproto, self.code, self.code_message, lines)
         self._has_no_body = has_no_body or replacement is not None
         self.startedWriting = 1
         if has_no_body or not data:
@@ -397,7 +362,7 @@ class Request(server.Request):
         self.sentLength = len(data)
         if self.chunked:
             data = b"".join(toChunk(data))
-        if len(data) <= _MAX_JOINED_BYTES:
+        if len(data) <= MAX_JOINED_BYTES:
             self.channel.write(first + data)
         else:
             self.channel.write(first)
@@ -506,15 +471,23 @@ class Request(server.Request):
 
         Only for callers that write the body themselves; all others call :meth:`fail`.
         """
-        body = json_encoding.encode(error.body())
+        response = error_response(error)
         self.responseHeaders = Headers()
         self.chunked = 0
         self.cookies = []
         self.etag = self.lastModified = None
-        self.setResponseCode(error.status, reason_phrase(error.status).encode())
-        self.setHeader(b"Content-Type", b"application/json")
-        for name, value in error.headers.items():
+        self.prepare(response)
+        return response.body
+
+    def prepare(self, response: EncodedResponse) -> None:
+        """Set the status and the headers of ``response``, in addition to those that are set."""
+        self.setResponseCode(response.status)
+        for name, value in response.fields.items():
             self.setHeader(name, value)
+
+    def read_body(self, limit: int) -> bytes:
+        """Return the body, or its first ``limit`` bytes."""
+        body: bytes = self.content.read(limit)
         return body
 
     def cancel(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain, islice
+from operator import methodcaller
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -15,8 +16,10 @@ from twisted.web.resource import IResource
 from x121.core.deadlines import Deadlines
 from x121.core.json_decoding import JsonLimits
 from x121.core.types import IpNetwork
+from x121.errors import reason_phrase
 from x121.http.channel import Channel, Phase
 from x121.http.descriptors import DescriptorReserve
+from x121.http.exchange import Pipeline
 from x121.http.proxies import trusted_proxy_check
 from x121.http.send_rate import SendRate
 from x121.http.sockets import descriptor_of
@@ -50,7 +53,8 @@ class Site(server.Site):
     its body, and ``keepalive_timeout_secs`` the time between two requests.
     ``min_send_bytes_per_sec`` is the minimum rate at which clients must read responses (0: any).
     ``trusted_proxies`` are networks whose forwarding headers are trusted.  ``make_channel`` creates
-    the HTTP protocol of a connection.
+    the HTTP protocol of a connection.  ``pipeline`` serves requests that don't need Twisted's
+    ``Request`` in the same way as ``resource``.
     """
 
     noisy = False
@@ -69,9 +73,11 @@ class Site(server.Site):
         min_send_bytes_per_sec: int = 0,
         trusted_proxies: Sequence[IpNetwork] = (),
         make_channel: Callable[[], Channel] = Channel,
+        pipeline: Pipeline | None = None,
     ) -> None:
         super().__init__(resource, reactor=clock)
         self.make_channel = make_channel
+        self.pipeline = pipeline
         self.clock = clock
         self._now = now
         self.max_body_bytes = max_body_bytes
@@ -95,8 +101,8 @@ class Site(server.Site):
             Phase.UPGRADED: None,
         }
         for phase, limit in seconds.items():
-            self.deadlines[phase] = Deadlines(limit, Channel.expired, clock=clock)
-        self.send_rate = SendRate(min_send_bytes_per_sec, Channel.too_slow, clock=clock)
+            self.deadlines[phase] = Deadlines(limit, methodcaller("expired"), clock=clock)
+        self.send_rate = SendRate(min_send_bytes_per_sec, methodcaller("too_slow"), clock=clock)
         # Shared, so that its keys are in the order of their clients' last activity.
         self.deadlines[Phase.HEAD] = self.deadlines[Phase.NEW]
         self._reserve = DescriptorReserve(clock=clock)
@@ -104,7 +110,7 @@ class Site(server.Site):
         self._waiting: list[Deferred[None]] = []
         self._second = -1
         self._date = b""
-        self._first_lines: dict[tuple[bytes, int, bytes], bytes] = {}
+        self._first_lines: dict[tuple[bytes, int, bytes | None], bytes] = {}
 
     # --- Twisted's factory methods ---
 
@@ -157,19 +163,23 @@ class Site(server.Site):
 
     def date(self) -> bytes:
         """Return the value of Date, formatted once a second (RFC 9110 section 5.6.7)."""
-        second = int(self._now())
-        if second != self._second:
-            self._second = second
-            self._date = datetimeToString(second)
-            self._first_lines.clear()
+        if int(self._now()) != self._second:
+            self._begin_second()
         return self._date
 
-    def first_lines(self, version: bytes, code: int, reason: bytes) -> bytes:
-        """Return a response's status line and Date, without the last line end."""
-        date = self.date()
+    def _begin_second(self) -> None:
+        self._second = int(self._now())
+        self._date = datetimeToString(self._second)
+        self._first_lines.clear()
+
+    def first_lines(self, version: bytes, code: int, reason: bytes | None = None) -> bytes:
+        """Return a response's status line and Date; ``reason`` is that of RFC 9110 by default."""
+        if int(self._now()) != self._second:
+            self._begin_second()
         lines = self._first_lines.get((version, code, reason))
         if lines is None:
-            lines = b"%b %d %b\r\nDate: %b" % (version, code, reason, date)
+            phrase = reason_phrase(code).encode() if reason is None else reason
+            lines = b"%b %d %b\r\nDate: %b\r\n" % (version, code, phrase, self._date)
             if len(self._first_lines) < _MAX_STATUS_LINES:
                 self._first_lines[version, code, reason] = lines
         return lines
@@ -207,7 +217,7 @@ class Site(server.Site):
     def _shorten_closing(self) -> None:
         """Shorten the wait for clients to close, including waits that have begun."""
         self.deadlines[Phase.CLOSING] = Deadlines(
-            DRAIN_CLOSING_SECS, Channel.expired, clock=self.clock
+            DRAIN_CLOSING_SECS, methodcaller("expired"), clock=self.clock
         )
         for channel in self._channels:
             if channel.phase is Phase.CLOSING:

@@ -204,34 +204,46 @@ def event_ids(event: LogEvent) -> dict[str, str]:
 
 def format_json(event: LogEvent) -> bytes:
     """Return ``event`` as one JSON object on one line."""
+    fields = event.get(FIELDS)
+    if fields is not None:  # most lines are the access log's
+        second, milliseconds = divmod(int(event["log_time"] * 1000 + 0.001), 1000)
+        start, names = _around_milliseconds(second, event["log_level"].name, event["log_namespace"])
+        encoded = json_encoding.encode(fields)
+        if not encoded.isascii():
+            encoded = _escape(encoded)
+        return b"%b%03d%b%b\n" % (start, milliseconds, names, encoded[1:])
     line = {
         "timestamp": _timestamp(event),
         "level": event["log_level"].name,
         "logger": event.get("log_namespace", "-"),
-        **event.get(FIELDS, {}),
     }
-    if FIELDS in event:
-        return _json_line(line)
     if message := event_message(event):
         line["message"] = message
     line.update(_fields(event))
     line.update(event_ids(event))
     if traceback := _traceback(event):
         line["traceback"] = traceback
-    return _json_line(line)
+    return _escape(json_encoding.encode(line)) + b"\n"
+
+
+@lru_cache(maxsize=8)
+def _around_milliseconds(second: int, level: str, namespace: str) -> tuple[bytes, bytes]:
+    """Return the beginning of a line up to its first field, without the milliseconds."""
+    names = json_encoding.encode({"level": level, "logger": namespace})
+    return b'{"timestamp":"%b.' % _second(second).encode(), b'Z",%b,' % names[1:-1]
 
 
 # Characters that end a line, control a terminal, or change the reading direction.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
-def _json_line(value: dict[str, Any]) -> bytes:
-    """Return ``value`` as a line of JSON that is safe to show on a terminal."""
-    encoded = json_encoding.encode(value)
-    if not encoded.isascii():  # JSON escapes those in ASCII, except DEL, which terminals ignore
-        text = encoded.decode("utf-8")
-        encoded = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
-    return encoded + b"\n"
+def _escape(encoded: bytes) -> bytes:
+    """Return JSON with its control characters escaped, so that it is safe to show on a terminal.
+
+    JSON escapes those in ASCII, except DEL, which terminals ignore.
+    """
+    text = encoded.decode("utf-8")
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
 
 
 def _one_line(text: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from klein import Klein
 from twisted.web.resource import IResource
@@ -18,7 +19,9 @@ from x121.messaging.handlers import Handlers
 from x121.messaging.topics import Topics
 from x121.ws.handshake import Authenticate, Upgrade, check_handshake, no_authentication
 from x121.ws.manager import WsManager
-from x121.ws.protocol import Endpoint, WsFactory
+
+if TYPE_CHECKING:
+    from x121.ws.protocol import Endpoint, WsFactory
 
 __all__ = ["WsRouter"]
 
@@ -45,7 +48,8 @@ class WsRouter:
     ) -> None:
         self._allowed_origins = frozenset(origin.encode() for origin in config.ws.allowed_origins)
         self._authenticate = authenticate
-        self._factory = WsFactory(config.ws, manager)
+        self._config = config.ws
+        self._manager = manager
         self._topics = Topics()
         self.handlers: dict[str, Handler] = {}
         self.events: dict[str, Event[Any]] = {}
@@ -115,6 +119,13 @@ class WsRouter:
 
         self.routes.route(path, methods=["GET"], endpoint=f"websocket {path}")(upgrade)
         return self
+
+    @cached_property
+    def _factory(self) -> WsFactory:
+        # At the first handshake, because Autobahn takes 6 MiB, which not every server needs.
+        from x121.ws.protocol import WsFactory
+
+        return WsFactory(self._config, self._manager)
 
     def _upgrade(self, endpoint: Endpoint, user_id: Any) -> Any:
         if isinstance(user_id, Awaitable):

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 from twisted.web.resource import IResource
 
+from x121.http.exchange import Exchange
 from x121.http.request import Request
 from x121.logs import log_event
 from x121.middleware.base import Middleware, Rendered
@@ -30,17 +31,18 @@ class AccessLog(Middleware):
 
     def __init__(self, inner: IResource, *, clock: IReactorTime, now: Callable[[], float]) -> None:
         super().__init__(inner)
-        self._clock = clock
+        self.clock = clock
         self._now = now
 
     def render(self, request: Request) -> Rendered:
         """Handle the request and log it when it is finished."""
-        begun = self._clock.seconds()
-        request.on_finish(self._write, begun)
+        begun = self.clock.seconds()
+        request.on_finish(self.log, begun)
         return self.inner.render(request)
 
-    def _write(self, request: Request, begun: float) -> None:
-        duration = self._clock.seconds() - begun
+    def log(self, request: Request | Exchange, begun: float) -> None:
+        """Log ``request``, which has arrived at ``begun`` and is finished."""
+        duration = self.clock.seconds() - begun
         log_event(
             _log,
             LogLevel.info,
@@ -48,8 +50,8 @@ class AccessLog(Middleware):
             {
                 "method": request.method.decode("latin-1"),
                 "path": request.path.decode("latin-1"),
-                "status": _status(request),
-                "duration_ms": round(duration * 1000, 3),
+                "status": request.code if request.finished else _status(request),
+                "duration_ms": int(duration * 1e6 + 0.5) / 1000,  # faster than round()
                 "bytes": request.sentLength,
                 "remote": request.remote,
                 "request_id": request.request_id,
@@ -57,9 +59,8 @@ class AccessLog(Middleware):
         )
 
 
-def _status(request: Request) -> int:
-    if request.finished:
-        return request.code
+def _status(request: Request | Exchange) -> int:
+    """Return the status of a request that has no complete response."""
     # The server itself may have dropped the connection, after a response that failed half-way.
     error = request.late_error
     return CLIENT_CLOSED_REQUEST if error is None else error.status

@@ -7,7 +7,7 @@ that a page can read those responses too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 from x121.errors import Forbidden
 from x121.http.origins import quoted
 from x121.http.request import Request
+from x121.http.response import field_lines
 from x121.middleware.base import Middleware, Rendered
 
 __all__ = ["ALLOWED_HEADERS", "ALLOWED_METHODS", "CONDITIONS", "MAX_AGE_SECS", "Cors"]
@@ -31,6 +32,8 @@ _KNOWN_METHODS = frozenset(method.encode() for method in ALLOWED_METHODS) | {b"H
 # Exposed if the response has them; the names are canonical.
 _TELLING = (b"ETag", b"Location")
 _PREFLIGHT_VARY = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+
+Get = Callable[[bytes], bytes | None]
 
 
 class Cors(Middleware):
@@ -55,6 +58,10 @@ class Cors(Middleware):
             name.lower().encode() for name in (*self._allowed_headers, *CONDITIONS)
         }
         self._exposed = ", ".join(("X-Request-Id", *response_headers)).encode()
+        self._lines = {
+            origin: field_lines(self.fields_for(origin, lambda _: None))
+            for origin in (*self._origins, None)
+        }
 
     def render(self, request: Request) -> Rendered:
         """Respond to a preflight; pass any other request on."""
@@ -65,13 +72,26 @@ class Cors(Middleware):
         return self.inner.render(request)
 
     def _put_on_answer(self, request: Request) -> None:
-        _add_vary(request, b"Origin")
-        origin = request.requestHeaders.get(b"Origin")
+        headers = request.responseHeaders
+        for name, value in self.fields_for(request.requestHeaders.get(b"Origin"), headers.get):
+            headers.put(name, value)
+
+    def fields_for(self, origin: bytes | None, get: Get) -> list[tuple[bytes, bytes]]:
+        """Return the fields to set on a response to a page of ``origin``.
+
+        ``get`` returns the value of a field that the response has already.
+        """
+        fields = [_vary(b"Origin", get)]
         if origin is not None and origin in self._origins:
-            _let_in(request, origin)
-            present = [name for name in _TELLING if request.responseHeaders.get(name) is not None]
+            fields += _grant(origin)
+            present = [name for name in _TELLING if get(name) is not None]
             exposed = b", ".join((self._exposed, *present)) if present else self._exposed
-            request.responseHeaders.put(b"Access-Control-Expose-Headers", exposed)
+            fields.append((b"Access-Control-Expose-Headers", exposed))
+        return fields
+
+    def lines_for_json(self, origin: bytes | None) -> bytes:
+        """Return the same fields as lines, for a response that has none of those they depend on."""
+        return self._lines.get(origin) or self._lines[None]
 
     def _answer_preflight(self, request: Request) -> None:
         request.before_head(_vary_on_preflight)
@@ -80,7 +100,8 @@ class Cors(Middleware):
             request.fail(Forbidden(refused))
             return
         request.setResponseCode(204)
-        _let_in(request, request.requestHeaders.get(b"Origin") or b"")
+        for field in _grant(request.requestHeaders.get(b"Origin") or b""):
+            request.responseHeaders.put(*field)
         request.setHeader(b"Access-Control-Allow-Methods", ", ".join(ALLOWED_METHODS))
         asked = {name.lower() for name in _asked_headers(request)}
         conditions = [name for name in CONDITIONS if name.lower().encode() in asked]
@@ -120,18 +141,19 @@ def _is_preflight(request: Request) -> bool:
     )
 
 
-def _let_in(request: Request, origin: bytes) -> None:
-    headers = request.responseHeaders
-    headers.put(b"Access-Control-Allow-Origin", origin)
-    headers.put(b"Access-Control-Allow-Credentials", b"true")
+def _grant(origin: bytes) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"Access-Control-Allow-Origin", origin),
+        (b"Access-Control-Allow-Credentials", b"true"),
+    ]
 
 
 def _vary_on_preflight(request: Request) -> None:
-    _add_vary(request, _PREFLIGHT_VARY)
-
-
-def _add_vary(request: Request, names: bytes) -> None:
-    """Add ``names`` to the handler's Vary, if there is one."""
     headers = request.responseHeaders
-    present = headers.getRawHeaders(b"Vary", [])
-    headers.put(b"Vary", b", ".join([*present, names]) if present else names)
+    headers.put(*_vary(_PREFLIGHT_VARY, headers.get))
+
+
+def _vary(names: bytes, get: Get) -> tuple[bytes, bytes]:
+    """Return the field Vary with ``names``, after those of the handler, if there are any."""
+    present = get(b"Vary")
+    return b"Vary", names if present is None else present + b", " + names

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from twisted.web.resource import IResource
 
 from x121.errors import Forbidden
+from x121.http.facts import RequestFacts
 from x121.http.origins import own_origin, quoted
 from x121.http.request import Request
 from x121.middleware.base import Middleware, Rendered
@@ -37,11 +38,13 @@ class CrossSite(Middleware):
 
     def render(self, request: Request) -> Rendered:
         """Handle the request, or raise :class:`Forbidden`."""
-        if request.method not in _SAFE_METHODS:
-            self._check(request)
+        self.check(request)
         return self.inner.render(request)
 
-    def _check(self, request: Request) -> None:
+    def check(self, request: RequestFacts) -> None:
+        """Raise :class:`Forbidden` for a write that another site's page has sent."""
+        if request.method in _SAFE_METHODS:
+            return
         origins = request.requestHeaders.get_all(b"Origin")
         site = request.requestHeaders.get(b"Sec-Fetch-Site")
         if site in _OWN_SITES or (site is None and not origins):
@@ -51,5 +54,5 @@ class CrossSite(Middleware):
             method = quoted(request.method)
             raise Forbidden(f"A page of {page} may not send {method}: it is not in CORS_ORIGINS")
 
-    def _is_allowed(self, origin: bytes, request: Request) -> bool:
+    def _is_allowed(self, origin: bytes, request: RequestFacts) -> bool:
         return origin in self._origins or origin == own_origin(request)

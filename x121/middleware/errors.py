@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from x121.errors import AppError, MethodNotAllowed, as_app_error, error_for_status
 from x121.errors.reporting import log_failure
+from x121.http.exchange import Exchange
 from x121.http.request import Request
 from x121.middleware.base import Middleware, Rendered
 
@@ -46,12 +47,16 @@ class Errors(Middleware):
         """Log ``failure`` if it needs attention, and respond if the client is still connected."""
         if request.is_finished and failure.check(CancelledError):
             return  # the handler ended because its request did
-        error = _as_app_error(failure.value)
+        request.fail(self.error_for(failure, request))
+
+    def error_for(self, failure: Failure | BaseException, request: Request | Exchange) -> AppError:
+        """Return the error to send for ``failure``, and log that if it needs attention."""
+        error = _as_app_error(failure.value if isinstance(failure, Failure) else failure)
         log_failure(failure, error, _LINE, **_about(request))
-        request.fail(error)
+        return error
 
 
-def _about(request: Request) -> dict[str, str]:
+def _about(request: Request | Exchange) -> dict[str, str]:
     """Return the fields of a log line about ``request``."""
     return {
         "method": request.method.decode("latin-1"),

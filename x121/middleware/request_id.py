@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from x121.core.ids import make_id
+from x121.http.facts import RequestFacts
 from x121.http.request import Request
 from x121.logs import REQUEST_ID
 from x121.middleware.base import Middleware, Rendered
@@ -24,14 +25,20 @@ class RequestId(Middleware):
 
     def render(self, request: Request) -> Rendered:
         """Handle the request with its id in the context, which coroutines keep."""
-        forwarded_id = request.given_request_id
+        self.identify(request)
+        request.before_head(_put_on_answer)
+        return self.inner.render(request)
+
+    def identify(self, request: RequestFacts) -> None:
+        """Set the id of ``request``, here and in its context."""
+        forwarded_id = None
+        if request.is_through_trusted_proxy:
+            forwarded_id = request.requestHeaders.get(b"X-Request-Id")
         if forwarded_id is not None and _ACCEPTABLE.fullmatch(forwarded_id):
             request.request_id = forwarded_id.decode("ascii")
         else:
             request.request_id = make_id()
-        request.before_head(_put_on_answer)
         REQUEST_ID.set(request.request_id)  # each request has its own context
-        return self.inner.render(request)
 
 
 def _put_on_answer(request: Request) -> None:

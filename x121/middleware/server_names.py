@@ -15,6 +15,7 @@ from twisted.web.resource import IResource
 
 from x121.core.types import ServerName
 from x121.errors import MisdirectedRequest
+from x121.http.facts import RequestFacts
 from x121.http.origins import quoted
 from x121.http.request import Request
 from x121.middleware.base import Middleware, Rendered
@@ -33,10 +34,14 @@ class ServerNames(Middleware):
 
     def render(self, request: Request) -> Rendered:
         """Handle the request, or raise :class:`MisdirectedRequest`."""
+        self.check(request)
+        return self.inner.render(request)
+
+    def check(self, request: RequestFacts) -> None:
+        """Raise :class:`MisdirectedRequest` for a request to another host."""
         host = request.requestHeaders.get(b"Host")
         if host is not None and not self._is_served(host, 443 if request.isSecure() else 80):
             raise MisdirectedRequest(f"This server does not serve {quoted(host)}")
-        return self.inner.render(request)
 
     def _find(self, host: bytes, default_port: int) -> bool:
         name, port = _split(host.decode("latin-1").lower(), default_port)

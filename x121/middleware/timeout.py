@@ -13,6 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from x121.core.deadlines import Deadlines
 from x121.errors import RequestTimeout
+from x121.http.exchange import Exchange
 from x121.http.request import Request
 from x121.middleware.base import Middleware, Rendered
 
@@ -27,17 +28,19 @@ class Timeout(Middleware):
     ) -> None:
         super().__init__(inner)
         self._request_timeout_secs = request_timeout_secs
-        self._deadlines = Deadlines(request_timeout_secs, self._expired, clock=clock)
+        self.deadlines: Deadlines[Request | Exchange] = Deadlines(
+            request_timeout_secs, self._expired, clock=clock
+        )
 
     def render(self, request: Request) -> Rendered:
         """Handle the request, and set its deadline unless the handler responds at once."""
         rendered = self.inner.render(request)
         if rendered is NOT_DONE_YET and not request.is_finished:
-            self._deadlines.start(request)
-            request.on_finish(self._deadlines.stop)
+            self.deadlines.start(request)
+            request.on_finish(self.deadlines.stop)
         return rendered
 
-    def _expired(self, request: Request) -> None:
+    def _expired(self, request: Request | Exchange) -> None:
         if request.is_delivering:
             return  # the handler was in time; its client may take longer
         seconds = self._request_timeout_secs

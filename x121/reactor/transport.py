@@ -290,8 +290,11 @@ class TCPTransport:
             self._unsent.append(data)
             self._unsent_bytes += len(data)
             if not self._will_send:
-                self._send_soon()
-            if self.producer is not None:
+                self._will_send = True
+                self.reactor.send_soon(self)
+            if self.streamingProducer and (
+                self._is_blocked or self._unsent_bytes > self.bufferSize
+            ):
                 self._pause_if_full()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
@@ -325,7 +328,12 @@ class TCPTransport:
                 stream.write(b"".join(pieces))
             else:
                 stream.writelines(pieces)
-        if not self._is_blocked:
+        if not self._is_blocked and (
+            self.producerPaused
+            or self.disconnecting
+            or self._writeDisconnecting
+            or (self.producer is not None and not self.streamingProducer)
+        ):
             self._all_sent()
 
     def pause_writing(self) -> None:
@@ -372,13 +380,14 @@ class TCPTransport:
 
         Each write checks this, as in Twisted, because an HTTP channel may have a new producer.
         """
-        if self.streamingProducer:
-            waiting = self._unsent_bytes
-            if self._is_blocked:
-                waiting += self._stream.get_write_buffer_size()
-            if waiting > self.bufferSize:
-                self.producerPaused = True
-                self.producer.pauseProducing()
+        if self.producer is None:
+            return
+        waiting = self._unsent_bytes
+        if self._is_blocked:
+            waiting += self._stream.get_write_buffer_size()
+        if waiting > self.bufferSize:
+            self.producerPaused = True
+            self.producer.pauseProducing()
 
     def _all_sent(self) -> None:
         """Do the next waiting action, in the order of Twisted's ``FileDescriptor.doWrite``."""

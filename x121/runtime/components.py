@@ -18,7 +18,6 @@ from twisted.web.resource import IResource
 from x121.application import Application, AppState, Lifecycle
 from x121.config import AppConfig, DbConfig
 from x121.core.clocks import wall_time
-from x121.db.embedded import EmbeddedPostgres
 from x121.db.migrations import migrate
 from x121.db.pool import Pool, make_pool
 from x121.db.poolers import warn_of_missing_limits
@@ -30,7 +29,6 @@ from x121.runtime.state import make_state
 __all__ = [
     "DatabasePool",
     "DatabaseServer",
-    "EmbeddedDatabase",
     "Features",
     "Migrations",
     "Threads",
@@ -52,44 +50,14 @@ class DatabaseServer(Component):
     """
 
     name = "the database server"
+    expected_errors: tuple[type[Exception], ...] = ()
+    """Exceptions of :meth:`start` that are no fault in the code: one line says it all."""
 
     def __init__(self, config: DbConfig) -> None:
         self.config = config
 
     def interrupt(self) -> None:
         """Do what can be done before the process ends at once."""
-
-
-class EmbeddedDatabase(DatabaseServer):
-    """The embedded PostgreSQL, which runs while this process does."""
-
-    name = "the embedded PostgreSQL"
-
-    def __init__(
-        self, config: DbConfig, *, reactor: Any, on_progress: Callable[[str], object]
-    ) -> None:
-        super().__init__(config)
-        self._postgres = EmbeddedPostgres(config, reactor=reactor)
-        self._on_progress = on_progress
-
-    async def start(self) -> None:
-        """Start PostgreSQL; ``config`` then says how to connect to it."""
-        _log.info("Starting the embedded PostgreSQL in {path}", path=str(self.config.data_dir))
-        self._on_progress("Starting the embedded PostgreSQL")
-        self.config = await self._postgres.start()
-
-    async def drain(self, budget: Budget) -> None:
-        """Don't start a PostgreSQL again that ends from now on."""
-        self._postgres.stop_watching()
-
-    async def stop(self, budget: Budget) -> None:
-        """Stop PostgreSQL, or have it stop by itself where there is no time to wait for it."""
-        if not await budget.run(ensureDeferred(self._postgres.stop())):
-            self.interrupt()
-
-    def interrupt(self) -> None:
-        """Have PostgreSQL stop by itself."""
-        self._postgres.interrupt()
 
 
 class Threads(Component):

@@ -6,8 +6,8 @@
     drain    database -> threads -> migrations -> pool -> features -> connections
     stop     database <- threads <- migrations <- pool <- features <- connections
 
-:mod:`x121.runtime.server` has the list, :mod:`x121.runtime.components` and
-:mod:`x121.runtime.connections` the components.
+:mod:`x121.runtime.server` has the list; :mod:`x121.runtime.components`,
+:mod:`x121.runtime.embedded` and :mod:`x121.runtime.connections` have the components.
 """
 
 from __future__ import annotations

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from x121.application import Application, AppState
-from x121.builtin.console import mount_console
 from x121.builtin.docs.endpoints import EndpointDocs
 from x121.builtin.docs.messages import MessageDocs
-from x121.builtin.echo import Echo
 from x121.builtin.health import Health
 from x121.messaging.router import WsRouter
 from x121.web.router import Router
@@ -41,6 +39,10 @@ def all_routes(application: Application, state: AppState) -> Router:
     websockets = ws_routes(state)
     router = api_routes(state).nest("/health", Health(state).router)
     if state.config.server.diagnostics:
+        # Not at the top, because few servers have them.
+        from x121.builtin.console import mount_console
+        from x121.builtin.echo import Echo
+
         websockets.mount("/echo", Echo())
         mount_console(state, router, websockets)
     router.nest("/ws", websockets.routes)

@@ -14,15 +14,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from x121.application import Application, Lifecycle, MissingProviderError, Stage
-from x121.config import AppConfig
-from x121.db.embedded import EmbeddedPostgresError
+from x121.config import AppConfig, DbConfig
 from x121.db.migrations import MigrationError
 from x121.errors import ServiceUnavailable
 from x121.http.channel import Channel
 from x121.runtime.components import (
     DatabasePool,
     DatabaseServer,
-    EmbeddedDatabase,
     Features,
     Migrations,
     Threads,
@@ -38,7 +36,6 @@ _log = Logger(namespace="x121.runtime.server")
 
 # What keeps a server from starting that is no fault in the code: one line says it all.
 _EXPECTED = (
-    EmbeddedPostgresError,
     MigrationError,
     psycopg2.Error,
     ServiceUnavailable,
@@ -74,11 +71,7 @@ class Server(Service):
         self._exit_code = 0
         self._lifecycle = Lifecycle()
         progress = notifier.status
-        self._database = (
-            DatabaseServer(config.db)
-            if config.db.host
-            else EmbeddedDatabase(config.db, reactor=reactor, on_progress=progress)
-        )
+        self._database = _make_database(config.db, reactor=reactor, on_progress=progress)
         self._threads = Threads(reactor.getThreadPool(), clock=reactor)
         migrations = Migrations(application, self._database, reactor=reactor, on_progress=progress)
         pool = DatabasePool(
@@ -113,7 +106,7 @@ class Server(Service):
         if self._lifecycle.stage is Stage.DRAINING:
             return  # stopped while it started
         self._exit_code = 1
-        if failure.check(*_EXPECTED):
+        if failure.check(*_EXPECTED, *self._database.expected_errors):
             _log.error("Start failed: {reason}", reason=_one_line(failure))
         else:
             _log.failure("Start failed: {reason}", failure, reason=_one_line(failure))
@@ -149,6 +142,17 @@ class Server(Service):
     def interrupt(self) -> None:
         """Do what can be done before the process ends at once."""
         self._database.interrupt()
+
+
+def _make_database(
+    config: DbConfig, *, reactor: Any, on_progress: Callable[[str], object]
+) -> DatabaseServer:
+    if config.host:
+        return DatabaseServer(config)
+    # Not at the top, because a server with DB_HOST has no use for it.
+    from x121.runtime.embedded import EmbeddedDatabase
+
+    return EmbeddedDatabase(config, reactor=reactor, on_progress=on_progress)
 
 
 def _one_line(failure: Failure) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
-__all__ = ["Exit", "Signals", "freeze_gc", "raise_descriptor_limit"]
+__all__ = ["Exit", "Signals", "freeze_gc", "freeze_imports", "raise_descriptor_limit"]
 
 _log = Logger(namespace="x121.runtime.signals")
 
@@ -24,6 +24,14 @@ _log = Logger(namespace="x121.runtime.signals")
 MAX_DESCRIPTORS = 1 << 20
 
 _Handler = Callable[[int, FrameType | None], None] | signal.Handlers
+
+
+def freeze_imports() -> None:
+    """Exclude the modules that are imported so far from the garbage collections during the start.
+
+    Each of them would scan all modules again, and find nothing: a sixth of the time of a start.
+    """
+    gc.freeze()
 
 
 def freeze_gc() -> None:

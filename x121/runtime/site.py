@@ -13,6 +13,7 @@ from x121.core.json_decoding import JsonLimits
 from x121.http.channel import Channel
 from x121.http.site import Site
 from x121.middleware import build_stack
+from x121.middleware.pipeline import make_pipeline
 from x121.web.dispatch import RoutingResource
 from x121.web.router import Router
 
@@ -56,4 +57,5 @@ def make_site(
         min_send_bytes_per_sec=server.min_send_bytes_per_sec,
         trusted_proxies=server.trusted_proxies,
         make_channel=make_channel,
+        pipeline=make_pipeline(resource),
     )

@@ -23,23 +23,29 @@ from werkzeug.exceptions import HTTPException
 from x121.core.coroutines import run_eagerly
 from x121.http.request import Request
 from x121.web.klein_compat import Handler, bound_handler, refuse_error_handlers
-from x121.web.rendering import respond, respond_to_exception
+from x121.web.rendering import respond, response_to_exception
 from x121.web.route_table import RouteTable
+from x121.web.typed import BoundEndpoint, bound_endpoint
 
-__all__ = ["RoutingResource"]
+__all__ = ["RoutingResource", "Target"]
 
 
-class _Target(NamedTuple):
-    """The handler of a route, and the number of segments in the route."""
+class Target(NamedTuple):
+    """The handler of a route, the number of segments in the route, and its typed endpoint.
+
+    ``endpoint`` is None for a handler that needs Twisted's request.
+    """
 
     handler: Handler
     segments: int
+    endpoint: BoundEndpoint | None
 
 
 class RoutingResource(Resource):
     """Serves the routes that ``application`` has now, as the root resource of a site.
 
-    Raises :class:`ValueError` if it has error handlers, which would never be called.
+    ``routes`` is its table.  Raises :class:`ValueError` if it has error handlers, which would never
+    be called.
     """
 
     isLeaf = True
@@ -49,20 +55,24 @@ class RoutingResource(Resource):
         refuse_error_handlers(application, "the application")
         endpoints: dict[str, Any] = application.endpoints
         targets = {
-            name: _Target(bound_handler(application, name), endpoint.segment_count)
+            name: _target(bound_handler(application, name), endpoint.segment_count)
             for name, endpoint in endpoints.items()
         }
-        self._routes = RouteTable(application.url_map, targets)
+        self.routes = RouteTable(application.url_map, targets)
 
     def render(self, request: Request) -> bytes | int:
         """Call the request's handler; return the response's body, or ``NOT_DONE_YET``."""
-        request.url_map = self._routes.adapter
+        request.url_map = self.routes.adapter
         try:
-            (handler, segments), arguments = self._routes.find(request.path, request.method)
+            (handler, segments, _), arguments = self.routes.find(request.path, request.method)
             request.consume(segments)
             result = handler(request, **arguments)
             if type(result) is CoroutineType:
                 result = run_eagerly(result)
         except HTTPException as exception:
-            return respond_to_exception(exception, request)
+            result = response_to_exception(exception, request)
         return respond(result, request)
+
+
+def _target(handler: Handler, segments: int) -> Target:
+    return Target(handler, segments, bound_endpoint(handler))

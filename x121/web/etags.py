@@ -19,7 +19,7 @@ from pydantic import BaseModel, GetCoreSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from x121.errors import FieldError, PreconditionFailed
-from x121.http.request import Request
+from x121.http.facts import RequestFacts
 from x121.web.operations import Header, Operation
 
 __all__ = [
@@ -27,9 +27,9 @@ __all__ = [
     "TAGS_SCHEMA",
     "EntityTags",
     "IfMatch",
-    "apply_etag",
     "etag_of",
     "exclude_versions",
+    "is_current",
     "versions_argument",
 ]
 
@@ -46,27 +46,21 @@ def etag_of(body: bytes) -> bytes:
     return b'"%b"' % blake2b(body, digest_size=12).hexdigest().encode()
 
 
-def apply_etag(request: Request, body: bytes) -> bool:
-    """Set the response's ETag to the tag of ``body``; return True if the client has that version.
+def is_current(request: RequestFacts, tag: bytes) -> bool:
+    """Return True if a GET or HEAD has ``tag`` in ``If-None-Match``: the response is 304.
 
-    In that case the response is 304, without a body.  Raises :class:`PreconditionFailed` if a GET
-    or HEAD asks for another version with ``If-Match``.
+    Raises :class:`PreconditionFailed` if it asks for another version with ``If-Match``.
     """
-    tag = etag_of(body)
-    request.setHeader(b"ETag", tag)
     if request.method not in (b"GET", b"HEAD"):
         return False
     required = _field(request, b"If-Match")
     if required is not None and not _lists(required, tag):
         raise PreconditionFailed(_CHANGED)
     client_tags = _field(request, b"If-None-Match")
-    is_current = client_tags is not None and _lists(client_tags, tag)
-    if is_current:
-        request.setResponseCode(304)
-    return is_current
+    return client_tags is not None and _lists(client_tags, tag)
 
 
-def _field(request: Request, name: bytes) -> str | None:
+def _field(request: RequestFacts, name: bytes) -> str | None:
     lines = request.requestHeaders.get_all(name)
     return b", ".join(lines).decode("latin-1") if lines else None
 
@@ -160,7 +154,7 @@ def versions_argument(operation: Operation) -> str | None:
 
 
 def exclude_versions(
-    request: Request, argument: str, arguments: dict[str, Any], wrong: list[FieldError]
+    request: RequestFacts, argument: str, arguments: dict[str, Any], wrong: list[FieldError]
 ) -> None:
     """Exclude the versions in ``If-None-Match`` from those in ``arguments``.
 

@@ -18,9 +18,14 @@ from werkzeug.routing import RequestRedirect
 
 from x121.core.coroutines import unawaited
 from x121.errors import AppError, MethodNotAllowed, NotFound, error_for_status
+from x121.http.facts import RequestFacts
 from x121.http.request import Request
+from x121.http.response import EncodedResponse
 
-__all__ = ["respond", "respond_to_exception"]
+__all__ = ["NO_ROUTE", "respond", "response_to_exception"]
+
+NO_ROUTE = "No resource at this path"
+"""The message of a 404 for a path that no route has."""
 
 
 def respond(result: Any, request: Request) -> bytes | int:
@@ -34,7 +39,7 @@ def respond(result: Any, request: Request) -> bytes | int:
     try:
         return _respond(result, request)
     except HTTPException as exception:
-        return respond_to_exception(exception, request)
+        return _send(response_to_exception(exception, request), request)
 
 
 def _respond(result: Any, request: Request) -> bytes | int:
@@ -46,6 +51,8 @@ def _respond(result: Any, request: Request) -> bytes | int:
         return _fail(result, request)
     if request.is_finished:
         return _be_over(result, request)
+    if isinstance(result, EncodedResponse):
+        return _send(result, request)
     if isinstance(result, str):
         return result.encode()
     if isinstance(result, bytes):
@@ -53,6 +60,11 @@ def _respond(result: Any, request: Request) -> bytes | int:
     if result is None and (request.startedWriting or request.code != 200):
         return b""
     return _render(result, request)
+
+
+def _send(response: EncodedResponse, request: Request) -> bytes:
+    request.prepare(response)
+    return response.body
 
 
 def _respond_later(result: Deferred[Any], request: Request) -> int:
@@ -126,33 +138,30 @@ def _flatten(element: Any, request: Request) -> Deferred[bytes]:
 # --- exceptions of werkzeug's -------------------------------------------------------------
 
 
-def respond_to_exception(exception: HTTPException, request: Request) -> bytes:
-    """Return the body for an exception of werkzeug's: no route matches, or a handler aborts.
+def response_to_exception(exception: HTTPException, request: RequestFacts) -> EncodedResponse:
+    """Return the response to an exception of werkzeug's: no route matches, or a handler aborts.
 
     Raises the corresponding :class:`AppError`, if it is an error.
     """
     if isinstance(exception, RequestRedirect):
-        request.setResponseCode(exception.code)
-        request.setHeader(b"Location", _location(request, exception))
-        return b""
-    error = _translate(exception)
+        location = {b"Location": _location(request, exception)}
+        return EncodedResponse(exception.code, b"", location)
+    error = _as_app_error(exception)
     if isinstance(error, MethodNotAllowed) and request.method == b"OPTIONS":
-        request.setResponseCode(204)
-        request.setHeader(b"Allow", error.headers["Allow"])
-        return b""
+        return EncodedResponse(204, b"", {b"Allow": error.headers["Allow"].encode()})
     raise error from exception
 
 
-def _translate(exception: HTTPException) -> AppError:
+def _as_app_error(exception: HTTPException) -> AppError:
     if isinstance(exception, WerkzeugMethodNotAllowed):
         allow = sorted({*(exception.valid_methods or ()), "OPTIONS"})
         return MethodNotAllowed("This path has no such method", allow=allow)
     if exception.code == 404:
-        return NotFound("No resource at this path")
+        return NotFound(NO_ROUTE)
     return error_for_status(exception.code or 500, exception.get_headers())
 
 
-def _location(request: Request, redirect: RequestRedirect) -> bytes:
+def _location(request: RequestFacts, redirect: RequestRedirect) -> bytes:
     """Return the redirect's path and query, without a host: the client knows its name and port."""
     _, mark, query = request.uri.partition(b"?")
     return urlsplit(redirect.new_url).path.encode() + mark + query

@@ -62,14 +62,14 @@ class RouteTable(Generic[T]):
             path = unquote_to_bytes(path)
         if path.startswith(b"//"):
             raise NotFound
-        rule, arguments = self._match(path.decode(), method.decode("latin-1"))
+        text = path.decode()
+        try:
+            rule, arguments = self._tree.match(text, method.decode("latin-1"))
+        except NotDecidable:
+            rule, arguments = self._match(text, method.decode("latin-1"))
         return self._targets[rule.endpoint], arguments
 
     def _match(self, path: str, method: str) -> tuple[Rule, dict[str, Any]]:
-        try:
-            return self._tree.match(path, method)
-        except NotDecidable:
-            pass
         # werkzeug ignores case: a method in lower case must match no rule.
         exact = method if method == method.upper() else f"({method})"
         rule, arguments = self.adapter.match(path, exact, return_rule=True)

@@ -68,8 +68,13 @@ class RuleTree:
         match = self._top.find(parts, 0, (), method, allowed)
         if match is not None:
             leaf, values = match
+            arguments = {}
             try:
-                return leaf.rule, leaf.arguments(values)
+                for value, (name, convert) in zip(values, leaf.converters, strict=True):
+                    arguments[name] = convert(value)
+                if leaf.defaults:
+                    arguments.update(leaf.defaults)
+                return leaf.rule, arguments
             except ValidationError:
                 pass  # werkzeug tries no other rule either
         if allowed:
@@ -104,15 +109,6 @@ class _Leaf(NamedTuple):
         defaults = dict(rule.defaults or {})
         return cls(rule, methods, _is_sure(rule), tuple(converters), defaults)
 
-    def arguments(self, values: Values) -> dict[str, Any]:
-        """Return the handler's arguments; raise what a converter raises."""
-        arguments = {}
-        for number, (name, convert) in enumerate(self.converters):
-            arguments[name] = convert(values[number])
-        if self.defaults:
-            arguments.update(self.defaults)
-        return arguments
-
 
 def _is_sure(rule: Rule) -> bool:
     """Return True if every request that the rule matches is served, and none is redirected."""
@@ -126,7 +122,10 @@ def _is_sure(rule: Rule) -> bool:
 class _Node:
     """A state of werkzeug's: the possible rests of a path."""
 
-    __slots__ = ("dynamic", "has_choice", "leaves", "may_add_slash", "may_drop_slash", "static")
+    __slots__ = (
+        *("dynamic", "has_choice", "leaves", "may_add_slash", "may_drop_slash"),
+        *("only", "static"),
+    )
 
     def __init__(self, state: State) -> None:
         self.static = {segment: _Node(child) for segment, child in state.static.items()}
@@ -135,6 +134,11 @@ class _Node:
         self.may_add_slash = "" in state.static
         self.may_drop_slash = any(not rule.strict_slashes for rule in state.rules)
         self.has_choice = bool(self.dynamic) or self.may_drop_slash
+        self.only = None
+        """The only converter and its child, where no other alternative is left for a segment."""
+        if len(self.dynamic) == 1 and not self.may_drop_slash:
+            match, child = self.dynamic[0]
+            self.only = None if match is None else (match, child)
 
     def find(
         self, parts: list[str], at: int, values: Values, method: str, allowed: Allowed
@@ -148,10 +152,27 @@ class _Node:
             part = parts[at]
             at += 1
             child = node.static.get(part)
-            if child is None or node.has_choice:
-                return node._choose(child, parts, at, values, method, allowed)
+            if node.has_choice:
+                if child is not None or node.only is None:
+                    return node._choose(child, parts, at, values, method, allowed)
+                match, child = node.only
+                matched = match(part)
+                if matched is None:
+                    return None
+                values += matched.groups()
+            elif child is None:
+                return None
             node = child
-        return node._end(values, method, allowed)
+        for leaf in node.leaves:
+            if leaf.methods is not None and method not in leaf.methods:
+                allowed.append(leaf.methods)
+            elif leaf.is_sure:
+                return leaf, values
+            else:
+                raise NotDecidable
+        if node.may_add_slash:
+            raise NotDecidable
+        return None
 
     def _choose(
         self,
@@ -177,18 +198,6 @@ class _Node:
                 if leaf is not None:
                     return leaf
         if self.may_drop_slash and part == "" and at == len(parts):
-            raise NotDecidable
-        return None
-
-    def _end(self, values: Values, method: str, allowed: Allowed) -> tuple[_Leaf, Values] | None:
-        for leaf in self.leaves:
-            if leaf.methods is not None and method not in leaf.methods:
-                allowed.append(leaf.methods)
-            elif leaf.is_sure:
-                return leaf, values
-            else:
-                raise NotDecidable
-        if self.may_add_slash:
             raise NotDecidable
         return None
 

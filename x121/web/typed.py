@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import lru_cache, wraps
-from types import CoroutineType
+from types import CoroutineType, MethodType
 from typing import Any, NotRequired, Required
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -24,41 +24,75 @@ from x121.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
+from x121.http.exchange import Result
+from x121.http.facts import RequestFacts
 from x121.http.headers import canonical
-from x121.http.request import Request
-from x121.web.etags import apply_etag, exclude_versions, versions_argument
+from x121.http.response import JSON_FIELDS, EncodedResponse, response_fields
+from x121.web.etags import etag_of, exclude_versions, is_current, versions_argument
 from x121.web.operations import MISSING, Operation, Parameter, RequestBody, Response
 from x121.web.text_values import list_elements, text_validator
 
-__all__ = ["make_endpoint"]
+__all__ = ["BoundEndpoint", "bound_endpoint", "make_endpoint"]
 
 _FIRST_STEP = re.compile(r"([^.\[]*)(.*)", re.DOTALL)
-_NO_HEADERS: Mapping[str, str] = {}
+
+
+BoundEndpoint = Callable[[RequestFacts, dict[str, Any]], Result]
+"""A typed endpoint on its instance, called with a request and the arguments from its path."""
 
 
 def make_endpoint(handler: Callable[..., Any], operation: Operation) -> Callable[..., Any]:
-    """Return a Klein handler that reads the arguments of ``handler`` and sends its result.
+    """Return a Klein handler that reads the arguments of ``handler`` and encodes its result.
 
     It raises :class:`BadRequest`, whose ``details`` are all the invalid fields,
     :class:`PayloadTooLarge` and :class:`UnsupportedMediaType`, and :class:`InternalError` for a
     result that isn't of its declared type.
     """
-    arguments, results = _Arguments(operation), _Results(handler, operation)
+    typed = _TypedEndpoint(handler, operation)
 
     @wraps(handler)
     def endpoint(*bound: Any, **path: Any) -> Any:
         *instance, request = bound  # the instance of a method; a function has none
-        result = handler(*instance, **arguments.read(request, path))
-        if type(result) is CoroutineType:
-            return _finish(result, request)
-        if isinstance(result, Deferred):
-            return result.addCallback(results.respond, request)
-        return results.respond(result, request)
+        return typed.bind(*instance)(request, path)
 
-    async def _finish(running: Coroutine[Any, Any, Any], request: Request) -> bytes:
-        return results.respond(await running, request)
-
+    endpoint.typed = typed  # type: ignore[attr-defined]
     return endpoint
+
+
+def bound_endpoint(handler: Callable[..., Any]) -> BoundEndpoint | None:
+    """Return the endpoint behind a handler that needs nothing of Twisted's request, or None."""
+    typed: _TypedEndpoint | None = getattr(handler, "typed", None)
+    if typed is None or typed.needs_request:
+        return None
+    return typed.bind(handler.__self__) if isinstance(handler, MethodType) else typed.bind()
+
+
+class _TypedEndpoint:
+    """A handler with its arguments and its result."""
+
+    def __init__(self, handler: Callable[..., Any], operation: Operation) -> None:
+        self._handler = handler
+        self._read = _Arguments(operation).read
+        self._encode = _Results(handler, operation).encode
+        self.needs_request = operation.request is not None
+
+    def bind(self, *instance: Any) -> BoundEndpoint:
+        """Return the endpoint of a method's instance, or of a function."""
+        handler = MethodType(self._handler, *instance) if instance else self._handler
+        read, encode = self._read, self._encode
+
+        async def finish(running: Coroutine[Any, Any, Any], request: RequestFacts) -> Any:
+            return encode(await running, request)
+
+        def respond(request: RequestFacts, path: dict[str, Any]) -> Result:
+            result = handler(**read(request, path))
+            if type(result) is CoroutineType:
+                return finish(result, request)
+            if Deferred in type(result).__mro__:  # isinstance() asks an abstract class, for long
+                return result.addCallback(encode, request)
+            return encode(result, request)
+
+        return respond
 
 
 # --- arguments ----------------------------------------------------------------------------
@@ -75,12 +109,22 @@ class _Arguments:
         self._check = _checker(parameters)
         self._versions = versions_argument(operation)
         self._request = operation.request
+        elsewhere = (self._query, self._headers, self._request, operation.body)
+        self._is_in_path = bool(parameters) and not any(elsewhere)
+        self._has_no_inputs = not parameters and not any(elsewhere)
         self._body = operation.body
         if operation.body is not None:
             self._check_body = TypeAdapter(operation.body.type).validator.validate_json
 
-    def read(self, request: Request, path: dict[str, Any]) -> dict[str, Any]:
+    def read(self, request: RequestFacts, path: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments; ``path`` has those from the path."""
+        if self._has_no_inputs:
+            return path
+        if self._is_in_path:
+            try:
+                return self._check(path)
+            except ValidationError:
+                pass  # all errors are found below
         wrong: list[FieldError] = []
         arguments = path
         if self._names:
@@ -96,7 +140,7 @@ class _Arguments:
         return arguments
 
     def _read_parameters(
-        self, request: Request, arguments: dict[str, Any], wrong: list[FieldError]
+        self, request: RequestFacts, arguments: dict[str, Any], wrong: list[FieldError]
     ) -> dict[str, Any]:
         # Parameters of the path, and of the prefix of a nested router, come only from the path.
         for name, parameter in self._query:
@@ -118,12 +162,12 @@ class _Arguments:
     def _read_body(
         self,
         body: RequestBody,
-        request: Request,
+        request: RequestFacts,
         arguments: dict[str, Any],
         wrong: list[FieldError],
     ) -> None:
         limits = request.site.json_limits
-        payload: bytes = request.content.read(limits.max_json_bytes + 1)
+        payload = request.read_body(limits.max_json_bytes + 1)
         if not payload and not body.is_required:
             return
         _check_type(request)
@@ -176,7 +220,7 @@ def _read_query(
         wrong.append(FieldError(path=parameter.name, message="This is given more than once"))
 
 
-def _check_type(request: Request) -> None:
+def _check_type(request: RequestFacts) -> None:
     """Reject a body that isn't declared as JSON, or is compressed.
 
     A page of any origin may send other types, or none, with the user's cookies and without a
@@ -223,21 +267,29 @@ class _Results:
             adapter: TypeAdapter[Any] = TypeAdapter(operation.result)
             self._write = ResultSerializer(adapter, self._what).write
 
-    def respond(self, result: Any, request: Request) -> bytes:
-        """Return the response's body for ``result``, and set its status and headers."""
-        headers = _NO_HEADERS
-        if isinstance(result, Response):
-            result, headers = result.value, result.headers
-        body = self._check_none(result) if self._is_none else self._write(result)
-        request.setResponseCode(self._status)
-        for name, value in headers.items():
-            request.setHeader(name, value)
+    def encode(self, result: Any, request: RequestFacts) -> EncodedResponse:
+        """Return the response for ``result``."""
+        if type(result) is Response:
+            return self._encode(result.value, response_fields(result.headers.items()), request)
         if self._is_none:
-            return body
-        if self._etag and apply_etag(request, body):
-            return b""
-        request.setHeader(b"Content-Type", b"application/json")
-        return body
+            return EncodedResponse(self._status, self._check_none(result))
+        if self._etag:
+            return self._encode(result, {}, request)
+        return EncodedResponse(self._status, self._write(result), JSON_FIELDS)
+
+    def _encode(
+        self, value: Any, fields: dict[bytes, bytes], request: RequestFacts
+    ) -> EncodedResponse:
+        """Return the response for ``value`` with ``fields``, and an entity tag if it has one."""
+        if self._is_none:
+            return EncodedResponse(self._status, self._check_none(value), fields)
+        body = self._write(value)
+        if self._etag:
+            fields[b"ETag"] = tag = etag_of(body)
+            if is_current(request, tag):
+                return EncodedResponse(304, b"", fields)
+        fields.update(JSON_FIELDS)
+        return EncodedResponse(self._status, body, fields)
 
     def _check_none(self, result: Any) -> bytes:
         if result is not None:

@@ -1,7 +1,7 @@
 """Opening handshake: checks the HTTP request, then upgrades its connection to a WebSocket.
 
-A handshake that is rejected gets an HTTP response, like any other error.  Autobahn accepts every
-handshake that passes here.
+A handshake that is rejected gets an HTTP response, like any other error.  Autobahn would accept
+every handshake that passes here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import io
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from autobahn.twisted.resource import WebSocketResource
 from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
@@ -25,7 +24,9 @@ from x121.errors import BadRequest, Forbidden, ServiceUnavailable, UpgradeRequir
 from x121.http.head import options_in
 from x121.http.origins import own_origin, quoted
 from x121.http.request import Request
-from x121.ws.protocol import Accepted, Endpoint, WsFactory, WsProtocol
+
+if TYPE_CHECKING:
+    from x121.ws.protocol import Endpoint, WsFactory, WsProtocol
 
 __all__ = ["Authenticate", "Upgrade", "check_handshake", "no_authentication"]
 
@@ -114,9 +115,15 @@ class Upgrade(Resource):
         return NOT_DONE_YET
 
     def _take_over(self, request: Request, headers: Headers) -> WsProtocol:
-        accepted = Accepted(self._user_id, request.request_id, headers)
+        # At the first handshake, because Autobahn takes 6 MiB, which not every server needs.
+        from autobahn.twisted.resource import WebSocketResource
+
+        from x121.ws.protocol import Accepted, WsProtocol
+
+        (key,) = _values(request, b"Sec-WebSocket-Key")
+        accepted = Accepted(self._user_id, request.request_id, key, headers)
         protocol = WsProtocol(self._factory, self._endpoint, accepted)
-        WebSocketResource(_Given(protocol)).render(_Handshake(request))
+        WebSocketResource(_Given(protocol)).render(_Handshake(request, key))
         return protocol
 
 
@@ -136,7 +143,7 @@ class _Handshake:
     method = b"GET"
     uri = b"/"
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, key: bytes) -> None:
         channel: Any = request.channel
         self.channel = channel  # Autobahn's resource takes its transport
         self.transport = channel.transport
@@ -147,6 +154,6 @@ class _Handshake:
                 b"Upgrade": [b"websocket"],
                 b"Connection": [b"Upgrade"],
                 b"Sec-WebSocket-Version": [b"13"],
-                b"Sec-WebSocket-Key": _values(request, b"Sec-WebSocket-Key"),
+                b"Sec-WebSocket-Key": [key],
             }
         )

@@ -10,12 +10,12 @@ from typing import Any
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-__all__ = ["Outbox"]
+__all__ = ["PIECE_BYTES", "Outbox"]
 
 # Buffered frames are joined up to this size: small ones would take more memory than their bytes.
 _CHUNK_BYTES = 4096
-# A large frame is written in pieces, so that the transport signals how fast the peer reads it.
-_PIECE_BYTES = 65_536
+PIECE_BYTES = 65_536
+"""A larger frame is written in pieces, so that the transport signals how fast the peer reads it."""
 
 
 @implementer(IPushProducer)
@@ -52,7 +52,7 @@ class Outbox:
     def write(self, frame: bytes) -> bool:
         """Send a whole frame; return False, and do nothing, if too much is buffered already."""
         if not self.is_paused:
-            if len(frame) <= _PIECE_BYTES:
+            if len(frame) <= PIECE_BYTES:
                 self._transport.write(frame)  # not copied: all connections share a broadcast's
             else:
                 self._pass_on_large(memoryview(frame))
@@ -113,7 +113,7 @@ class Outbox:
 
     def _pass_on(self, frame: bytes) -> None:
         """Write a frame, if small without a copy: all connections share a broadcast's."""
-        if len(frame) <= _PIECE_BYTES:
+        if len(frame) <= PIECE_BYTES:
             self._transport.write(frame)
         else:
             self._pass_on_large(memoryview(frame))
@@ -121,8 +121,8 @@ class Outbox:
     def _pass_on_large(self, frame: memoryview) -> None:
         """Write as much of ``frame`` as the transport accepts now, and keep the rest."""
         while frame and not self.is_paused:
-            self._transport.write(bytes(frame[:_PIECE_BYTES]))
-            frame = frame[_PIECE_BYTES:]
+            self._transport.write(bytes(frame[:PIECE_BYTES]))
+            frame = frame[PIECE_BYTES:]
         self._begun = frame
 
     def stopProducing(self) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Coroutine
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -32,7 +31,7 @@ from x121.ws.connection import WsConnection
 from x121.ws.inbox import Inbox
 from x121.ws.manager import WsManager
 from x121.ws.options import Options
-from x121.ws.outbox import Outbox
+from x121.ws.outbox import PIECE_BYTES, Outbox
 from x121.ws.reader import FrameReader
 
 __all__ = ["CLOSE_TIMEOUT_SECS", "Accepted", "Endpoint", "WsFactory", "WsProtocol"]
@@ -48,6 +47,10 @@ _MIN_BYTES_A_FRAME = 64
 
 # After a protocol error this much is read and discarded, so that the peer can read the close frame.
 _MAX_LINGER_BYTES = 64 << 20
+
+# Autobahn's states.  Looking them up in its classes takes longer.
+_CONNECTING = WebSocketServerProtocol.STATE_CONNECTING
+_OPEN = WebSocketServerProtocol.STATE_OPEN
 
 _FAILED = "The endpoint of a WebSocket failed"
 
@@ -96,10 +99,11 @@ class Endpoint(Protocol):
 
 @dataclass(frozen=True)
 class Accepted:
-    """An accepted handshake: its user, its request's id, and the headers of its response."""
+    """An accepted handshake: its user, its request id, its key, and the headers of its response."""
 
     user_id: DbId | None
     request_id: str
+    key: bytes
     headers: Headers
 
 
@@ -122,7 +126,6 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._message = bytearray()
         self._lingered_bytes = 0
         self._is_heard = True
-        self._is_leaving = False
         self._peer_is_done = False
 
     # --- the connection --------------------------------------------------------------------
@@ -130,19 +133,33 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def connectionMade(self) -> None:
         """Set up reader, inbox and outbox on a transport that has no producer."""
         config = self.factory.config
+        self._outbox = Outbox(self.transport, self._taken, max_bytes=config.send_buffer_bytes)
+        self._inbox = Inbox(self._outbox, self._read_on, max_bytes=config.max_message_bytes)
         self._reader = FrameReader(
             self.transport,
             self,
+            self._inbox,
             self.factory.manager.clock,
             max_fast_bytes=config.max_message_bytes if config.fast_frames else -1,
         )
-        self._inbox = Inbox(
-            self._may_handle, self._reader.read_later, max_bytes=config.max_message_bytes
-        )
-        self._outbox = Outbox(self.transport, self._taken, max_bytes=config.send_buffer_bytes)
         super().connectionMade()
 
-    def onConnect(self, request: ConnectionRequest) -> Any:
+    def processHandshake(self) -> None:
+        """Send the response: :mod:`x121.ws.handshake` has judged the request.
+
+        With ``X121_WEBSOCKET=stock`` Autobahn judges it, too; the response is the same.
+        """
+        if not self.factory.config.fast_frames:
+            super().processHandshake()
+            return
+        self.data = b""
+        self.websocket_version = 13
+        self.websocket_protocols = []
+        self.websocket_extensions = []
+        self._wskey = self._accepted.key.decode()
+        self.succeedHandshake(self.onConnect(None))
+
+    def onConnect(self, request: ConnectionRequest | None) -> Any:
         """Accept the handshake, without a subprotocol."""
         return None, {
             name.decode("latin-1"): [value.decode("latin-1") for value in values]
@@ -204,21 +221,18 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
     def dataReceived(self, data: bytes) -> None:
         """Read ``data``; what follows a close frame or a protocol error is discarded."""
         self._is_heard = True
-        if self.state == self.STATE_CONNECTING:
+        state = self.state
+        if state == _CONNECTING:
             self._dataReceived(data)
-        elif self.failedByMe:
+        elif state != _OPEN and self.failedByMe:
             self._linger(len(data))
         else:
             self._reader.put(data)
 
-    def may_read(self) -> bool:
-        """Return True if the inbox accepts another message."""
-        return not self._inbox.is_full
-
     def take(self, payload: bytes, is_binary: bool) -> None:
         """Queue a message, unless its reply could no longer be sent."""
-        if self.state == self.STATE_OPEN:
-            self._inbox.put(self._handle, len(payload), payload, is_binary)
+        if self.state == _OPEN:
+            self._inbox.put(self._handle, (payload, is_binary), len(payload))
 
     def feed(self, piece: bytes) -> None:
         """Let Autobahn parse a frame, or a piece of one."""
@@ -268,20 +282,17 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         self._message = bytearray()
         self.take(payload, self._is_binary)
 
-    def _may_handle(self) -> bool:
-        """Return True if the next message may be handled: the peer has read the replies before it.
-
-        While the connection closes, that isn't required.
-        """
-        return self._is_leaving or self._peer_is_done or not self._outbox.is_paused
+    def _read_on(self) -> None:
+        self._reader.read_later()
 
     def _taken(self) -> None:
         """Continue: the peer has read what was sent, which is a sign of life, too."""
         self._is_heard = True
         self._inbox.go_on()
 
-    def _handle(self, payload: bytes, is_binary: bool) -> Deferred[Any] | None:
+    def _handle(self, message: tuple[bytes, bool]) -> Deferred[Any] | None:
         """Call the endpoint with a message, in a separate context that has the connection's id."""
+        payload, is_binary = message
         connection = self.connection
         context = self._context.copy()
         try:
@@ -301,21 +312,22 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
         """Close: at once if the server's close frame was sent, else after the pending replies."""
         self._peer_is_done = True
         self._reader.stop()
+        self._inbox.hurry()
         if self.can_send:
             self._code = code or _NO_STATUS
-            self._inbox.put(partial(self._complete_close, code, reasonRaw))
+            self._inbox.put(self._complete_close, (code, reasonRaw))
         else:
-            self._complete_close(code, reasonRaw)
+            self._complete_close((code, reasonRaw))
 
-    def _complete_close(self, code: Any, reason: Any) -> None:
-        super().onCloseFrame(code, reason)
+    def _complete_close(self, frame: tuple[Any, Any]) -> None:
+        super().onCloseFrame(*frame)
 
     # --- outgoing --------------------------------------------------------------------------
 
     @property
     def can_send(self) -> bool:
         """True from the end of the handshake until a close frame is sent."""
-        return bool(self.state == self.STATE_OPEN)
+        return bool(self.state == _OPEN)
 
     @property
     def waiting_bytes(self) -> int:
@@ -324,9 +336,13 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
     def send_frame(self, frame: bytes) -> bool:
         """Send a whole frame, if the connection is open; return True if it still is."""
-        if self.state != self.STATE_OPEN:
+        if self.state != _OPEN:
             return False
-        if self._outbox.write(frame):
+        outbox = self._outbox
+        if not outbox.is_paused and len(frame) <= PIECE_BYTES:
+            self.transport.write(frame)  # as the outbox does: a broadcast saves many calls
+            return True
+        if outbox.write(frame):
             return True
         self._give_up_on_reader()
         return False
@@ -352,8 +368,11 @@ class WsProtocol(Options, WebSocketServerProtocol):  # type: ignore[misc]  # the
 
     def close_after_replies(self) -> None:
         """Close with 1001 when the messages before this have their replies."""
-        self._is_leaving = True
-        self._inbox.put(partial(self.end, 1001, "The server is shutting down"))
+        self._inbox.hurry()
+        self._inbox.put(self._leave)
+
+    def _leave(self, _: None) -> None:
+        self.end(1001, "The server is shutting down")
 
     def sendCloseFrame(
         self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False

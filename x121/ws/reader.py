@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from x121.ws.frames import find_frame, take_message
+from x121.ws.frames import Message, find_frame, take_message
 
 __all__ = ["FrameReader", "Parser"]
 
@@ -30,9 +30,6 @@ class Parser(Protocol):
     def inside_message(self) -> bool:
         """True if a message has begun that continues in the next frame."""
 
-    def may_read(self) -> bool:
-        """Return True if another message is accepted."""
-
     def take(self, payload: bytes, is_binary: bool) -> None:
         """Accept a message."""
 
@@ -43,17 +40,26 @@ class Parser(Protocol):
         """Check the beginning of a frame's head without consuming it."""
 
 
-class FrameReader:
-    """Passes the bytes of ``transport`` to ``parser``, as fast as ``parser`` accepts them.
+class Queue(Protocol):
+    """The queue of the messages that the parser has accepted."""
 
-    The transport is paused while the parser is slower than the peer.  Messages of at most
+    @property
+    def is_full(self) -> bool:
+        """True while no further message is accepted; see :meth:`FrameReader.read_later`."""
+
+
+class FrameReader:
+    """Passes the bytes of ``transport`` to ``parser`` while ``inbox`` isn't full.
+
+    The transport is paused while too many bytes wait to be read.  Messages of at most
     ``max_fast_bytes`` bypass Autobahn; with -1 none does.
     """
 
     __slots__ = (
         "_clock",
         "_frame_bytes",
-        "_lane_bytes",
+        "_inbox",
+        "_max_fast_bytes",
         "_next_turn",
         "_parser",
         "_position",
@@ -63,12 +69,19 @@ class FrameReader:
     )
 
     def __init__(
-        self, transport: Any, parser: Parser, clock: IReactorTime, *, max_fast_bytes: int
+        self,
+        transport: Any,
+        parser: Parser,
+        inbox: Queue,
+        clock: IReactorTime,
+        *,
+        max_fast_bytes: int,
     ) -> None:
         self._transport = transport
+        self._inbox = inbox
         self._parser: Parser | None = parser
         self._clock = clock
-        self._lane_bytes = max_fast_bytes
+        self._max_fast_bytes = max_fast_bytes
         # Received bytes; those before the position are read.
         self._unread = b""
         self._position = 0
@@ -79,12 +92,19 @@ class FrameReader:
 
     def put(self, data: bytes) -> None:
         """Read ``data`` after all bytes before it."""
-        if self._parser is None:
+        parser = self._parser
+        if parser is None:
             return
+        message = None
+        if not (self._unread or self._frame_bytes or parser.inside_message or self._inbox.is_full):
+            message = take_message(data, 0, self._max_fast_bytes)
+            if message is not None and message[2] == len(data):
+                parser.take(message[0], message[1])  # most segments are one message
+                return
         self._unread = self._unread[self._position :] + data if self._unread else data
         self._position = 0
         if self._next_turn is None:
-            self._read()
+            self._read(message)
 
     def read_later(self) -> None:
         """Continue in the next turn of the reactor, after the other connections."""
@@ -105,9 +125,24 @@ class FrameReader:
         self._next_turn = None
         self._read()
 
-    def _read(self) -> None:
-        frames, start = 0, self._position
-        while self._position < len(self._unread) and self._read_frame():
+    def _read(self, message: Message | None = None) -> None:
+        """Read up to a turn's share of the frames, the first of which may be a known ``message``.
+
+        The position is set before each call of the parser, which may call :meth:`stop` or
+        :meth:`put`.
+        """
+        frames, start, inbox = 0, self._position, self._inbox
+        while (parser := self._parser) is not None and self._position < len(self._unread):
+            if inbox.is_full:
+                break
+            if message is None and not self._frame_bytes and not parser.inside_message:
+                message = take_message(self._unread, self._position, self._max_fast_bytes)
+            if message is not None:
+                payload, is_binary, self._position = message
+                message = None
+                parser.take(payload, is_binary)
+            elif not self._read_piece(parser):
+                break
             frames += 1
             if frames == _FRAMES_PER_TURN or self._position - start >= _BYTES_PER_TURN:
                 self.read_later()
@@ -120,39 +155,20 @@ class FrameReader:
         if self.is_paused or left > _READ_AHEAD_BYTES:
             self._pause_or_resume(left)
 
-    def _read_frame(self) -> bool:
-        """Read a frame, or a piece of one; return False if the parser is full or bytes are missing.
-
-        The position is set before each call of the parser, which may call :meth:`stop` or
-        :meth:`put`.
-        """
-        parser = self._parser
-        if parser is None or not parser.may_read():
-            return False
+    def _read_piece(self, parser: Parser) -> bool:
+        """Pass a frame, or a piece of it, to the parser; return False if its head is incomplete."""
+        position = self._position
         if not self._frame_bytes:
-            data, position = self._unread, self._position
-            frame = find_frame(data, position)
-            if frame is None:
-                parser.look_at(data[position:])
+            end = find_frame(self._unread, position)
+            if end is None:
+                parser.look_at(self._unread[position:])
                 return False
-            start, end = frame
-            if end - start <= self._lane_bytes and not parser.inside_message:
-                message = take_message(data, position, start, end)
-                if message is not None:
-                    self._position = end
-                    parser.take(*message)
-                    return True
             self._frame_bytes = end - position
-        self._read_piece(parser)
-        return True
-
-    def _read_piece(self, parser: Parser) -> None:
-        """Pass a frame, or a piece of it, to the parser."""
-        end = self._position + min(self._frame_bytes, _PIECE_BYTES)
-        piece = self._unread[self._position : end]
+        piece = self._unread[position : position + min(self._frame_bytes, _PIECE_BYTES)]
         self._position += len(piece)
         self._frame_bytes -= len(piece)
         parser.feed(piece)
+        return True
 
     def _pause_or_resume(self, left: int) -> None:
         has_enough = left > _READ_AHEAD_BYTES

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from threading import get_ident
+from typing import Any
 
 from twisted.python import threadable
 
@@ -15,7 +17,8 @@ class WrongThread(RuntimeError):
 
 def check_thread(what: str) -> None:
     """Raise :class:`WrongThread` if this isn't the reactor's thread."""
-    if threadable.ioThread not in (None, threading.get_ident()):
+    thread: Any = threadable.ioThread
+    if thread is not None and thread != get_ident():
         raise WrongThread(
             f"{what} was used in the thread {threading.current_thread().name!r} (expected the"
             " reactor's thread): return the data from deferToThread, and send it after the await"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from x121.builtin.docs.draft_07 import to_draft_07
 from x121.builtin.docs.envelopes import (
@@ -30,7 +30,9 @@ from x121.messaging.events import Event
 from x121.messaging.handler import Handler
 from x121.messaging.router import WsRouter
 from x121.messaging.types import DataType
-from x121.ws.protocol import Endpoint
+
+if TYPE_CHECKING:
+    from x121.ws.protocol import Endpoint
 
 __all__ = ["make_asyncapi"]
 

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from twisted.internet.threads import deferToThread
 
-from x121.builtin.docs.openapi import make_openapi
 from x121.builtin.docs.serving import STATIC, serve_document
 from x121.core import json_encoding
 from x121.errors import NotFound
@@ -50,7 +49,9 @@ class EndpointDocs:
     @cached_property
     def _document(self) -> bytes:
         # At the first request, because then every feature is nested.  It costs a tenth of a
-        # millisecond per endpoint, once.
+        # millisecond per endpoint, once.  Few servers have one, so the import waits, too.
+        from x121.builtin.docs.openapi import make_openapi
+
         openapi = make_openapi(self._documented, title=self._title, version=self._version)
         return json_encoding.encode(openapi)
 

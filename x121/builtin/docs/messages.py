@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from x121.builtin.docs.asyncapi import make_asyncapi
-from x121.builtin.docs.message_page import make_page
 from x121.builtin.docs.serving import STATIC, serve_document
 from x121.core import json_encoding
 from x121.http.policy import WITHOUT_SCRIPTS
@@ -38,6 +36,9 @@ class MessageDocs:
 
     @cached_property
     def _document(self) -> dict[str, Any]:
+        # Not at start, because few servers get a request for it.
+        from x121.builtin.docs.asyncapi import make_asyncapi
+
         return make_asyncapi(self._websockets, title=self._title, version=self._version)
 
     @cached_property
@@ -53,6 +54,9 @@ class MessageDocs:
     async def show_page(self, request: Request) -> bytes:
         """Send the page."""
         if not self._page:
+            # Not at start either.
+            from x121.builtin.docs.message_page import make_page
+
             # Relative URLs work behind a proxy that serves this below a path, too.
             self._page = await make_page(
                 self._document,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from x121.http.policy import WITH_SCRIPTS, set_page_headers
 from x121.http.request import Request
-from x121.web.etags import apply_etag
+from x121.web.etags import etag_of, is_current
 
 __all__ = ["STATIC", "serve_document"]
 
@@ -23,4 +23,9 @@ def serve_document(
     """
     request.setHeader(b"Cache-Control", b"no-cache")
     set_page_headers(request, suffix, policy)
-    return b"" if apply_etag(request, content) else content
+    tag = etag_of(content)
+    request.setHeader(b"ETag", tag)
+    if is_current(request, tag):
+        request.setResponseCode(304)
+        return b""
+    return content

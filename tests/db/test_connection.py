@@ -12,6 +12,7 @@ from typing import Any, cast
 import psycopg2
 import pytest
 import pytest_twisted
+from psycopg2.sql import SQL, Identifier, Literal
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
@@ -276,6 +277,17 @@ async def test_results(database: DbConfig, reactor: Any) -> None:
         assert result == ([(2,)], 1, ("a",))
         result = await connection.execute("SELECT '100%'")
         assert result.rows == [("100%",)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_composed_query(database: DbConfig, reactor: Any) -> None:
+    """A composed query runs again with the value that its literal has by then."""
+    values = [1]
+    query = SQL("SELECT {} AS {}").format(Literal(values), Identifier("a b"))
+    async with connected(database, reactor) as connection:
+        assert await connection.execute(query) == ([([1],)], 1, ("a b",))
+        values.append(2)
+        assert await connection.execute(query) == ([([1, 2],)], 1, ("a b",))
 
 
 @pytest_twisted.ensureDeferred

@@ -42,6 +42,10 @@ class FakeConnection:
         self.slow: set[str] = set()
         self.resetting: Deferred[None] | None = None
 
+    @property
+    def is_clean(self) -> bool:
+        return not (self.closed or self.busy or self.in_transaction or self.session_changed)
+
     def execute(self, query: Query, params: Params = ()) -> Deferred[Result]:
         assert not self.busy, "two queries at once"
         self.log.append(str(query))

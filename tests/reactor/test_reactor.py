@@ -67,6 +67,22 @@ class Reader:
         self.lost.append(reason.type.__name__)
 
 
+class DirectReader(Reader):
+    """Is read without a log prefix, as a connection to PostgreSQL is; "!" is an error."""
+
+    without_log_prefix = True
+    prefixes = 0
+
+    def logPrefix(self) -> str:
+        self.prefixes += 1
+        return super().logPrefix()
+
+    def doRead(self) -> None:
+        super().doRead()
+        if b"!" in self.received:
+            raise ValueError("!")
+
+
 # --- contexts ---
 
 
@@ -222,6 +238,33 @@ def test_reader_that_comes_and_goes(kind: str) -> None:
         return reader.received
 
     assert run(kind, scenario) == b"01234567890123456789"
+
+
+def test_reader_without_log_prefix(kind: str) -> None:
+    """It is read in the reactor's context; after an error, which is logged, it is disconnected."""
+
+    async def scenario(reactor: Any) -> DirectReader:
+        reader, other = map(DirectReader, socket.socketpair())
+        token = REQUEST.set("a request")
+        reactor.addReader(reader)
+        reactor.addReader(reader)
+        REQUEST.reset(token)
+        other.socket.send(b"hello")
+        await until(reactor, lambda: reader.received == b"hello")
+        assert reader in reactor.getReaders()
+        other.socket.send(b"!")
+        await until(reactor, lambda: reader.lost)
+        assert reader not in reactor.getReaders()
+        reader.socket.close()
+        other.socket.close()
+        return reader
+
+    with logged() as errors:
+        reader = run(kind, scenario)
+    assert reader.contexts == [None, None]
+    assert (errors, reader.lost) == ([ValueError], ["ValueError"])
+    if kind == "uvloop":
+        assert reader.prefixes == 0
 
 
 @pytest.mark.parametrize(

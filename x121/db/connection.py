@@ -16,10 +16,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg2
-from psycopg2 import extensions
+from psycopg2.extensions import (
+    POLL_OK,
+    POLL_WRITE,
+    TRANSACTION_STATUS_IDLE,
+    TRANSACTION_STATUS_INERROR,
+)
 from psycopg2.sql import Composable
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -29,6 +35,7 @@ from txpostgres import txpostgres
 
 from x121.config import DbConfig
 from x121.db.adapters import register_adapters
+from x121.db.composed import compose
 from x121.db.connection_params import connection_params, hint, resolve
 from x121.db.placeholders import Params, explain
 from x121.db.session_state import changes_session
@@ -42,6 +49,9 @@ Row: TypeAlias = tuple[Any, ...]
 Reactor: TypeAlias = Any  # IReactorTime, IReactorFDSet and IReactorThreads: no type has all
 
 register_adapters()
+
+
+_column_name = itemgetter(0)
 
 _CANCEL_GRACE_SECS = 0.05
 _CANCEL_SECS = 2.0
@@ -61,8 +71,12 @@ class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
     """Makes txpostgres' own methods (``runQuery``, ``runInteraction``) wait as this module does."""
 
     def _doit(self, name: str, *args: Any) -> Deferred[_Cursor]:
-        sent = self._connection._send(getattr(self._cursor, name), *args)
-        return sent.addCallback(lambda _: self)  # type: ignore[no-any-return]
+        try:
+            getattr(self._cursor, name)(*args)
+        except Exception:
+            return defer.fail()
+        waiting = self._connection._wait(self._cursor)
+        return waiting.addCallback(lambda _: self)  # type: ignore[no-any-return]
 
 
 class Connection(txpostgres.Connection):  # type: ignore[misc]
@@ -75,8 +89,9 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     """
 
     cursorFactory = _Cursor
+    without_log_prefix = True
     _connection: Any
-    _pollingD: Deferred[None] | None
+    _pollingD: Deferred[Any] | None
 
     def __init__(self, config: DbConfig, *, reactor: Reactor) -> None:
         scheduler = Cooperator(scheduler=lambda call: reactor.callLater(0, call))
@@ -88,7 +103,9 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._descriptor = -1
         self._established = False
         self._writing = False
+        # psycopg2 holds the cursor weakly, and a caller that cancels may drop it.
         self._running: object = None
+        self._sent: tuple[str, Params] | None = None
         self._when_ended: Deferred[None] | None = None
 
     @property
@@ -97,16 +114,25 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         return self._connection is None or self._connection.closed != 0
 
     @property
+    def is_clean(self) -> bool:
+        """True if the next user can have the connection as it is: open, without any state."""
+        return (
+            not self.busy
+            and not self.session_changed
+            and self._connection.get_transaction_status() == TRANSACTION_STATUS_IDLE
+        )
+
+    @property
     def in_transaction(self) -> bool:
         """True if a transaction is open, a query runs, or the state is unknown."""
         status = self._connection.get_transaction_status()
-        return bool(status != extensions.TRANSACTION_STATUS_IDLE)
+        return bool(status != TRANSACTION_STATUS_IDLE)
 
     @property
     def transaction_failed(self) -> bool:
         """True if an error in the open transaction allows nothing but a rollback."""
         status = self._connection.get_transaction_status()
-        return bool(status == extensions.TRANSACTION_STATUS_INERROR)
+        return bool(status == TRANSACTION_STATUS_INERROR)
 
     # --- queries --------------------------------------------------------------------------
 
@@ -120,14 +146,18 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         """
         try:
             cursor = self._connection.cursor()
-            text = query if isinstance(query, str) else query.as_string(self._connection)
+            text = query if isinstance(query, str) else compose(query, self._connection)
         except psycopg2.Error:
             return defer.fail()
         if changes_session(text):
             self.session_changed = True
-        # psycopg2 parses placeholders as soon as there are parameters, even an empty tuple.
-        sent = self._send(cursor.execute, text, params or None)
-        return sent.addCallbacks(lambda _: _fetch(cursor), explain, errbackArgs=(text, params))
+        try:
+            # psycopg2 parses placeholders as soon as there are parameters, even an empty tuple.
+            cursor.execute(text, params or None)
+        except Exception:
+            return defer.fail(explain(Failure(), text, params))
+        self._sent = (text, params)
+        return self._wait(cursor)
 
     async def reset(self) -> None:
         """Restore the connection to its initial state: no query, no transaction, no session state.
@@ -181,20 +211,15 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
 
     # --- waiting for the server -------------------------------------------------------------
 
-    def _send(self, method: Callable[..., object], *args: Any) -> Deferred[None]:
-        """Call a method of a psycopg2 cursor that starts a query, and wait until the query ends."""
-        try:
-            method(*args)
-        except Exception:
-            return defer.fail()
-        # psycopg2 holds the cursor weakly, and a caller that cancels may drop it.
-        self._running = method
+    def _wait(self, cursor: object) -> Deferred[Any]:
+        """Return a Deferred that fires when the query that ``cursor`` has started ends."""
+        self._running = cursor
         self.busy = True
         return self.poll()
 
-    def poll(self) -> Deferred[None]:
+    def poll(self) -> Deferred[Any]:
         """Return a Deferred that fires when psycopg2 has received what it waits for."""
-        waiting: Deferred[None] = Deferred(self._cancel)
+        waiting: Deferred[Any] = Deferred(self._cancel)
         self._pollingD = waiting
         self.continuePolling()
         return waiting
@@ -205,19 +230,20 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
             state = self._connection.poll()
             if not self._established:
                 self._watch(state)
-            elif self._writing or state == extensions.POLL_WRITE:
-                self._write_when_possible(state == extensions.POLL_WRITE)
+            elif self._writing or state == POLL_WRITE:
+                self._write_when_possible(state == POLL_WRITE)
         except Exception as error:
             self._finish(error)
             return
-        if state == extensions.POLL_OK:
+        if state == POLL_OK:
             self._finish(None)
 
     def _finish(self, error: Exception | None) -> None:
         waiting, self._pollingD = self._pollingD, None
+        cursor, self._running = self._running, None
+        sent, self._sent = self._sent, None
         idle = not self.busy and self._established
         self.busy = False
-        self._running = None
         # No query is waiting for an error while idle.  A socket kept open would call endlessly.
         if error is not None and (idle or self.closed or _ends_session(error)):
             self.lose(error)
@@ -225,11 +251,9 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
             self.checkForNotifies()
         # Last, because the caller may start the next query at once.
         if waiting is not None:
-            if error is None:
-                waiting.callback(None)
-            else:
-                waiting.errback(Failure(error))
-        self._tell_ended()
+            waiting.callback(_outcome(cursor, sent, error))
+        if self._when_ended is not None:
+            self._tell_ended()
 
     def _cancel(self, waiting: Deferred[Any]) -> None:
         """Release a caller that cancelled.  The query goes on."""
@@ -246,8 +270,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         """Watch libpq's socket while it connects: at any step libpq may switch to a new socket."""
         self._unwatch()
         self._descriptor = os.dup(self._connection.fileno())
-        self._established = state == extensions.POLL_OK
-        if state == extensions.POLL_WRITE:
+        self._established = state == POLL_OK
+        if state == POLL_WRITE:
             self.reactor.addWriter(self)
             self._writing = True
         else:
@@ -311,11 +335,22 @@ def _ends_session(error: Exception) -> bool:
     return isinstance(error, psycopg2.Error) and ends_session(error.pgcode)
 
 
-def _fetch(cursor: extensions.cursor) -> Result:
-    if cursor.description is None:
-        return Result([], cursor.rowcount)
-    columns = tuple(column.name for column in cursor.description)
-    return Result(cursor.fetchall(), cursor.rowcount, columns)
+def _outcome(
+    cursor: Any, sent: tuple[str, Params] | None, error: Exception | None
+) -> Result | Failure | None:
+    """Return what a Deferred fires with; ``sent`` is the query if its rows are to be fetched."""
+    if error is not None:
+        failure = Failure(error)
+        return failure if sent is None else explain(failure, *sent)
+    if sent is None:
+        return None
+    try:
+        columns = cursor.description
+        if columns is None:
+            return Result([], cursor.rowcount)
+        return Result(cursor.fetchall(), cursor.rowcount, tuple(map(_column_name, columns)))
+    except Exception:  # a value that Python's types can't hold
+        return Failure()
 
 
 # --- connecting -----------------------------------------------------------------------------

@@ -122,8 +122,24 @@ class UvloopReactor(AsyncioSelectorReactor):
     # --- readers and writers ---
 
     def addReader(self, reader: Any) -> None:
-        """Call ``reader.doRead`` whenever there is input."""
+        """Call ``reader.doRead`` whenever there is input.
+
+        A socket whose ``without_log_prefix`` is true is read without Twisted's log context, which
+        takes longer than reading a short message.
+        """
         self._run_outside(super().addReader, reader)
+        if getattr(reader, "without_log_prefix", False):
+            loop = self._asyncioEventloop
+            self._run_outside(loop.add_reader, reader.fileno(), self._read, reader)
+
+    def _read(self, reader: Any) -> None:
+        try:
+            reason = reader.doRead()
+        except Exception as error:
+            _log.failure("Unhandled error while reading from {reader}", reader=reader)
+            reason = error
+        if reason:
+            self._disconnectSelectable(reader, reason, True)
 
     def addWriter(self, writer: Any) -> None:
         """Call ``writer.doWrite`` whenever output is possible."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sized
 from contextvars import Context
 from functools import partial
 from random import Random
@@ -32,8 +32,8 @@ _YOUNG_SECS = 1.0
 class ConnectionSet:
     """Keeps between ``min_size`` and ``max_size`` connections, idle or in use.
 
-    Opens more than ``min_size`` while ``waiting()`` returns waiting callers, and calls
-    ``available`` whenever a connection has become idle.
+    Opens more than ``min_size`` for the callers in ``waiting``, and calls ``available`` when a
+    connection has become idle while there are some.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ConnectionSet:
         max_size: int,
         max_lifetime_secs: float,
         rng: Random,
-        waiting: Callable[[], int],
+        waiting: Sized,
         available: Callable[[], None],
     ) -> None:
         self._connect = connect
@@ -120,7 +120,8 @@ class ConnectionSet:
         self.in_use.discard(member)
         member.idle_since = now
         self.idle.append(member)
-        self._available()
+        if self._waiting:
+            self._available()
         if self._tending is None and self.idle:
             self._tending = self._clock.callLater(_TEND_SECS, self._sweep)
 
@@ -142,7 +143,7 @@ class ConnectionSet:
             opening.addBoth(lambda _: self.ensure_min())
 
     def _missing(self) -> int:
-        wanted = max(self._min_size - self.size, self._waiting())
+        wanted = max(self._min_size - self.size, len(self._waiting))
         # One attempt is enough to find out if the database is back.
         at_once = 1 if self.outage.failing else _MAX_CONNECTING
         return min(wanted, self._max_size - self.size, at_once) - len(self.openings)

@@ -114,6 +114,14 @@ class Pool(Queryable):
         self._acquired_total = 0
         self._recoveries: set[Deferred[Any]] = set()
         self._all_returned: list[Deferred[None]] = []
+        self._waiters = Waiters(
+            clock=clock,
+            seconds=acquire_timeout_secs,
+            limit=max_waiting,
+            why=self._describe,
+            joined=lambda: self._members.ensure_min(),
+            returned=self.release_connection,
+        )
         self._members = ConnectionSet(
             connect,
             clock=clock,
@@ -121,16 +129,8 @@ class Pool(Queryable):
             max_size=max_size,
             max_lifetime_secs=max_lifetime_secs,
             rng=self._rng,
-            waiting=lambda: len(self._waiters),
+            waiting=self._waiters.queue,
             available=self._serve,
-        )
-        self._waiters = Waiters(
-            clock=clock,
-            seconds=acquire_timeout_secs,
-            limit=max_waiting,
-            why=self._describe,
-            joined=self._members.ensure_min,
-            returned=self.release_connection,
         )
 
     # --- life -------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class Pool(Queryable):
             in_use=len(members.in_use),
             recovering=len(self._recoveries),
             connecting=len(members.openings),
-            waiting=len(waiters),
+            waiting=len(waiters.queue),
             min_size=self._min_size,
             max_size=self._max_size,
             acquired_total=self._acquired_total,
@@ -257,8 +257,11 @@ class Pool(Queryable):
         )
 
     async def _run(self, query: Query, params: Params) -> Result:
-        async with self.acquire() as session:
-            return await session._run(query, params)
+        member = self.acquire_idle() or await self.acquire_waiting()
+        try:
+            return await member.connection.execute(query, params)
+        finally:
+            self.release_connection(member)
 
     async def ping(self) -> None:
         """Return once the database has answered; raises as a query does."""
@@ -270,7 +273,7 @@ class Pool(Queryable):
         A connection to a read-only server is replaced, because a new one may reach the primary.
         Raises as :meth:`fetch_one` does.
         """
-        member = await self.acquire_connection()
+        member = self.acquire_idle() or await self.acquire_waiting()
         try:
             found = await member.connection.execute("SHOW transaction_read_only")
             writable = found.rows[0] == ("off",)
@@ -282,26 +285,33 @@ class Pool(Queryable):
 
     # --- acquiring and releasing ------------------------------------------------------------
 
-    async def acquire_connection(self) -> PooledConnection:
-        """Return a connection that the caller must release; used by :class:`Acquire`."""
+    def acquire_idle(self) -> PooledConnection | None:
+        """Return an idle connection, or None if there is none or others wait for one.
+
+        The caller must release it. Used by :class:`Acquire`.
+        """
+        if self._running and self._members.idle and not self._waiters.queue:
+            self._acquired_total += 1
+            return self._members.acquire()
+        return None
+
+    async def acquire_waiting(self) -> PooledConnection:
+        """Wait for a connection, which the caller must release; used by :class:`Acquire`."""
         if not self._running:
             raise ServiceUnavailable("The database pool is not running")
-        if self._members.idle and not self._waiters:
-            member = self._members.acquire()
-        else:
-            member = await self._waiters.wait()
+        member = await self._waiters.wait()
         self._acquired_total += 1
         return member
 
     def release_connection(self, member: PooledConnection) -> None:
         """Take a connection back, whatever its state."""
         connection = member.connection
-        if not self._running or connection.closed:
-            self._drop(member)
-        elif connection.busy or connection.in_transaction or connection.session_changed:
-            begin(self._recover(member), self._recoveries)
-        else:
+        if self._running and connection.is_clean:
             self._members.release(member)
+        elif not self._running or connection.closed:
+            self._drop(member)
+        else:
+            begin(self._recover(member), self._recoveries)
 
     async def _recover(self, member: PooledConnection) -> None:
         """Clean up a connection for its next use, or close it.  It counts as in use meanwhile."""
@@ -338,7 +348,7 @@ class Pool(Queryable):
             return
         self._serving = True
         try:
-            while self._waiters and self._members.idle:
+            while self._waiters.queue and self._members.idle:
                 self._waiters.serve(self._members.acquire())
         finally:
             self._serving = False

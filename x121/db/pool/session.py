@@ -32,6 +32,8 @@ class PoolableConnection(Protocol):
     @property
     def closed(self) -> bool: ...
     @property
+    def is_clean(self) -> bool: ...
+    @property
     def in_transaction(self) -> bool: ...
     @property
     def transaction_failed(self) -> bool: ...
@@ -60,7 +62,8 @@ class ConnectionSource(Protocol):
 
     commits: CommitHooks
 
-    async def acquire_connection(self) -> PooledConnection: ...
+    def acquire_idle(self) -> PooledConnection | None: ...
+    async def acquire_waiting(self) -> PooledConnection: ...
     def release_connection(self, member: PooledConnection) -> None: ...
 
 
@@ -124,7 +127,8 @@ class Acquire(AbstractAsyncContextManager[Session]):
                 "this acquire() or transaction() was already entered: call it again for each block"
             )
         self._entered = True
-        self._member = await self._source.acquire_connection()
+        source = self._source
+        self._member = source.acquire_idle() or await source.acquire_waiting()
         self._session = Session(self._member.connection)
         return self._session
 

@@ -27,7 +27,7 @@ class Waiters:
 
     ``why`` returns the reason for the wait, for the log. ``joined`` is called when a caller begins
     to wait. ``returned`` takes a connection back that was handed to a caller that had just been
-    cancelled.
+    cancelled. ``queue`` has the callers, first come first.
     """
 
     def __init__(
@@ -46,18 +46,15 @@ class Waiters:
         self._why = why
         self._joined = joined
         self._returned = returned
-        self._queue: OrderedDict[_Waiter, None] = OrderedDict()
+        self.queue: OrderedDict[_Waiter, None] = OrderedDict()
         self.waited_total = 0
         self.waited_secs_total = 0.0
         self.timeouts_total = 0
         self.refused_total = 0
 
-    def __len__(self) -> int:
-        return len(self._queue)
-
     async def wait(self) -> PooledConnection:
         """Return a connection; raise :class:`ServiceUnavailable` when it takes too long."""
-        if len(self._queue) >= self._limit:
+        if len(self.queue) >= self._limit:
             self.refused_total += 1
             raise ServiceUnavailable(
                 "Too many requests are waiting for a database connection", detail=self._why()
@@ -65,7 +62,7 @@ class Waiters:
         waiter = _Waiter()
         begin = self._clock.seconds()
         timer = self._clock.callLater(self._seconds, self._expire, waiter)
-        self._queue[waiter] = None
+        self.queue[waiter] = None
         self.waited_total += 1
         try:
             self._joined()
@@ -76,7 +73,7 @@ class Waiters:
                 self._returned(waiter.member)
             raise
         finally:
-            self._queue.pop(waiter, None)
+            self.queue.pop(waiter, None)
             self.waited_secs_total += self._clock.seconds() - begin
             if timer.active():
                 timer.cancel()
@@ -85,20 +82,20 @@ class Waiters:
 
     def serve(self, member: PooledConnection) -> None:
         """Hand ``member`` to the first caller in the queue."""
-        waiter, _ = self._queue.popitem(last=False)
+        waiter, _ = self.queue.popitem(last=False)
         waiter.member = member
         waiter.served.callback(None)
 
     def fail(self, error: Exception) -> None:
         """Fail all waiting callers with ``error``."""
-        while self._queue:
-            waiter, _ = self._queue.popitem(last=False)
+        while self.queue:
+            waiter, _ = self.queue.popitem(last=False)
             waiter.served.errback(error)
 
     def _expire(self, waiter: _Waiter) -> None:
         self.timeouts_total += 1
         detail = self._why()
-        self._queue.pop(waiter, None)
+        self.queue.pop(waiter, None)
         waiter.served.errback(
             ServiceUnavailable(
                 f"No database connection within {self._seconds:g} s",

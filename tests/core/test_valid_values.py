@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import ConfigDict, Field, TypeAdapter, computed_field, field_serializer
 
-from x121.core.models import Model, Text, Timestamp
+from x121.core.models import Model, Text, Timestamp, optional
 from x121.core.valid_values import recognizer
 from x121.core.validation import ResultSerializer
 from x121.errors import InternalError
@@ -62,6 +62,18 @@ class Shouted(Model):
     @field_serializer("name")
     def _shout(self, name: str) -> str:
         return name.upper()
+
+
+class BadDefault(Model):
+    """A model whose default is wrong."""
+
+    name: Annotated[Text, Field(max_length=5)] = "too long"
+
+
+class Changes(Model):
+    """A model for changes: its field may be left out, but has no null."""
+
+    name: Text = optional()
 
 
 class Tree(Model):
@@ -143,6 +155,8 @@ def test_changed_lists() -> None:
         Thawed,
         Computed,
         Shouted,
+        BadDefault,
+        Changes,
         Tree,
         Annotated[Part, Field(description="a part")] | int,
     ],

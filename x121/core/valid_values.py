@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic_core import SchemaValidator
+
 from x121.core.models import Model, is_moment
 
 __all__ = ["Recognize", "recognizer"]
@@ -74,11 +77,23 @@ class _Types:
         if kind in _IMMUTABLE or is_moment(schema):
             return None
         if kind == "default":
-            return self._part(schema["schema"])
+            part = self._part(schema["schema"])
+            if part is None and not _has_valid_default(schema):
+                raise _Unrecognizable
+            return part
         if kind == "nullable":
             part = self._part(schema["schema"])
             return part and _none_or(part)
         return self.whole(schema)
+
+
+def _has_valid_default(schema: Any) -> bool:
+    """Return True if the default of an immutable part is valid; pydantic doesn't validate it."""
+    try:
+        SchemaValidator(schema["schema"]).validate_python(schema["default"])
+    except (KeyError, ValidationError):
+        return False
+    return True
 
 
 def _is_immutable(schema: Mapping[str, Any]) -> bool:

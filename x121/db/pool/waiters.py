@@ -8,6 +8,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from x121.core.deadlines import Deadlines
 from x121.db.pool.session import PooledConnection
 from x121.errors import ServiceUnavailable
 
@@ -42,6 +43,7 @@ class Waiters:
     ) -> None:
         self._clock = clock
         self._seconds = seconds
+        self._deadlines: Deadlines[_Waiter] = Deadlines(seconds, self._expire, clock=clock)
         self._limit = limit
         self._why = why
         self._joined = joined
@@ -61,7 +63,7 @@ class Waiters:
             )
         waiter = _Waiter()
         begin = self._clock.seconds()
-        timer = self._clock.callLater(self._seconds, self._expire, waiter)
+        self._deadlines.start(waiter)
         self.queue[waiter] = None
         self.waited_total += 1
         try:
@@ -75,8 +77,7 @@ class Waiters:
         finally:
             self.queue.pop(waiter, None)
             self.waited_secs_total += self._clock.seconds() - begin
-            if timer.active():
-                timer.cancel()
+            self._deadlines.stop(waiter)
         assert waiter.member is not None
         return waiter.member
 

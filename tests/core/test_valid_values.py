@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import enum
+import math
+import pickle
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -76,6 +80,51 @@ class Changes(Model):
     name: Text = optional()
 
 
+class Converted(Model):
+    """A model whose default would be converted."""
+
+    count: int = 5.0  # type: ignore[assignment]
+
+
+class Infinite(Model):
+    """A model whose default JSON doesn't have."""
+
+    number: float = math.inf
+
+
+class Open(Model):
+    """A model with any other fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Text
+
+
+class Handmade(Model):
+    """A model with its own way of being made."""
+
+    name: Text
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+
+
+class Kind(enum.Enum):
+    """An Enum that fails in its own way."""
+
+    ONE = 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> Kind:
+        raise TypeError
+
+
+class OddDefault(Model):
+    """A model whose default makes its Enum fail."""
+
+    kind: Kind = 2  # type: ignore[assignment]
+
+
 class Tree(Model):
     """A model that contains itself."""
 
@@ -117,6 +166,8 @@ def test_recognized(kind: Any, value: Any) -> None:
     [
         (Part, WRONG),
         (Part, PART.model_copy(update={"name": "too long"})),
+        (Part, copy.deepcopy(WRONG)),
+        (Part, pickle.loads(pickle.dumps(WRONG))),
         (Part, {"name": "too long"}),
         (list[Part], [PART, WRONG]),
         (list[Part], PART),
@@ -129,6 +180,15 @@ def test_not_recognized(kind: Any, value: Any) -> None:
     assert not is_recognized(kind, value)
     with pytest.raises(InternalError):
         ResultSerializer(TypeAdapter(kind), "It").write(value)
+
+
+def test_old_copy() -> None:
+    """A copy as in pydantic 1 is validated."""
+    with pytest.deprecated_call():
+        changed = PART.copy(update={"name": "too long"})
+    with pytest.deprecated_call():
+        assert not is_recognized(Part, WRONG.copy())
+    assert not is_recognized(Part, changed)
 
 
 def test_changed_lists() -> None:
@@ -157,6 +217,11 @@ def test_changed_lists() -> None:
         Shouted,
         BadDefault,
         Changes,
+        Converted,
+        Infinite,
+        Open,
+        Handmade,
+        OddDefault,
         Tree,
         Annotated[Part, Field(description="a part")] | int,
     ],

@@ -9,14 +9,16 @@ from typing import Annotated, Any, NoReturn
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
+from twisted.web.http_headers import InvalidHeaderName
 from werkzeug.exceptions import abort
 
 from tests.http.heads import AMBIGUOUS, EVERY_BYTE, LIMITS, PLAIN, STRANGE, request
 from tests.memory import AppTestCase
 from x121.application import AppState
 from x121.core.models import Model, Text
-from x121.errors import Conflict, NotFound, ServiceUnavailable
+from x121.errors import AppError, Conflict, NotFound, ServiceUnavailable
 from x121.http.channel import Channel, Phase
 from x121.http.fast import FastChannel
 from x121.http.request import Request
@@ -67,6 +69,19 @@ class Line(Model):
     number: int = 0
 
 
+class Odd(AppError):
+    """An error with whatever a test says."""
+
+    status = 409
+    code = "ODD"
+
+
+class BadStatus(AppError):
+    """An error that can't be sent."""
+
+    status = "none"  # type: ignore[assignment]
+
+
 class Values:
     """Typed endpoints, which need no request of Twisted's."""
 
@@ -98,14 +113,32 @@ class Values:
         return [1]
 
     @router.get("/kinds/<kind>")
-    async def fail(self, kind: str, size: int = 0) -> str:
+    async def fail(self, kind: str, size: int = 0, wait: bool = False) -> str:
+        if wait:
+            await deferLater(self._clock, 1)
         if kind == "large":
             return "x" * size
         if kind == "gone":
             abort(410)
-        raise {"busy": ServiceUnavailable("busy"), "conflict": Conflict("it is there")}.get(
-            kind, NotFound("There is no such kind")
-        )
+        raise {
+            "busy": ServiceUnavailable("busy"),
+            "conflict": Conflict("it is there"),
+            "problem": Odd("a page", headers={"Content-Type": "application/problem+json"}),
+            "bad-header": Odd("no such name", headers={"X Bad": "v"}),
+            "bad-details": Odd("no JSON", details=[b"bytes"]),  # type: ignore[list-item]
+            "bad-status": BadStatus("no status"),
+        }.get(kind, NotFound("There is no such kind"))
+
+    @router.get("/missing", status=404)
+    def missing(self) -> None: ...
+
+    @router.get("/length")
+    def show_length(self) -> Response[int]:
+        return Response(1, {"Content-Length": "5"})
+
+    @router.get("/failed")
+    def failed(self) -> Deferred[int]:
+        return fail(Odd("no such name", headers={"X Bad": "v"}))
 
 
 def typed(line: bytes, *fields: bytes, body: bytes | None = None) -> bytes:
@@ -133,7 +166,20 @@ TYPED = [
     typed(b"GET /kinds/large?size=200000"),
     typed(b"HEAD /kinds/large?size=200000"),
     typed(b"GET /kinds/large?size=no"),
-    *(typed(b"GET /kinds/" + kind) for kind in (b"gone", b"busy", b"conflict", b"other")),
+    *(
+        typed(method + b" /kinds/" + kind + wait)
+        for method in (b"GET", b"HEAD")
+        for wait in (b"", b"?wait=true")
+        for kind in (
+            *(b"gone", b"busy", b"conflict", b"other", b"problem"),
+            *(b"bad-header", b"bad-details", b"bad-status"),
+        )
+    ),
+    typed(b"GET /missing"),
+    typed(b"HEAD /missing"),
+    typed(b"GET /length"),
+    typed(b"HEAD /length"),
+    typed(b"GET /failed"),
     typed(b"POST ", body=b'{"text":"a","number":1}'),
     typed(b"POST ", b"Origin: http://localhost:5173", body=b'{"text":"\xc3\xa9"}'),
     typed(b"POST ", b"Origin: http://elsewhere.test", body=b'{"text":"a"}'),
@@ -178,10 +224,15 @@ class Pair:
         """Do ``steps``, and compare what comes of each."""
         for step in steps:
             self._done.append(step)
-            for app, connection in self._sides:
-                _do(step, app, connection)
-            expected, found = (_observed(app, connection) for app, connection in self._sides)
+            expected, found = (self._observe(step, *side) for side in self._sides)
             self._case.assertEqual(found, expected, self._done)
+
+    def _observe(self, step: Step, app: App, connection: Connection) -> dict[str, Any]:
+        """Do ``step`` on one side, and return what can be told of it."""
+        for each in self._case.apps:  # a log has the lines of all servers
+            each.log.clear()
+        _do(step, app, connection)
+        return _observed(app, connection)
 
     def close(self) -> None:
         """Disconnect, so that a difference is found once, and not in later examples too."""
@@ -189,8 +240,6 @@ class Pair:
             if not connection.closed:
                 connection.disconnect()
             app.clock.advance(0)
-        for app in self._case.apps:
-            app.log.clear()
 
     def end(self) -> None:
         """See it to its end: answers that are awaited, deadlines, and the client's leaving."""
@@ -217,14 +266,13 @@ def _observed(app: App, connection: Connection) -> dict[str, Any]:
     """Take all that can be told of a server and a connection since the last time."""
     received = connection.received
     connection.transport.clear()
-    log, app.log[:] = list(app.log), []
     deadlines = app.site.deadlines.items()
     channel = connection.channel
     return {
         "received": ID.sub(b"ID", received),
         "closed": (connection.closed, connection.transport.aborted),
         "reading": connection.transport.producerState,
-        "log": [_without_ids(line) for line in log],
+        "log": [_without_ids(line) for line in app.log],
         "phase": channel.phase,
         "deadlines": [phase for phase, ends in deadlines if ends is not None and channel in ends],
         # A request whose body is incomplete may not exist yet.
@@ -234,6 +282,9 @@ def _observed(app: App, connection: Connection) -> dict[str, Any]:
 
 
 def _without_ids(line: dict[str, Any]) -> dict[str, Any]:
+    """Return a log line without ids, its time, and the frames of a traceback."""
+    if "traceback" in line:
+        line = {**line, "traceback": line["traceback"].splitlines()[-1]}
     text = ID.sub(b"ID", json.dumps({**line, "timestamp": None}).encode())
     fields: dict[str, Any] = json.loads(text)
     return fields
@@ -259,6 +310,7 @@ class AlikeTestCase(AppTestCase):
             pair.end()
         finally:
             pair.close()
+        self.flushLoggedErrors(InvalidHeaderName, TypeError)  # of errors that can't be sent
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
@@ -416,6 +468,30 @@ class AnyRequestTests(AlikeTestCase):
         finally:
             for pair in pairs:
                 pair.close()
+
+
+class FailingCancellationTests(AppTestCase):
+    """A handler whose cancellation fails."""
+
+    router = Router()
+
+    @router.get("/")
+    def wait(self) -> Deferred[int]:
+        def cancel(_: object) -> NoReturn:
+            raise ValueError
+
+        return Deferred(cancel)
+
+    def test_failing_cancellation(self) -> None:
+        """The failure is logged, and the request has one line, on both paths."""
+        for make_channel in (Channel, FastChannel):
+            app = self.enterContext(App(self.router, make_channel=make_channel))
+            connection = app.connect()
+            connection.send(request(target=b"/test"))
+            connection.channel.readConnectionLost()
+            connection.disconnect()
+            self.assertEqual([line["status"] for line in app.lines("x121.access")], [499])
+            self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
 class FastTests(AppTestCase):

@@ -35,7 +35,7 @@ def run_eagerly(
     """
     if type(coroutine) is not CoroutineType and not isinstance(coroutine, Coroutine):
         raise NotACoroutineError(f"{coroutine!r} is not a coroutine")
-    context = context or copy_context()
+    context = copy_context() if context is None else context
     try:
         awaited = context.run(coroutine.send, None)
     except StopIteration as end:

@@ -53,6 +53,10 @@ class Model(BaseModel):
         copy = super().model_copy(update=update, deep=deep)
         return _mark(copy) if update else copy
 
+    def copy(self, **options: Any) -> Self:
+        """Return a copy, as in pydantic 1; it isn't validated, and is marked so."""
+        return _mark(super().copy(**options))
+
 
 class _Unvalidated(set[str]):
     """Fields that are set in a model that isn't validated."""

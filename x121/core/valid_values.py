@@ -1,8 +1,9 @@
 """Recognition of values that are valid because of how they were made.
 
-A :class:`~x121.core.models.Model` is validated when it is made, and can't be changed.  So one whose
-parts can't be changed either needs no second validation before it is sent.  Lists can be changed:
-their items are looked at again.
+A :class:`~x121.core.models.Model` is validated when it is made, or marked if it isn't, and can't be
+changed.  So one whose parts can't be changed either needs no second validation before it is sent.
+Lists can be changed: their items are looked at again.  A model is only recognized if its defaults,
+which pydantic doesn't validate, are what validation would make of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
 from pydantic_core import SchemaValidator
 
 from x121.core.models import Model, is_moment
@@ -65,43 +65,53 @@ class _Types:
             return _list_of(self.whole(schema["items_schema"]))
         if schema["type"] == "model" and _is_immutable(schema):
             fields = schema["schema"]["fields"].items()
-            parts = [(name, self._part(field["schema"])) for name, field in fields]
+            config = schema["config"]
+            parts = [(name, self._part(field["schema"], config)) for name, field in fields]
             return _instance_of(schema["cls"], [(n, part) for n, part in parts if part is not None])
         raise _Unrecognizable
 
-    def _part(self, schema: Mapping[str, Any]) -> Recognize | None:
-        """Return the recognizer of a model's part, or None if the part can't be changed."""
+    def _part(self, schema: Mapping[str, Any], config: Any) -> Recognize | None:
+        """Return the recognizer of a model's part, or None if the part can't be changed.
+
+        ``config`` is the model's.
+        """
         if "serialization" in schema:
             raise _Unrecognizable
         kind = schema["type"]
         if kind in _IMMUTABLE or is_moment(schema):
             return None
         if kind == "default":
-            part = self._part(schema["schema"])
-            if part is None and not _has_valid_default(schema):
+            part = self._part(schema["schema"], config)
+            if part is None and not _has_valid_default(schema, config):
                 raise _Unrecognizable
             return part
         if kind == "nullable":
-            part = self._part(schema["schema"])
+            part = self._part(schema["schema"], config)
             return part and _none_or(part)
         return self.whole(schema)
 
 
-def _has_valid_default(schema: Any) -> bool:
-    """Return True if the default of an immutable part is valid; pydantic doesn't validate it."""
+def _has_valid_default(schema: Any, config: Any) -> bool:
+    """Return True if the default of an immutable part is the same after validation."""
     try:
-        SchemaValidator(schema["schema"]).validate_python(schema["default"])
-    except (KeyError, ValidationError):
+        default = schema["default"]
+        valid = SchemaValidator(schema["schema"], config).validate_python(default)
+    except Exception:  # there is none, or it isn't valid: pydantic or an Enum says so
         return False
-    return True
+    return type(valid) is type(default) and repr(valid) == repr(default)
 
 
 def _is_immutable(schema: Mapping[str, Any]) -> bool:
     """Return True if instances of a model can't be changed, and have only their fields."""
     kind, fields = schema["cls"], schema["schema"]
     is_frozen = issubclass(kind, Model) and kind.model_config.get("frozen", False)
-    has_only_fields = fields["type"] == "model-fields" and not fields.get("computed_fields")
-    return is_frozen and has_only_fields and "post_init" not in schema
+    has_only_fields = (
+        fields["type"] == "model-fields"
+        and not fields.get("computed_fields")
+        and kind.model_config.get("extra") != "allow"
+    )
+    is_made_by_pydantic = "post_init" not in schema and not schema.get("custom_init")
+    return is_frozen and has_only_fields and is_made_by_pydantic
 
 
 def _instance_of(kind: type[Model], parts: list[tuple[str, Recognize]]) -> Recognize:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, BinaryIO, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
@@ -72,10 +71,9 @@ class Exchange(RequestFacts):
     is_delivering = False
     is_waiting = False
     late_error: AppError | None = None
-    running: Deferred[Any] | None = None
     begun = 0.0
     content: BinaryIO | None = None
-    """The body of a request that isn't kept in memory."""
+    """The body of a request from Twisted's parser, which keeps a large one in a file."""
 
     endpoint: Callable[[Exchange, Any], Result]
     arguments: Any
@@ -118,8 +116,8 @@ class Exchange(RequestFacts):
 
         A large body is written as fast as the client reads it.
         """
-        self.code = code
         head = self.channel.make_head(self.clientproto, code, None, fields)
+        self.code = code
         write = self.channel.transport.write
         if not body or self.method == b"HEAD" or code in NO_BODY_CODES:
             write(head)
@@ -168,15 +166,12 @@ class Exchange(RequestFacts):
         else:
             self._pipeline.respond(self, error_response(error))
 
-    def cancel(self) -> None:
-        """Cancel the Deferred that the handler waits for, if there is one."""
-        running, self.running = self.running, None
-        if running is not None:
-            running.cancel()
-
     def connectionLost(self, reason: Failure) -> None:
         """End the exchange: the connection is closed.  The handler is cancelled."""
+        if self.is_finished:
+            return
         self.is_finished = True
+        self._body = b""  # a cancelled handler's traceback keeps the exchange for a while
         self._pipeline.close(self)
         if self.content is not None:
             self.content.close()

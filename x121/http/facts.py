@@ -1,10 +1,12 @@
-"""Facts about a request that both kinds of request read from its head and its connection."""
+"""The part that both kinds of request share: their facts, and the end of their handlers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.web.http import parse_qs
 
 from x121.core.json_decoding import JsonLimits
@@ -12,6 +14,8 @@ from x121.http.headers import Headers
 from x121.http.proxies import forwarded_for
 
 __all__ = ["RequestFacts", "RequestSite"]
+
+_log = Logger(namespace="x121.http")
 
 
 class RequestSite(Protocol):
@@ -25,7 +29,8 @@ class RequestFacts:
     """The part of a request that middleware and typed endpoints read.
 
     ``uri`` is the request's target, ``client`` the peer's address, and ``is_through_trusted_proxy``
-    tells if that is a trusted proxy, whose forwarding headers count.
+    tells if that is a trusted proxy, whose forwarding headers count.  ``running`` is the Deferred
+    that the handler waits for; it is cancelled when the client disconnects.
     """
 
     site: RequestSite
@@ -33,7 +38,9 @@ class RequestFacts:
     uri: bytes
     client: Any
     requestHeaders: Headers
+    path: bytes
     request_id = "-"
+    running: Deferred[Any] | None = None
     is_through_trusted_proxy: bool
     _args: dict[bytes, list[bytes]] | None = None
 
@@ -75,3 +82,17 @@ class RequestFacts:
     @args.setter
     def args(self, args: dict[bytes, list[bytes]]) -> None:
         self._args = args
+
+    def cancel(self) -> None:
+        """Cancel the Deferred that the handler waits for, if there is one."""
+        running, self.running = self.running, None
+        if running is None:
+            return
+        try:
+            running.cancel()
+        except Exception:
+            _log.failure(
+                "Unhandled error while a handler of {path} was cancelled",
+                path=self.path.decode("latin-1"),
+                request_id=self.request_id,
+            )

@@ -24,7 +24,7 @@ from x121.http.request import Request
 
 __all__ = ["FastChannel"]
 
-# A larger request is left to Twisted's parser, which doesn't keep it in memory.
+# A larger request is left to Twisted's parser, which keeps a large body in a file.
 _MAX_BYTES = 16_384
 
 # Shared by all connections: it keeps no part of an incomplete request.
@@ -34,7 +34,7 @@ _reader = HeadReader()
 class _ParsedRequest(Request):
     """A request from Twisted's parser, served like those from llhttp.
 
-    ``needs_itself`` is set if it is known that an exchange isn't enough.
+    ``needs_itself`` is set for a request that the pipeline doesn't accept as an exchange.
     """
 
     needs_itself = False
@@ -63,7 +63,7 @@ class FastChannel(Channel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._held: list[bytes] = []
+        self._held = bytearray()
 
     # --- input ---
 
@@ -71,7 +71,8 @@ class FastChannel(Channel):
         """Serve ``data`` if it is a whole request, or leave it to Twisted's parser."""
         if self._missing_bytes:
             if len(data) < self._missing_bytes:
-                self._hold(data, self._missing_bytes - len(data))
+                self._held += data
+                self._missing_bytes -= len(data)
                 return
             data = self._unhold() + data
         may_begin = self.phase <= IDLE and not self._waitingForTransport
@@ -102,7 +103,8 @@ class FastChannel(Channel):
             if missing_bytes + len(data) > _MAX_BYTES:
                 return False
             self._enter(BODY)
-            self._hold(data, missing_bytes)
+            self._held += data
+            self._missing_bytes = missing_bytes
             return True
         line, body = (head.method, target, head.version), data[head.head_bytes :]
         pipeline = self.site.pipeline
@@ -120,15 +122,9 @@ class FastChannel(Channel):
 
     # --- a body in several segments ---
 
-    def _hold(self, data: bytes, missing_bytes: int) -> None:
-        """Keep a part of a request until its missing bytes arrive."""
-        self._held.append(data)
-        self._missing_bytes = missing_bytes
-
     def _unhold(self) -> bytes:
         """Return what is kept, as if it arrived now."""
-        data = b"".join(self._held)
-        self._held.clear()
+        data, self._held = bytes(self._held), bytearray()
         self._missing_bytes = 0
         self.phase = IDLE  # its deadline still runs
         return data

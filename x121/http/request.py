@@ -14,7 +14,6 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.python.failure import Failure
 from twisted.web import http_headers, server
@@ -81,8 +80,7 @@ class Request(RequestFacts, server.Request):
 
     ``request_id`` is the id that every log line and the response carry.  ``refusal`` is the error
     of a request that the channel rejects; ``body_too_large`` is set if the body is over the limit.
-    ``running`` is the Deferred that the handler waits for; it is cancelled when the client
-    disconnects.  ``is_delivering`` is set while a large response body is being written.
+    ``is_delivering`` is set while a large response body is being written.
     ``url_map`` builds the URLs of routes.
 
     Attributes that most requests don't need are computed on first use: ``args``, cookies, and the
@@ -102,7 +100,6 @@ class Request(RequestFacts, server.Request):
     refusal: AppError | None = None
     body_too_large = False
     is_delivering = False
-    running: Deferred[Any] | None = None
     late_error: AppError | None = None
     _body_bytes = 0
     _has_no_body = False
@@ -489,12 +486,6 @@ class Request(RequestFacts, server.Request):
         """Return the body, or its first ``limit`` bytes."""
         body: bytes = self.content.read(limit)
         return body
-
-    def cancel(self) -> None:
-        """Cancel the Deferred that the handler waits for, if there is one."""
-        running, self.running = self.running, None
-        if running is not None:
-            running.cancel()
 
 
 def _last_resort(request: Request, failure: Failure) -> None:

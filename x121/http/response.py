@@ -50,7 +50,14 @@ def response_fields(headers: Iterable[tuple[str, str]]) -> dict[bytes, bytes]:
 
 
 def error_response(error: AppError) -> EncodedResponse:
-    """Return the response to a request that failed with ``error``: its JSON form."""
+    """Return the response to a request that failed with ``error``: its JSON form.
+
+    Raises :class:`TypeError` or :class:`ValueError` if its body or headers can't be sent.
+    """
+    if not isinstance(error.status, int):
+        raise TypeError(
+            f"invalid status of {type(error).__name__}: {error.status!r} (expected int)"
+        )
     fields = JSON_FIELDS
     if error.headers:
         fields = {**JSON_FIELDS, **response_fields(error.headers.items())}

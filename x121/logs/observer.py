@@ -209,7 +209,7 @@ def format_json(event: LogEvent) -> bytes:
         second, milliseconds = divmod(int(event["log_time"] * 1000 + 0.001), 1000)
         start, names = _around_milliseconds(second, event["log_level"].name, event["log_namespace"])
         encoded = json_encoding.encode(fields)
-        if not encoded.isascii():
+        if not encoded.isascii():  # JSON escapes those in ASCII, except DEL, which terminals ignore
             encoded = _escape(encoded)
         return b"%b%03d%b%b\n" % (start, milliseconds, names, encoded[1:])
     line = {
@@ -238,10 +238,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 
 
 def _escape(encoded: bytes) -> bytes:
-    """Return JSON with its control characters escaped, so that it is safe to show on a terminal.
-
-    JSON escapes those in ASCII, except DEL, which terminals ignore.
-    """
+    """Return JSON with its control characters escaped, so that it is safe to show on a terminal."""
     text = encoded.decode("utf-8")
     return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
 

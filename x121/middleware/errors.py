@@ -7,7 +7,7 @@ Failures arrive in three ways: raised by an inner resource, passed later to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
@@ -33,7 +33,7 @@ class Errors(Middleware):
     def render(self, request: Request) -> Rendered:
         """Handle the request, or reject it if the channel found it invalid."""
         request.on_failure = self.answer
-        request.before_head(_replace_foreign_page)
+        request.before_head(self._replace_foreign_page)
         if request.refusal is not None:
             request.fail(request.refusal)
             return NOT_DONE_YET
@@ -55,6 +55,35 @@ class Errors(Middleware):
         log_failure(failure, error, _LINE, **_about(request))
         return error
 
+    def foreign_page_error(
+        self, code: int, fields: Iterable[tuple[bytes, bytes]], request: Request | Exchange
+    ) -> AppError | None:
+        """Return an error to send in place of a page in another format, such as Twisted's HTML.
+
+        ``code`` and ``fields`` are those of the response.  Returns None if it is an error in JSON.
+        """
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+        kind = next((value for name, value in headers if name == "Content-Type"), "")
+        if kind.partition(";")[0].strip().lower() == "application/json":
+            return None
+        error = error_for_status(code, headers)
+        if error.ours:
+            _log.error(_LINE, log_reason="a page with status 500", **_about(request))
+        return error
+
+    def _replace_foreign_page(self, request: Request) -> bytes | None:
+        """Return a body to replace that of a page in another format."""
+        if request.code < 400:
+            return None
+        headers = request.responseHeaders.getAllRawHeaders()
+        fields = ((name, value) for name, values in headers for value in values)
+        error = self.foreign_page_error(request.code, fields, request)
+        if error is None:
+            return None
+        body = request.prepare_error(error)
+        request.responseHeaders.put(b"Content-Length", b"%d" % len(body))
+        return body
+
 
 def _about(request: Request | Exchange) -> dict[str, str]:
     """Return the fields of a log line about ``request``."""
@@ -71,21 +100,3 @@ def _as_app_error(error: BaseException | None) -> AppError:
         allowed = [method.decode("latin-1") for method in methods]
         return MethodNotAllowed("This path has no such method", allow=allowed)
     return as_app_error(error or Exception("a failure without an exception"))
-
-
-def _replace_foreign_page(request: Request) -> bytes | None:
-    """Return a JSON body to replace an error page in another format, such as Twisted's HTML."""
-    if request.code < 400:
-        return None
-    kind = request.responseHeaders.get(b"Content-Type") or b""
-    if kind.partition(b";")[0].strip().lower() == b"application/json":
-        return None
-    headers = [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, values in request.responseHeaders.getAllRawHeaders()
-        for value in values
-    ]
-    error = error_for_status(request.code, headers)
-    if error.ours:
-        _log.error(_LINE, log_reason="a page with status 500", **_about(request))
-    return request.prepare_error(error)

@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import NotFound as NoSuchRoute
 
 from x121.core.coroutines import run_eagerly
-from x121.errors import AppError, NotFound
+from x121.errors import NotFound
 from x121.http.exchange import Exchange, Result
 from x121.http.response import JSON_FIELDS, EncodedResponse, error_response, field_lines
 from x121.middleware.access_log import AccessLog
@@ -59,7 +59,7 @@ class Pipeline:
         except NoSuchRoute:
             exchange.endpoint, exchange.arguments = _return, _NOT_FOUND
             return True
-        except HTTPException as exception:
+        except Exception as exception:
             exchange.endpoint, exchange.arguments = _raise, exception
             return True
         if target.endpoint is None:
@@ -108,23 +108,28 @@ class Pipeline:
         self, failure: BaseException | Failure, exchange: Exchange
     ) -> EncodedResponse:
         exception = failure.value if isinstance(failure, Failure) else failure
-        if isinstance(exception, HTTPException):
-            try:
+        try:
+            if isinstance(exception, HTTPException):
                 return response_to_exception(exception, exchange)
-            except AppError as error:
-                failure = error
-        return error_response(self._errors.error_for(failure, exchange))
+            return error_response(self._errors.error_for(failure, exchange))
+        except Exception as error:  # also one for an error that can't be sent as it is
+            return error_response(self._errors.error_for(error, exchange))
 
     def respond(self, exchange: Exchange, response: EncodedResponse) -> None:
         """Send ``response`` with the fields that middleware add to it."""
         code, body, given = response
+        if given is not JSON_FIELDS and code >= 400:
+            error = self._errors.foreign_page_error(code, given.items(), exchange)
+            if error is not None:
+                code, body, given = error_response(error)
         origin = exchange.requestHeaders.get(b"Origin")
         request_id = exchange.request_id.encode("ascii")
         if given is JSON_FIELDS and code not in NO_BODY_CODES:
             lines = _JSON_LINES % (len(body), self._cors.lines_for_json(origin), request_id)
         else:
             fields = dict(given)
-            if code not in NO_BODY_CODES:
+            has_length = exchange.method == b"HEAD" and b"Content-Length" in fields
+            if code not in NO_BODY_CODES and not has_length:
                 fields[b"Content-Length"] = b"%d" % len(body)
             fields.update(self._cors.fields_for(origin, fields.get))
             fields[b"X-Request-Id"] = request_id
@@ -148,7 +153,7 @@ def _return(_: Exchange, response: EncodedResponse) -> EncodedResponse:
     return response
 
 
-def _raise(_: Exchange, exception: HTTPException) -> NoReturn:
+def _raise(_: Exchange, exception: Exception) -> NoReturn:
     raise exception
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 from unittest import mock
 
 import x121
+from tests.http.recorded import GETS, POSTS
 from tests.memory import AppTestCase
 from x121.application import Application, AppState
-from x121.core.models import Id, Model
+from x121.core.models import Id, Model, Text
+from x121.http.channel import Channel
 from x121.http.fast import FastChannel
 from x121.http.request import Request
 from x121.middleware.base import Middleware
@@ -29,6 +33,12 @@ class Thing(Model):
     id: Id
 
 
+class Note(Model):
+    """What a typed endpoint takes."""
+
+    text: Text
+
+
 class Things:
     """A typed coroutine with an integer in its path, and a handler of Klein's."""
 
@@ -37,6 +47,10 @@ class Things:
     @router.get("/<int:thing_id>")
     async def show(self, thing_id: Id) -> Thing:
         return Thing(id=thing_id)
+
+    @router.post("/")
+    async def create(self, note: Note) -> Note:
+        return note
 
     @router.get("/request")
     def show_request(self, request: Request) -> str:
@@ -77,17 +91,40 @@ class ShortPathTests(AppTestCase):
         self.assertEqual([connection.response().status for _ in range(3)], [200] * 3)
         self.assertLessEqual(len(calls), MAX_CALLS, "\n".join(calls))
 
-    def test_no_request(self) -> None:
-        """No request of Twisted's is made for a typed endpoint, nor for a path without one."""
+    @contextmanager
+    def only_the_short_path(self) -> Iterator[None]:
+        """Fail if Twisted's parser or request is used."""
 
         def fail(*_: object, **__: object) -> NoReturn:
-            raise AssertionError("a request of Twisted's was made")
+            raise AssertionError("Twisted's parser or request was used")
 
+        parser = mock.patch.object(Channel, "lineReceived", fail)
+        with parser, mock.patch.object(Request, "__init__", fail):
+            yield
+
+    def test_no_request(self) -> None:
+        """No request of Twisted's is made for a typed endpoint, nor for a path without one."""
         app = self.things()
-        with mock.patch.object(Request, "__init__", fail):
+        with self.only_the_short_path():
             for path, status in ("/test/7", 200), ("/nothing", 404), ("/health", 200):
                 self.assertEqual(app.request("GET", path).status, status)
             self.assertRaises(AssertionError, app.request, "GET", "/test/klein")
+
+    def test_recorded(self) -> None:
+        """What curl, a browser and nginx send takes the short path, also with its body behind."""
+        app = self.things()
+        requests = [(name, text.format("/test/7")) for name, text in GETS.items()]
+        requests += [(name, text.format("/test")) for name, text in POSTS.items()]
+        with self.only_the_short_path():
+            for name, text in requests:
+                head, end, body = text.encode().partition(b"\r\n\r\n")
+                for pieces in ([head + end + body], [head + end, body] if body else []):
+                    connection = app.connect()
+                    for piece in pieces:
+                        connection.send(piece)
+                    if pieces:
+                        self.assertEqual(connection.response().status, 200, name)
+                        self.assertEqual(connection.closed, b"close" in head, name)
 
     def test_request_where_it_is_needed(self) -> None:
         """Handlers that take the request get it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from klein import Klein
@@ -18,6 +17,7 @@ from x121.messaging.handler import Handler
 from x121.messaging.handlers import Handlers
 from x121.messaging.topics import Topics
 from x121.ws.handshake import Authenticate, Upgrade, check_handshake, no_authentication
+from x121.ws.loading import load_autobahn
 from x121.ws.manager import WsManager
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class WsRouter:
         self._authenticate = authenticate
         self._config = config.ws
         self._manager = manager
+        self._factory: WsFactory | None = None
         self._topics = Topics()
         self.handlers: dict[str, Handler] = {}
         self.events: dict[str, Event[Any]] = {}
@@ -120,17 +121,21 @@ class WsRouter:
         self.routes.route(path, methods=["GET"], endpoint=f"websocket {path}")(upgrade)
         return self
 
-    @cached_property
-    def _factory(self) -> WsFactory:
-        # At the first handshake, because Autobahn takes 6 MiB, which not every server needs.
-        from x121.ws.protocol import WsFactory
-
-        return WsFactory(self._config, self._manager)
-
     def _upgrade(self, endpoint: Endpoint, user_id: Any) -> Any:
-        if isinstance(user_id, Awaitable):
-            return self._upgrade_later(user_id, endpoint)
+        if self._factory is None or isinstance(user_id, Awaitable):
+            return self._upgrade_later(endpoint, user_id)
         return Upgrade(self._factory, endpoint, user_id)
 
-    async def _upgrade_later(self, user_id: Awaitable[Any], endpoint: Endpoint) -> IResource:
-        return Upgrade(self._factory, endpoint, await user_id)
+    async def _upgrade_later(self, endpoint: Endpoint, user_id: Any) -> IResource:
+        if isinstance(user_id, Awaitable):
+            user_id = await user_id
+        if self._factory is None:
+            await load_autobahn(self._manager.clock)
+        return Upgrade(self._make_factory(), endpoint, user_id)
+
+    def _make_factory(self) -> WsFactory:
+        """Return the factory, which all connections share."""
+        from x121.ws.protocol import WsFactory  # loads Autobahn
+
+        self._factory = self._factory or WsFactory(self._config, self._manager)
+        return self._factory

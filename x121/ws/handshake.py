@@ -115,7 +115,7 @@ class Upgrade(Resource):
         return NOT_DONE_YET
 
     def _take_over(self, request: Request, headers: Headers) -> WsProtocol:
-        # At the first handshake, because Autobahn takes 6 MiB, which not every server needs.
+        # Loaded by now; see x121.ws.loading.
         from autobahn.twisted.resource import WebSocketResource
 
         from x121.ws.protocol import Accepted, WsProtocol

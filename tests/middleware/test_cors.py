@@ -20,6 +20,12 @@ class Varied:
         request.setHeader(b"Vary", b"Accept-Encoding")
         return "x"
 
+    @router.route("/two-varies")
+    def two_varies(self, request: Request) -> str:
+        request.responseHeaders.addRawHeader(b"Vary", b"Accept")
+        request.responseHeaders.addRawHeader(b"Vary", b"Accept-Encoding")
+        return "x"
+
     @router.route("/made")
     def made(self, request: Request) -> str:
         request.setHeader(b"ETag", b'"1"')
@@ -75,6 +81,12 @@ class SimpleRequestTests(AppTestCase):
         """A handler's own Vary is added to, not replaced."""
         headers = self.app(Varied().router).request("GET", "/test/own-vary").headers
         self.assertEqual(headers["vary"], "Accept-Encoding, Origin")
+
+    def test_several_varies_of_a_handler_are_kept(self) -> None:
+        """All lines of a handler's Vary are kept, with and without an Origin."""
+        for origin in {}, {"Origin": ORIGIN}:
+            headers = self.app(Varied().router).request("GET", "/test/two-varies", origin).headers
+            self.assertEqual(headers["vary"], "Accept, Accept-Encoding, Origin")
 
     def test_on_errors(self) -> None:
         """Errors of every kind carry the headers, so that a page can read them."""

@@ -45,6 +45,14 @@ class Headers(http_headers.Headers):
         """Return the values of ``name``, which is :func:`canonical`."""
         return self._rawHeaders.get(name, [])
 
+    def joined(self, name: bytes) -> bytes | None:
+        """Return the values of ``name``, which is :func:`canonical`, as one list, or None.
+
+        Several lines of a field are one list (RFC 9110 section 5.3).
+        """
+        values = self._rawHeaders.get(name)
+        return b", ".join(values) if values else None
+
 
 def canonical(name: str | bytes) -> bytes:
     """Return ``name`` in the form of Twisted's headers, such as ``X-Request-Id``.

@@ -73,7 +73,7 @@ class Cors(Middleware):
 
     def _put_on_answer(self, request: Request) -> None:
         headers = request.responseHeaders
-        for name, value in self.fields_for(request.requestHeaders.get(b"Origin"), headers.get):
+        for name, value in self.fields_for(request.requestHeaders.get(b"Origin"), headers.joined):
             headers.put(name, value)
 
     def fields_for(self, origin: bytes | None, get: Get) -> list[tuple[bytes, bytes]]:
@@ -150,7 +150,7 @@ def _grant(origin: bytes) -> list[tuple[bytes, bytes]]:
 
 def _vary_on_preflight(request: Request) -> None:
     headers = request.responseHeaders
-    headers.put(*_vary(_PREFLIGHT_VARY, headers.get))
+    headers.put(*_vary(_PREFLIGHT_VARY, headers.joined))
 
 
 def _vary(names: bytes, get: Get) -> tuple[bytes, bytes]:

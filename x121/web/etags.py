@@ -61,8 +61,8 @@ def is_current(request: RequestFacts, tag: bytes) -> bool:
 
 
 def _field(request: RequestFacts, name: bytes) -> str | None:
-    lines = request.requestHeaders.get_all(name)
-    return b", ".join(lines).decode("latin-1") if lines else None
+    value = request.requestHeaders.joined(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def _lists(field: str, tag: bytes) -> bool:

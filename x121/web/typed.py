@@ -148,9 +148,9 @@ class _Arguments:
             if values is not None and parameter.argument not in arguments:
                 _read_query(arguments, parameter, values, wrong)
         for name, parameter in self._headers:
-            lines = request.requestHeaders.get_all(name)
-            if lines and parameter.argument not in arguments:
-                text = b", ".join(lines).decode("latin-1")
+            value = request.requestHeaders.joined(name)
+            if value is not None and parameter.argument not in arguments:
+                text = value.decode("latin-1")
                 arguments[parameter.argument] = list_elements(text) if parameter.is_list else text
         try:
             return self._check(arguments)

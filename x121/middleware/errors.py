@@ -56,16 +56,20 @@ class Errors(Middleware):
         return error
 
     def foreign_page_error(
-        self, code: int, fields: Iterable[tuple[bytes, bytes]], request: Request | Exchange
+        self,
+        code: int,
+        content_type: bytes | None,
+        fields: Iterable[tuple[bytes, bytes]],
+        request: Request | Exchange,
     ) -> AppError | None:
         """Return an error to send in place of a page in another format, such as Twisted's HTML.
 
-        ``code`` and ``fields`` are those of the response.  Returns None if it is an error in JSON.
+        The arguments are those of a response with an error's ``code``.  Returns None if it is JSON.
         """
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
-        kind = next((value for name, value in headers if name == "Content-Type"), "")
-        if kind.partition(";")[0].strip().lower() == "application/json":
+        kind = content_type or b""
+        if kind.partition(b";")[0].strip().lower() == b"application/json":
             return None
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
         error = error_for_status(code, headers)
         if error.ours:
             _log.error(_LINE, log_reason="a page with status 500", **_about(request))
@@ -75,9 +79,11 @@ class Errors(Middleware):
         """Return a body to replace that of a page in another format."""
         if request.code < 400:
             return None
-        headers = request.responseHeaders.getAllRawHeaders()
-        fields = ((name, value) for name, values in headers for value in values)
-        error = self.foreign_page_error(request.code, fields, request)
+        headers = request.responseHeaders
+        lines = headers.getAllRawHeaders()
+        fields = ((name, value) for name, values in lines for value in values)
+        content_type = headers.get(b"Content-Type")
+        error = self.foreign_page_error(request.code, content_type, fields, request)
         if error is None:
             return None
         body = request.prepare_error(error)

@@ -119,7 +119,8 @@ class Pipeline:
         """Send ``response`` with the fields that middleware add to it."""
         code, body, given = response
         if given is not JSON_FIELDS and code >= 400:
-            error = self._errors.foreign_page_error(code, given.items(), exchange)
+            content_type = given.get(b"Content-Type")
+            error = self._errors.foreign_page_error(code, content_type, given.items(), exchange)
             if error is not None:
                 code, body, given = error_response(error)
         origin = exchange.requestHeaders.get(b"Origin")

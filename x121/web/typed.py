@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine
-from functools import lru_cache, wraps
+from collections.abc import Callable, Coroutine, Sequence
+from functools import lru_cache, partial, wraps
 from types import CoroutineType, MethodType
 from typing import Any, NotRequired, Required
 
@@ -53,7 +53,7 @@ def make_endpoint(handler: Callable[..., Any], operation: Operation) -> Callable
     @wraps(handler)
     def endpoint(*bound: Any, **path: Any) -> Any:
         *instance, request = bound  # the instance of a method; a function has none
-        return typed.bind(*instance)(request, path)
+        return typed.respond(instance, request, path)
 
     endpoint.typed = typed  # type: ignore[attr-defined]
     return endpoint
@@ -64,7 +64,8 @@ def bound_endpoint(handler: Callable[..., Any]) -> BoundEndpoint | None:
     typed: _TypedEndpoint | None = getattr(handler, "typed", None)
     if typed is None or typed.needs_request:
         return None
-    return typed.bind(handler.__self__) if isinstance(handler, MethodType) else typed.bind()
+    instance = (handler.__self__,) if isinstance(handler, MethodType) else ()
+    return partial(typed.respond, instance)
 
 
 class _TypedEndpoint:
@@ -76,23 +77,21 @@ class _TypedEndpoint:
         self._encode = _Results(handler, operation).encode
         self.needs_request = operation.request is not None
 
-    def bind(self, *instance: Any) -> BoundEndpoint:
-        """Return the endpoint of a method's instance, or of a function."""
-        handler = MethodType(self._handler, *instance) if instance else self._handler
-        read, encode = self._read, self._encode
+    def respond(
+        self, instance: Sequence[Any], request: RequestFacts, path: dict[str, Any]
+    ) -> Result:
+        """Call the handler, a method of ``instance`` if that isn't empty."""
+        result = self._handler(*instance, **self._read(request, path))
+        if type(result) is CoroutineType:
+            return self._finish(result, request)
+        if Deferred in type(result).__mro__:  # isinstance() asks an abstract class, for long
+            return result.addCallback(self._encode, request)
+        return self._encode(result, request)
 
-        async def finish(running: Coroutine[Any, Any, Any], request: RequestFacts) -> Any:
-            return encode(await running, request)
-
-        def respond(request: RequestFacts, path: dict[str, Any]) -> Result:
-            result = handler(**read(request, path))
-            if type(result) is CoroutineType:
-                return finish(result, request)
-            if Deferred in type(result).__mro__:  # isinstance() asks an abstract class, for long
-                return result.addCallback(encode, request)
-            return encode(result, request)
-
-        return respond
+    async def _finish(
+        self, running: Coroutine[Any, Any, Any], request: RequestFacts
+    ) -> EncodedResponse:
+        return self._encode(await running, request)
 
 
 # --- arguments ----------------------------------------------------------------------------

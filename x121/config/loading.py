@@ -224,7 +224,7 @@ class ServerConfig:
         "X121_REACTOR", "fast", parsers.fast_or_stock, "stock: Twisted's own reactor, not uvloop's"
     )
     fast_http: bool = setting(
-        "X121_HTTP", "fast", parsers.fast_or_stock, "stock: Twisted's parser reads every request"
+        "X121_HTTP", "fast", parsers.fast_or_stock, "stock: Twisted's parser and Request for all"
     )
     application: str = setting(
         APP, "x121.app:application", parsers.object_path, "application to serve: package:name"

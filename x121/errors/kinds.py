@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, ClassVar, TypedDict
 
@@ -405,6 +406,7 @@ _KEPT_HEADERS = frozenset(
 )
 
 
+@lru_cache(maxsize=128)  # an HTTPStatus takes a microsecond
 def reason_phrase(status: int) -> str:
     """Return the reason phrase of ``status`` in RFC 9110, or ``Error`` if it has none."""
     try:

@@ -56,11 +56,12 @@ class Channel(Protocol):
 class Exchange(RequestFacts):
     """A complete request, and the state of its response.
 
-    ``endpoint`` and ``arguments`` are what the pipeline has found for it, and ``begun`` is the
-    time of its arrival.  The state has the names of Twisted's ``Request``: ``code`` is the status
-    of the response, ``sentLength`` the number of bytes of its body that were written, and
-    ``finished`` is true once it is complete.  ``is_finished`` is also true if the client has
-    disconnected, and ``is_waiting`` once the exchange has a deadline.
+    ``endpoint`` and ``arguments`` are what the pipeline has found for it, and ``route`` what it has
+    found for Twisted's request, if that is needed.  ``begun`` is the time of its arrival.  The
+    state has the names of Twisted's ``Request``: ``code`` is the status of the response,
+    ``sentLength`` the number of bytes of its body that were written, and ``finished`` is true once
+    it is complete.  ``is_finished`` is also true if the client has disconnected, and ``is_waiting``
+    once the exchange has a deadline.
     """
 
     # Most exchanges keep these values, and setting them takes time.
@@ -72,6 +73,7 @@ class Exchange(RequestFacts):
     is_waiting = False
     late_error: AppError | None = None
     begun = 0.0
+    route: Any = None
     content: BinaryIO | None = None
     """The body of a request from Twisted's parser, which keeps a large one in a file."""
 

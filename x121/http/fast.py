@@ -52,6 +52,7 @@ class _ParsedRequest(Request):
                 channel.requests[-1] = exchange
                 pipeline.serve(exchange)
                 return
+            self.route = exchange.route
         super().process()
 
 
@@ -107,13 +108,15 @@ class FastChannel(Channel):
             self._missing_bytes = missing_bytes
             return True
         line, body = (head.method, target, head.version), data[head.head_bytes :]
-        pipeline = self.site.pipeline
+        pipeline, route = self.site.pipeline, None
         if pipeline is not None:
             exchange = Exchange(self, pipeline, *line, headers, body)
             if pipeline.accepts(exchange):
                 self.serve(exchange, head.is_persistent, pipeline.serve)
                 return True
+            route = exchange.route
         request = self.requestFactory(self, headers=headers)
+        request.route = route
         request.needs_itself = True
         request.content = io.BytesIO(body)
         request.receive(*line)

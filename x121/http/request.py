@@ -100,6 +100,8 @@ class Request(RequestFacts, server.Request):
     refusal: AppError | None = None
     body_too_large = False
     is_delivering = False
+    route: Any = None
+    """The route, if it was looked up before the request was made."""
     late_error: AppError | None = None
     _body_bytes = 0
     _has_no_body = False
@@ -349,7 +351,7 @@ class Request(RequestFacts, server.Request):
         has_no_body = self.method == b"HEAD" or self.code in NO_BODY_CODES
         self._complete_headers(has_no_body)
         fields = self.responseHeaders.getAllRawHeaders()
-        lines = field_lines((name, value) for name, values in fields for value in values)
+        lines = field_lines([(name, value) for name, values in fields for value in values])
         first = self.channel.make_head(self.clientproto, self.code, self.code_message, lines)
         self._has_no_body = has_no_body or replacement is not None
         self.startedWriting = 1

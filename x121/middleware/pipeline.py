@@ -63,6 +63,7 @@ class Pipeline:
             exchange.endpoint, exchange.arguments = _raise, exception
             return True
         if target.endpoint is None:
+            exchange.route = target, arguments
             return False
         exchange.endpoint, exchange.arguments = target.endpoint, dict(arguments)
         return True

@@ -64,7 +64,9 @@ class RoutingResource(Resource):
         """Call the request's handler; return the response's body, or ``NOT_DONE_YET``."""
         request.url_map = self.routes.adapter
         try:
-            (handler, segments, _), arguments = self.routes.find(request.path, request.method)
+            found, request.route = request.route, None  # a handler may return another resource
+            target, arguments = found or self.routes.find(request.path, request.method)
+            handler, segments, _ = target
             request.consume(segments)
             result = handler(request, **arguments)
             if type(result) is CoroutineType:

@@ -34,8 +34,7 @@ class Database:
     @property
     def url(self) -> str:
         """The address of the database, as libpq and asyncpg read it."""
-        user = f"{quote(self.config.user)}:{quote(self.config.password)}"
-        return f"postgresql://{user}@{self.config.host}:{self.config.port}/{self.config.name}"
+        return _url(self.config)
 
     @property
     def cpu_secs(self) -> float:
@@ -58,13 +57,11 @@ def postgres(folder: Path) -> Iterator[Database]:
 
 def _fill(config: DbConfig) -> psutil.Process:
     """Create the table, and return the parent of all of PostgreSQL's processes."""
-    connecting = psycopg2.connect(
-        host=config.host,
-        port=config.port,
-        dbname=config.name,
-        user=config.user,
-        password=config.password,
-    )
-    with contextlib.closing(connecting) as connection, connection:
+    with contextlib.closing(psycopg2.connect(_url(config))) as connection, connection:
         connection.cursor().execute(_ROWS)
         return psutil.Process(connection.info.backend_pid).parent()
+
+
+def _url(config: DbConfig) -> str:
+    user = f"{quote(config.user)}:{quote(config.password)}"
+    return f"postgresql://{user}@{config.host}:{config.port}/{config.name}"
